@@ -1,0 +1,31 @@
+//! What a ban is in the kernel.
+
+/// Deadline of a ban without end.
+pub const FOREVER: u64 = u64::MAX;
+
+/// A ban as the kernel holds it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// `CLOCK_BOOTTIME` in nanoseconds from which on the ban is over; [`FOREVER`] if it does not end.
+    pub deadline: u64,
+    /// Identity of the ban in user space.
+    pub id: u64,
+    /// Packets dropped by this entry.
+    pub packets: u64,
+    /// Bytes dropped by this entry, from the Ethernet header on.
+    pub bytes: u64,
+}
+
+/// Switches that the program reads for each packet that hit a ban.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// [`crate::ABI`] of the user space that filled the maps.
+    pub abi: u32,
+    /// 0: count what would be dropped and pass it (observe); 1: drop.
+    pub enforce: u32,
+}
+
+const _: () = assert!(size_of::<Entry>() == 32 && align_of::<Entry>() == 8);
+const _: () = assert!(size_of::<Settings>() == 8);

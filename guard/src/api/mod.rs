@@ -1,0 +1,290 @@
+//! The one way to read and change a running daemon: a typed API over a unix socket, one JSON object a line.
+//!
+//! guardctl and scripts use it; there is no second way to change state.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ban::Origin;
+use crate::enforce::{Counters, Drift, EnforcerStatus, Verdict};
+use crate::source::SourceStatus;
+use crate::store::StoredEventView;
+use crate::target::Target;
+
+// pub mod client;
+// pub mod server;
+
+/// What can be asked of the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// How everything is.
+    Status {},
+    /// Ban targets.
+    Ban {
+        /// What.
+        targets: Vec<Target>,
+        /// How long in seconds; absent: the first step of the ladder; 0: for good.
+        seconds: Option<u64>,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Lift bans of exactly these targets.
+    Unban {
+        /// Which.
+        targets: Vec<Target>,
+    },
+    /// Lift every ban.
+    UnbanAll {},
+    /// The bans, in the order of their targets.
+    List {
+        /// Only targets after this one: how the next page is asked for.
+        after: Option<Target>,
+        /// At most this many; 10,000 at most.
+        limit: usize,
+    },
+    /// What the kernel does with packets from an address, and why.
+    Check {
+        /// The address.
+        address: IpAddr,
+    },
+    /// What is known about a target: score, lines, bans, strikes.
+    Why {
+        /// The target.
+        target: Target,
+    },
+    /// The last events.
+    Events {
+        /// At most this many.
+        limit: usize,
+    },
+    /// Allow targets at run time; kept over restarts.
+    AllowAdd {
+        /// Which.
+        targets: Vec<Target>,
+        /// How long in seconds; absent: for good.
+        seconds: Option<u64>,
+        /// Why.
+        comment: Option<String>,
+    },
+    /// Take run-time allowances back.
+    AllowRemove {
+        /// Which.
+        targets: Vec<Target>,
+    },
+    /// Everything that is allowed or protected, with the reason.
+    AllowList {},
+    /// Read the configuration again.
+    Reload {},
+    /// Take everything guard put in place out of the kernel and stop enforcing until the next start or reload.
+    Unlock {},
+}
+
+impl Request {
+    /// Whether it changes anything. Such requests are for root only.
+    pub fn is_change(&self) -> bool {
+        matches!(
+            self,
+            Self::Ban { .. }
+                | Self::Unban { .. }
+                | Self::UnbanAll {}
+                | Self::AllowAdd { .. }
+                | Self::AllowRemove { .. }
+                | Self::Reload {}
+                | Self::Unlock {}
+        )
+    }
+}
+
+/// Who asks: the peer's credentials as the kernel has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// User id.
+    pub uid: u32,
+    /// Process id, 0 if unknown.
+    pub pid: i32,
+}
+
+/// The daemon's answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "answer", content = "value", rename_all = "kebab-case")]
+pub enum Answer {
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To requests that name targets: what became of each.
+    Targets(Vec<TargetResult>),
+    /// To [`Request::UnbanAll`] and [`Request::Unlock`]: how many bans were lifted.
+    Lifted(u64),
+    /// To [`Request::List`].
+    Bans(Vec<BanView>),
+    /// To [`Request::Check`].
+    Check(Box<Check>),
+    /// To [`Request::Why`].
+    Why(Box<Why>),
+    /// To [`Request::Events`].
+    Events(Vec<StoredEventView>),
+    /// To [`Request::AllowList`].
+    Allowed(Vec<Allowed>),
+    /// To [`Request::Reload`]: what changed.
+    Reloaded {
+        /// Each option that changed, as `key: old → new`.
+        changes: Vec<String>,
+        /// Options that changed but take effect at the next start only.
+        at_restart: Vec<String>,
+    },
+    /// It was refused or failed.
+    Error {
+        /// Which of the two, and so the exit code of guardctl.
+        class: ErrorClass,
+        /// In words, with the way out.
+        message: String,
+    },
+}
+
+/// What kind of error an answer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorClass {
+    /// The request makes no sense (exit 2).
+    Usage,
+    /// The caller may not do this (exit 1).
+    Denied,
+    /// It did not work (exit 1).
+    Failed,
+}
+
+/// What became of one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetResult {
+    /// The target.
+    pub target: Target,
+    /// Whether it was done.
+    pub done: bool,
+    /// What was done, or why not and what protects it.
+    pub message: String,
+}
+
+/// A ban as people see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BanView {
+    /// What is dropped.
+    pub target: Target,
+    /// Its identity.
+    pub id: u64,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// Until when, RFC 3339; absent: for good.
+    pub until: Option<String>,
+    /// Seconds left; absent: for good.
+    pub seconds_left: Option<u64>,
+    /// Who decided it.
+    pub origin: Origin,
+    /// Score in points, as a decimal number.
+    pub score: String,
+    /// Which ban of this target it is.
+    pub strike: u32,
+    /// Why.
+    pub reason: String,
+}
+
+/// The answer to "is it dropped?".
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// The address.
+    pub address: IpAddr,
+    /// What the kernel does.
+    pub verdict: Verdict,
+    /// The bans of our own record that cover it.
+    pub bans: Vec<BanView>,
+    /// What protects or allows it, in words.
+    pub protected_by: Option<String>,
+    /// The backend that was asked.
+    pub backend: String,
+    /// The interfaces on which this holds.
+    pub interfaces: Vec<String>,
+}
+
+/// Something allowed or protected.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allowed {
+    /// The target.
+    pub target: Target,
+    /// Why: `configuration`, `private range`, `own address of eth0`, `gateway`, `resolver`, `live key login` ….
+    pub because: String,
+    /// Seconds left; absent: as long as the reason holds.
+    pub seconds_left: Option<u64>,
+}
+
+/// What is known about a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// The target.
+    pub target: Target,
+    /// The score now, in points, and the threshold.
+    pub score: String,
+    /// The threshold in points.
+    pub threshold: String,
+    /// The last lines that counted, newest last, printable.
+    pub lines: Vec<WhyLine>,
+    /// The bans that cover it.
+    pub bans: Vec<BanView>,
+    /// Strikes so far.
+    pub strikes: u32,
+    /// What protects it.
+    pub protected_by: Option<String>,
+    /// What happened to it, newest first.
+    pub events: Vec<StoredEventView>,
+    /// The command that undoes it; empty if there is nothing to undo.
+    pub undo: String,
+}
+
+/// A line that counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WhyLine {
+    /// When it was written, RFC 3339.
+    pub at: String,
+    /// The filter.
+    pub filter: String,
+    /// What it says.
+    pub kind: String,
+    /// Points it gave: 0 if it was joined with an earlier line of the same attempt.
+    pub points: String,
+    /// The line, printable.
+    pub line: String,
+}
+
+/// How everything is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_seconds: u64,
+    /// Whether it only observes.
+    pub observe: bool,
+    /// What needs attention, each with what guard does about it; empty if all is well.
+    pub problems: Vec<String>,
+    /// The sources.
+    pub sources: Vec<SourceStatus>,
+    /// Lines read.
+    pub lines: u64,
+    /// Lines that a pattern matched.
+    pub matched: u64,
+    /// Sources with a score.
+    pub tracked: u64,
+    /// Bans in the ban table.
+    pub bans: u64,
+    /// The enforcer.
+    pub enforcer: EnforcerStatus,
+    /// The kernel's counters.
+    pub counters: Counters,
+    /// Drift put right since the start.
+    pub drift: Drift,
+    /// Whether all bans of the store have been restored.
+    pub restored: bool,
+    /// Resident memory in bytes.
+    pub resident_bytes: u64,
+}

@@ -1,0 +1,5 @@
+//! The ban table.
+
+/// The desired set of bans.
+#[derive(Debug, Default)]
+pub struct BanTable {}

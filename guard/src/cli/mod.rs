@@ -1,0 +1,1 @@
+//! guardctl: arguments in, text or JSON out.

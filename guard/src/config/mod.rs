@@ -1,0 +1,302 @@
+//! The configuration: a validated value in which nothing is optional by accident.
+//!
+//! [`load`] reads `guard.toml` through a mirror of the file ([`raw`]) and answers either a [`Config`] or an error
+//! that names file, line, key and the nearest known key. `config/guard.toml` documents every option with its
+//! default; a test compares it with [`Config::default`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::sighting::Points;
+use crate::target::Target;
+
+// mod error;
+// mod load;
+// mod raw;
+// pub mod units;
+//
+// pub use error::ConfigError;
+// pub use load::{load, parse};
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Config {
+    /// Folders.
+    pub paths: Paths,
+    /// What is read.
+    pub source: Sources,
+    /// Filters.
+    pub filter: Filters,
+    /// What leads to a ban.
+    pub decide: Decide,
+    /// What is never banned.
+    pub allow: Allow,
+    /// How bans are enforced.
+    pub enforce: Enforce,
+    /// The store.
+    pub store: StoreOptions,
+    /// The control socket.
+    pub api: Api,
+    /// The Prometheus endpoint.
+    pub metrics: Metrics,
+    /// The daemon's own log.
+    pub log: Log,
+}
+
+/// Folders. Tests override them to run many daemons at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// Durable state. Default `/var/lib/guard`.
+    pub state: PathBuf,
+    /// Socket and lock. Default `/run/guard`.
+    pub run: PathBuf,
+    /// Mounted bpffs under which the pins live in `v<ABI>/`. Default `/sys/fs/bpf/guard`.
+    pub bpffs: PathBuf,
+}
+
+/// What is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sources {
+    /// Whether authentication messages are taken from the journal. Default `auto`: from the journal if there is
+    /// one, and then not from the files of [`Sources::files`] that are marked [`FileSource::journal_copy`].
+    pub journald: Journald,
+    /// Folders with journal files. Default `/var/log/journal` and `/run/log/journal`.
+    pub journal_paths: Vec<PathBuf>,
+    /// Files. Default `/var/log/auth.log` and `/var/log/secure`, both copies of what the journal has.
+    pub files: Vec<FileSource>,
+    /// How much of a file that has no saved position is read at first start, from its end. Default 0 bytes.
+    /// Old lines count with the time they happened at.
+    pub read_back: u64,
+}
+
+/// Whether the journal is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Journald {
+    /// If there is one.
+    Auto,
+    /// Always.
+    On,
+    /// Never.
+    Off,
+}
+
+/// A log file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSource {
+    /// Its path.
+    pub path: PathBuf,
+    /// Whether a syslog daemon writes into it what the journal has too.
+    pub journal_copy: bool,
+}
+
+/// Filters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filters {
+    /// Folder with the administrator's filters, which override shipped ones by name. Default `/etc/guard/filters.d`.
+    pub folder: PathBuf,
+    /// Shipped filters that are in use. Default `["sshd"]`.
+    pub enable: Vec<String>,
+    /// Which patterns of a filter are used: `normal`, `ddos`, `extra`, `aggressive`. Default `normal`.
+    pub mode: crate::scan::Mode,
+}
+
+/// What leads to a ban.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decide {
+    /// Points that lead to a ban. Default 5.
+    pub threshold: Points,
+    /// Time over which a full score leaks away: one point each `window / threshold`. Default 10 minutes.
+    pub window: Duration,
+    /// Length of the first, second … ban of a target; the last goes on. `None` is for good. Default 1 h, 1 d, 30 d.
+    pub ladder: Vec<Option<Duration>>,
+    /// Random extra time as a share of the length, so that bans do not end together. Default 0.1.
+    pub jitter_permille: u32,
+    /// Quiet time after which one strike is forgiven. Default 30 d.
+    pub forgive_after: Duration,
+    /// Sources tracked at most. The lowest scores make room, counted. Default 200,000.
+    pub max_sources: usize,
+    /// Accounts nobody has here, whose use bans at once. Default none.
+    pub decoys: Vec<String>,
+    /// Bans at most; the ones that end first make room, manual ones are spared. Default 2,000,000.
+    pub max_bans: usize,
+}
+
+/// What is never banned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allow {
+    /// Addresses and prefixes.
+    pub targets: Vec<Target>,
+    /// Whether private, link-local and unique-local ranges are allowed too. Default true.
+    pub private: bool,
+    /// How long the address of a key login stays protected after its last such login. Default 1 h. The peer of a
+    /// live key-authenticated session is always protected.
+    pub key_login_for: Duration,
+}
+
+/// How bans are enforced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enforce {
+    /// The backend. Default `auto`: XDP, else nftables.
+    pub backend: BackendChoice,
+    /// The interfaces. Default `auto`: all that are up and are not loopback, bridges' ports or containers' ends.
+    pub interfaces: Interfaces,
+    /// Host entries the maps hold from the start; they grow on demand. Default 16,384.
+    pub capacity: u32,
+    /// How often the kernel is compared with the ban table, besides at each event. Default 5 s.
+    pub reconcile: Duration,
+    /// Name of the nftables table. Default `guard` (in family `inet`).
+    pub nftables_table: String,
+}
+
+/// The backend asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackendChoice {
+    /// XDP, else nftables.
+    Auto,
+    /// XDP or an error.
+    Xdp,
+    /// nftables or an error.
+    Nftables,
+    /// Decide and record only.
+    Observe,
+}
+
+/// The interfaces asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Interfaces {
+    /// All that carry traffic from outside.
+    Auto,
+    /// These.
+    Named(Vec<String>),
+}
+
+/// The store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// How long events and ended bans are kept. Default 90 d.
+    pub keep: Duration,
+}
+
+/// The control socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Api {
+    /// Its path. Default `<run>/guard.sock`.
+    pub socket: Option<PathBuf>,
+    /// A group whose members may read (status, list, check, why), besides root, who may do everything. Default none.
+    pub group: Option<String>,
+}
+
+/// The Prometheus endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Where it listens; `None` for off. Default `127.0.0.1:9187`.
+    pub listen: Option<SocketAddr>,
+}
+
+/// The daemon's own log, on standard error (the journal, under systemd).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The lowest level that is written: `error`, `warn`, `info`, `debug`. Default `info`.
+    pub level: String,
+}
+
+impl Config {
+    /// The control socket's path.
+    pub fn socket(&self) -> PathBuf {
+        self.api.socket.clone().unwrap_or_else(|| self.paths.run.join("guard.sock"))
+    }
+}
+
+const HOUR: u64 = 3600;
+const DAY: u64 = 24 * HOUR;
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self { state: "/var/lib/guard".into(), run: "/run/guard".into(), bpffs: "/sys/fs/bpf/guard".into() }
+    }
+}
+
+impl Default for Sources {
+    fn default() -> Self {
+        let copy = |path: &str| FileSource { path: path.into(), journal_copy: true };
+        Self {
+            journald: Journald::Auto,
+            journal_paths: vec!["/var/log/journal".into(), "/run/log/journal".into()],
+            files: vec![copy("/var/log/auth.log"), copy("/var/log/secure")],
+            read_back: 0,
+        }
+    }
+}
+
+impl Default for Filters {
+    fn default() -> Self {
+        Self {
+            folder: "/etc/guard/filters.d".into(),
+            enable: vec!["sshd".into()],
+            mode: crate::scan::Mode::Normal,
+        }
+    }
+}
+
+impl Default for Decide {
+    fn default() -> Self {
+        let seconds = |s| Some(Duration::from_secs(s));
+        Self {
+            threshold: Points(5000),
+            window: Duration::from_secs(600),
+            ladder: vec![seconds(HOUR), seconds(DAY), seconds(30 * DAY)],
+            jitter_permille: 100,
+            forgive_after: Duration::from_secs(30 * DAY),
+            max_sources: 200_000,
+            decoys: Vec::new(),
+            max_bans: 2_000_000,
+        }
+    }
+}
+
+impl Default for Allow {
+    fn default() -> Self {
+        Self { targets: Vec::new(), private: true, key_login_for: Duration::from_secs(HOUR) }
+    }
+}
+
+impl Default for Enforce {
+    fn default() -> Self {
+        Self {
+            backend: BackendChoice::Auto,
+            interfaces: Interfaces::Auto,
+            capacity: 16_384,
+            reconcile: Duration::from_secs(5),
+            nftables_table: "guard".into(),
+        }
+    }
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { keep: Duration::from_secs(90 * DAY) }
+    }
+}
+
+#[expect(
+    clippy::derivable_impls,
+    reason = "spelled out like its neighbours: the defaults are documented values"
+)]
+impl Default for Api {
+    fn default() -> Self {
+        Self { socket: None, group: None }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { listen: Some(SocketAddr::from(([127, 0, 0, 1], 9187))) }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into() }
+    }
+}

@@ -1,0 +1,1 @@
+//! The daemon: wires sources, engine, ban table, enforcer, store and API together.

@@ -1,0 +1,99 @@
+//! The engine decides. It is pure: no I/O, no clock, no async; time and chance are arguments, so the same input
+//! gives the same decisions.
+
+use std::net::IpAddr;
+
+use crate::config::Decide;
+use crate::sighting::{Points, SourceId};
+use crate::target::Target;
+use crate::time::Moment;
+
+// mod attempt;
+// mod escalate;
+// mod score;
+// mod sources;
+// mod state;
+
+// pub use state::Engine;
+
+/// What a sighting led to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The source has reached the threshold.
+    Ban(BanOrder),
+    /// The address logged in with a key: it is to be protected.
+    KeyLogin {
+        /// The address.
+        address: IpAddr,
+        /// The peer's port, by which the live session is found; 0 if unknown.
+        port: u16,
+        /// When.
+        at: Moment,
+    },
+    /// An authenticated session from this address ended.
+    SessionEnd {
+        /// The address.
+        address: IpAddr,
+        /// The peer's port, 0 if unknown.
+        port: u16,
+    },
+}
+
+/// A ban the engine asks for. The ban table gives it its identity; the allowlist may refuse it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BanOrder {
+    /// What to drop.
+    pub target: Target,
+    /// Since when.
+    pub since: Moment,
+    /// Until when; `None` for good.
+    pub until: Option<Moment>,
+    /// The score that was reached.
+    pub score: Points,
+    /// Which ban of this target it is.
+    pub strike: u32,
+    /// The pattern of the line that tipped it.
+    pub pattern: crate::sighting::PatternId,
+}
+
+/// A line that counted, as the engine remembers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// When it happened.
+    pub at: Moment,
+    /// The pattern.
+    pub pattern: crate::sighting::PatternId,
+    /// What it says.
+    pub kind: crate::sighting::Kind,
+    /// Points it gave after joining.
+    pub points: Points,
+    /// The line as it was, at most [`crate::encode::EVIDENCE`] bytes.
+    pub line: Box<[u8]>,
+}
+
+/// Counters of the engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EngineCount {
+    /// Sightings judged.
+    pub sightings: u64,
+    /// Sightings joined to an attempt that had counted already.
+    pub joined: u64,
+    /// Sightings older than the window.
+    pub too_old: u64,
+    /// Sources forgotten to make room.
+    pub evicted: u64,
+}
+
+/// Settings and identities an engine is made with.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// What leads to a ban.
+    pub decide: Decide,
+    /// Where chance comes from.
+    pub seed: u64,
+    /// Lines kept as evidence for each source; 0 for none (replay).
+    pub evidence: usize,
+}
+
+/// Which reader a sighting came through: the same line through two sources counts once.
+pub type Via = SourceId;

@@ -1,0 +1,22 @@
+//! guard reads what attackers leave in logs, decides, and drops them in the network driver.
+//!
+//! The way of a log line: [`source`] → [`scan`] → [`engine`] → [`ban`] table → [`enforce`] → kernel
+//! ([`datapath`] or nftables), with [`store`] beside it and [`api`] above it. `ARCHITECTURE.md` has the map.
+
+pub mod api;
+pub mod ban;
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod datapath;
+pub mod encode;
+pub mod enforce;
+pub mod engine;
+pub mod metrics;
+pub mod protect;
+pub mod scan;
+pub mod sighting;
+pub mod source;
+pub mod store;
+pub mod target;
+pub mod time;

@@ -1,0 +1,1 @@
+//! What must never be banned: allowlist, own addresses, gateways, resolvers, live sessions.

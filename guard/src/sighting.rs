@@ -1,0 +1,162 @@
+//! What the scanner saw: one line that says something about one address.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::time::Wall;
+
+/// What a line says about its address. The word in filters, explanations, events and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+pub enum Kind {
+    /// A wrong password.
+    FailedPassword,
+    /// A key that was not accepted.
+    FailedKey,
+    /// Another authentication that failed (PAM, keyboard-interactive, host-based …).
+    FailedAuth,
+    /// An account that does not exist.
+    InvalidUser,
+    /// An account that exists but is refused by policy (`DenyUsers`, expired, locked …).
+    RefusedUser,
+    /// The server cut the connection because of too many attempts.
+    TooManyAttempts,
+    /// The peer closed before it had authenticated.
+    PreauthClose,
+    /// The peer did not authenticate in time.
+    Timeout,
+    /// A scanner's banner, or none.
+    Scanner,
+    /// Noise that no honest client sends: bad packets, impossible negotiations.
+    Protocol,
+    /// A login with a key or certificate.
+    KeyLogin,
+    /// A login with a password. Earns no trust.
+    PasswordLogin,
+    /// An authenticated session ended.
+    SessionEnd,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 13] = [
+        Self::FailedPassword,
+        Self::FailedKey,
+        Self::FailedAuth,
+        Self::InvalidUser,
+        Self::RefusedUser,
+        Self::TooManyAttempts,
+        Self::PreauthClose,
+        Self::Timeout,
+        Self::Scanner,
+        Self::Protocol,
+        Self::KeyLogin,
+        Self::PasswordLogin,
+        Self::SessionEnd,
+    ];
+
+    /// The kind as filters and people write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FailedPassword => "failed-password",
+            Self::FailedKey => "failed-key",
+            Self::FailedAuth => "failed-auth",
+            Self::InvalidUser => "invalid-user",
+            Self::RefusedUser => "refused-user",
+            Self::TooManyAttempts => "too-many-attempts",
+            Self::PreauthClose => "preauth-close",
+            Self::Timeout => "timeout",
+            Self::Scanner => "scanner",
+            Self::Protocol => "protocol",
+            Self::KeyLogin => "key-login",
+            Self::PasswordLogin => "password-login",
+            Self::SessionEnd => "session-end",
+        }
+    }
+
+    /// Points a filter gives for this kind unless its pattern says otherwise.
+    pub const fn default_points(self) -> Points {
+        match self {
+            Self::FailedPassword
+            | Self::FailedKey
+            | Self::FailedAuth
+            | Self::InvalidUser
+            | Self::RefusedUser
+            | Self::TooManyAttempts
+            | Self::Scanner
+            | Self::Protocol => Points(1000),
+            Self::PreauthClose => Points(200),
+            Self::Timeout => Points(100),
+            Self::KeyLogin | Self::PasswordLogin | Self::SessionEnd => Points(0),
+        }
+    }
+
+    /// Whether this speaks for its address, or at least not against it.
+    pub const fn is_benign(self) -> bool {
+        matches!(self, Self::KeyLogin | Self::PasswordLogin | Self::SessionEnd)
+    }
+}
+
+impl FromStr for Kind {
+    type Err = ();
+
+    fn from_str(name: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name).ok_or(())
+    }
+}
+
+/// Points towards a ban, in thousandths: exact, and the same on every machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Points(pub i32);
+
+impl Points {
+    /// From a number as people write it; `None` unless it is within ±1,000,000.
+    pub fn from_f64(points: f64) -> Option<Self> {
+        (points.is_finite() && points.abs() <= 1e6).then(|| Self((points * 1000.0).round() as i32))
+    }
+
+    /// As people write it.
+    pub fn as_f64(self) -> f64 {
+        f64::from(self.0) / 1000.0
+    }
+}
+
+/// Which source a line came from: an index into the daemon's list of sources.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SourceId(pub u16);
+
+/// Which pattern matched: a filter of the loaded set, and a pattern of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PatternId {
+    /// Index of the filter in the loaded set.
+    pub filter: u16,
+    /// Index of the pattern in the filter.
+    pub pattern: u16,
+}
+
+/// One line that says something about one address. Borrows the source's bytes: everything in them is an
+/// attacker's text and is data only (see [`crate::encode`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sighting<'a> {
+    /// When the line says it happened; `None` if it has no readable stamp.
+    pub at: Option<Wall>,
+    /// The peer, canonical.
+    pub address: IpAddr,
+    /// What happened.
+    pub kind: Kind,
+    /// Points towards a ban.
+    pub points: Points,
+    /// The pattern that matched.
+    pub pattern: PatternId,
+    /// Process that wrote the line, 0 if unknown. With `port` it tells one attempt from the next.
+    pub pid: u32,
+    /// The peer's port, 0 if the line does not say.
+    pub port: u16,
+    /// The account that was tried.
+    pub account: Option<&'a [u8]>,
+    /// The whole line, without its newline: the evidence.
+    pub line: &'a [u8],
+}

@@ -1,0 +1,205 @@
+//! Where log lines come from: files and the journal. A source delivers borrowed bytes with their position; it
+//! never looks inside a line.
+//!
+//! Each source runs on a thread of its own ([`Reader`]), scans what it reads in place and sends [`Batch`]es of
+//! sightings over a bounded channel. A batch is plain data with the text it needs copied out of the read buffer,
+//! so that reader and scanner can move to an unprivileged process without a change to what they send.
+
+use std::net::IpAddr;
+
+use crate::sighting::{Kind, PatternId, Points, Sighting, SourceId};
+use crate::time::Wall;
+
+// pub mod file;
+// pub mod journald;
+
+/// Longest line that is scanned. What is longer is cut here, counted, and skipped to its newline.
+pub const MAX_LINE: usize = 64 * 1024;
+
+/// What a source hands over at once: the sightings of some lines, and how far it has read.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Which source.
+    pub source: SourceId,
+    /// What was read since the last batch.
+    pub read: ReadCount,
+    /// `CLOCK_BOOTTIME` in nanoseconds when the oldest of these lines was read.
+    pub read_at: u64,
+    /// Where to go on after a restart once this batch has been decided: opaque outside the source.
+    pub position: Option<Position>,
+    sightings: Vec<Packed>,
+    text: Vec<u8>,
+}
+
+/// Counters of a source. Everything that was not looked at is in one of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadCount {
+    /// Lines, or journal entries.
+    pub lines: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Lines that a pattern matched.
+    pub matched: u64,
+    /// Lines cut at [`MAX_LINE`].
+    pub cut: u64,
+    /// Journal entries refused because their trusted fields did not fit.
+    pub untrusted: u64,
+    /// Gaps: bytes or entries that were lost to truncation, rotation or vacuum before they could be read.
+    pub gaps: u64,
+}
+
+impl ReadCount {
+    /// Adds another count to this one.
+    pub fn add(&mut self, other: &Self) {
+        self.lines += other.lines;
+        self.bytes += other.bytes;
+        self.matched += other.matched;
+        self.cut += other.cut;
+        self.untrusted += other.untrusted;
+        self.gaps += other.gaps;
+    }
+}
+
+/// A place in a source, kept in the store under the source's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Name of the source: the file's path, or `journald`.
+    pub source: String,
+    /// The source's own encoding of the place; versioned by the source.
+    pub place: String,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Packed {
+    at: Option<Wall>,
+    address: IpAddr,
+    kind: Kind,
+    points: Points,
+    pattern: PatternId,
+    pid: u32,
+    port: u16,
+    line: (u32, u32),
+    account: Option<(u32, u32)>,
+}
+
+impl Batch {
+    /// Adds a sighting, with at most [`crate::encode::EVIDENCE`] bytes of its line and account.
+    pub fn push(&mut self, s: &Sighting<'_>) {
+        let line = self.keep(s.line);
+        let account = s.account.map(|account| self.keep(account));
+        self.sightings.push(Packed {
+            at: s.at,
+            address: s.address,
+            kind: s.kind,
+            points: s.points,
+            pattern: s.pattern,
+            pid: s.pid,
+            port: s.port,
+            line,
+            account,
+        });
+    }
+
+    /// The sightings, in the order of their lines.
+    pub fn sightings(&self) -> impl Iterator<Item = Sighting<'_>> {
+        self.sightings.iter().map(|p| Sighting {
+            at: p.at,
+            address: p.address,
+            kind: p.kind,
+            points: p.points,
+            pattern: p.pattern,
+            pid: p.pid,
+            port: p.port,
+            account: p.account.map(|span| self.text(span)),
+            line: self.text(p.line),
+        })
+    }
+
+    /// Number of sightings.
+    pub fn len(&self) -> usize {
+        self.sightings.len()
+    }
+
+    /// Whether there is no sighting.
+    pub fn is_empty(&self) -> bool {
+        self.sightings.is_empty()
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> (u32, u32) {
+        let start = self.text.len();
+        self.text.extend_from_slice(&bytes[..bytes.len().min(crate::encode::EVIDENCE + 1)]);
+        (start as u32, self.text.len() as u32)
+    }
+
+    fn text(&self, (start, end): (u32, u32)) -> &[u8] {
+        &self.text[start as usize..end as usize]
+    }
+}
+
+/// How a source is doing, for status, doctor and metrics.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct SourceStatus {
+    /// Name: the file's path, or `journald`.
+    pub name: String,
+    /// `reading`, or what is wrong and what guard does about it.
+    pub state: String,
+    /// Whether lines can arrive at this moment.
+    pub healthy: bool,
+    /// Bytes (files) or entries (journal) that exist but have not been read yet.
+    pub behind: u64,
+}
+
+/// What a source thread sends to the engine's thread.
+#[derive(Debug)]
+pub enum Delivery {
+    /// Lines were read.
+    Batch(Batch),
+    /// The state of a source changed.
+    Status(SourceId, SourceStatus),
+}
+
+/// Takes what sources deliver. Blocks while the engine is behind, so that lines wait in their file and not in
+/// memory; an error means the engine has gone and the source must end.
+pub trait Sink: Send {
+    /// Hands one delivery over.
+    fn deliver(&mut self, delivery: Delivery) -> Result<(), Closed>;
+}
+
+/// The engine has gone.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the engine has stopped")]
+pub struct Closed;
+
+/// A stop signal a source can wait for together with its descriptors: readable once set.
+#[derive(Clone, Debug)]
+pub struct Stop(std::sync::Arc<std::os::fd::OwnedFd>);
+
+impl Stop {
+    /// A signal that has not been given yet.
+    pub fn new() -> std::io::Result<Self> {
+        let fd = rustix::event::eventfd(
+            0,
+            rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK,
+        )?;
+        Ok(Self(std::sync::Arc::new(fd)))
+    }
+
+    /// Gives the signal, for good.
+    pub fn set(&self) {
+        // Only fails when the counter is at its maximum, and then the signal has been given.
+        let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
+    }
+
+    /// Whether it was given.
+    pub fn is_set(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut fds = [PollFd::new(&*self.0, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|n| n > 0)
+    }
+}
+
+impl std::os::fd::AsFd for Stop {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        std::os::fd::AsFd::as_fd(&*self.0)
+    }
+}
