@@ -12,12 +12,12 @@ use crate::time::Moment;
 // mod nftables;
 // mod observe;
 // mod select;
-// mod xdp;
+mod xdp;
 
 // pub use nftables::Nftables;
 // pub use observe::Observe;
 // pub use select::select;
-// pub use xdp::Xdp;
+pub use xdp::{Xdp, XdpOptions};
 
 /// What holds the bans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
