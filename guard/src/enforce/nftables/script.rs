@@ -25,6 +25,10 @@ pub(super) const PREFIX_COUNTER: &str = "dropped_prefix";
 /// Counter of packets that a ban covers and the allowlist lets pass.
 pub(super) const ALLOWED_COUNTER: &str = "allowed";
 
+/// Neighbour discovery, which the link itself needs: router and neighbour solicitations and advertisements that
+/// no router has forwarded (RFC 4861).
+const NEIGHBOURS: &str = "icmpv6 type 133-136 ip6 hoplimit 255";
+
 /// The kernel counts time in ticks of at most 10 ms and rounds down: with this added, no ban ends early.
 const TICK: Duration = Duration::from_millis(10);
 
@@ -62,6 +66,7 @@ pub(super) fn structure(table: &str, sets: &BTreeSet<Set>, obsolete: &[Set]) -> 
         s.line(format_args!("add rule inet {table} {HOOK_CHAIN} {} jump {chain}", lookup(set)));
     }
     for (chain, counter) in [(HOST_CHAIN, HOST_COUNTER), (PREFIX_CHAIN, PREFIX_COUNTER)] {
+        s.line(format_args!("add rule inet {table} {chain} {NEIGHBOURS} accept"));
         for set in by_role(sets, Role::Allow) {
             let lookup = lookup(set);
             s.line(format_args!(
@@ -78,7 +83,7 @@ pub(super) fn structure(table: &str, sets: &BTreeSet<Set>, obsolete: &[Set]) -> 
 
 /// Rules that [`structure`] makes for these sets.
 pub(super) fn rule_count(sets: &BTreeSet<Set>) -> usize {
-    by_role(sets, Role::Ban).count() + 2 * (by_role(sets, Role::Allow).count() + 1)
+    by_role(sets, Role::Ban).count() + 2 * (by_role(sets, Role::Allow).count() + 2)
 }
 
 /// A ban or allowance as an element: the target, and how long; `None` for good.
