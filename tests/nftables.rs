@@ -168,7 +168,7 @@ fn what_others_take_away_is_put_back() {
             bans.set(wanted(text, Some(600)));
         }
         let allowed = [target("203.0.113.12")];
-        let mut reconcile = |enforcer: &mut Nftables, bans: &BanTable| {
+        let reconcile = |enforcer: &mut Nftables, bans: &BanTable| {
             // Elements are compared again only after a multiple of the time the last comparison took.
             poll_until(SOON, "drift is found", || {
                 let drift =
