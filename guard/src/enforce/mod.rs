@@ -12,14 +12,14 @@ use crate::time::Moment;
 pub mod nftables;
 mod observe;
 mod pair;
-// mod select;
-// mod xdp;
+mod select;
+mod xdp;
 
 pub use nftables::{Nftables, nftables_remove};
 pub use observe::Observe;
 pub use pair::Pair;
-// pub use select::select;
-// pub use xdp::{Xdp, XdpOptions};
+pub use select::select;
+pub use xdp::{Xdp, XdpOptions};
 
 /// What holds the bans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]

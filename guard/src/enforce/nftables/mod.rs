@@ -5,7 +5,7 @@
 //! bans; only if one has it, the allowances are asked. Elements carry their timeouts, so bans end without us.
 //! Changes go through `nft` ([`run`]), reads over netlink ([`live`]).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -23,21 +23,20 @@ use crate::config::Config;
 use crate::target::Target;
 use crate::time::Moment;
 use live::{Live, Structure};
+use plan::Plan;
 use run::Nft;
-use script::{Element, Renewal, Script};
+use script::{Renewal, Script};
 use set::{Role, Set};
 
 mod live;
 mod netlink;
+mod plan;
 mod run;
 mod script;
 mod set;
 mod watch;
 
 pub use watch::{Watch, watch};
-
-/// Elements changed in one transaction. The kernel takes more, but holds its lock and the script's memory longer.
-const TRANSACTION: usize = 65_536;
 
 /// Deadlines closer than this are equal: the kernel's ticks, and the time it takes to read a large set.
 const TOLERANCE: Duration = Duration::from_secs(2);
@@ -141,9 +140,8 @@ impl Nftables {
 
     /// Puts and takes elements, in as many transactions as it needs. Sets that are not there yet are made first.
     fn write(&mut self, plan: &Plan) -> Result<(), EnforceError> {
-        let new = |set: &&Set| !self.structure.sets.contains(*set);
-        if plan.put.keys().any(|set| new(&set)) {
-            let sets = self.structure.sets.iter().chain(plan.put.keys()).copied().collect();
+        if plan.needs().any(|set| !self.structure.sets.contains(&set)) {
+            let sets = self.structure.sets.iter().copied().chain(plan.needs()).collect();
             self.build(&sets, &[])?;
         }
         for script in plan.scripts(&self.table, &self.structure.sets, self.renewal) {
@@ -164,7 +162,10 @@ impl Nftables {
         let bans = desired.bans.iter().map(|ban| (Role::Ban, ban.target, ban.until));
         let allowances = desired.allowed.iter().map(|&target| (Role::Allow, target, None));
         for (role, target, until) in bans.chain(allowances) {
-            let Some(left) = time_left(until, desired.now) else { continue };
+            if until.is_some_and(|until| until <= desired.now) {
+                continue;
+            }
+            let left = until.map(|until| until.since(desired.now));
             match live.remove(&(role, target)) {
                 Some(actual) if close(actual, left) => continue,
                 Some(_) => drift.changed += 1,
@@ -340,81 +341,6 @@ fn delete(nft: &Nft, live: &mut Live, table: &str) -> Result<bool, EnforceError>
     Ok(present)
 }
 
-/// What is to be done to elements, by set: at most one thing to each target.
-#[derive(Debug, Default)]
-struct Plan {
-    put: BTreeMap<Set, Vec<Element>>,
-    take: BTreeMap<Set, Vec<Element>>,
-}
-
-impl Plan {
-    /// What changes come to in the end: the last one to a target counts.
-    fn of(changes: &[Change], now: Moment) -> Self {
-        let mut last: HashMap<(Role, Target), Option<Option<Duration>>, foldhash::fast::RandomState> =
-            HashMap::with_capacity_and_hasher(changes.len(), foldhash::fast::RandomState::default());
-        for change in changes {
-            match *change {
-                Change::Ban { target, until, .. } => last.insert((Role::Ban, target), time_left(until, now)),
-                Change::Unban(target) => last.insert((Role::Ban, target), None),
-                Change::Allow(target) => last.insert((Role::Allow, target), Some(None)),
-                Change::Disallow(target) => last.insert((Role::Allow, target), None),
-            };
-        }
-        let mut plan = Self::default();
-        for ((role, target), left) in last {
-            match left {
-                Some(left) => plan.put(role, target, left),
-                None => plan.take(role, target),
-            }
-        }
-        plan
-    }
-
-    fn put(&mut self, role: Role, target: Target, left: Option<Duration>) {
-        self.put.entry(Set::of(role, target)).or_default().push((target, left));
-    }
-
-    fn take(&mut self, role: Role, target: Target) {
-        self.take.entry(Set::of(role, target)).or_default().push((target, None));
-    }
-
-    /// The transactions. Allowances come before bans and bans are taken before others are put, so that no
-    /// moment between two transactions drops what should pass.
-    fn scripts(&self, table: &str, present: &BTreeSet<Set>, renewal: Renewal) -> Vec<String> {
-        let allow = |(set, _): &(&Set, &Vec<Element>)| set.role == Role::Allow;
-        let there = |(set, _): &(&Set, &Vec<Element>)| present.contains(set);
-        let steps = (self.put.iter().filter(allow).map(|(set, elements)| (*set, elements, true)))
-            .chain(self.take.iter().filter(there).map(|(set, elements)| (*set, elements, false)))
-            .chain(self.put.iter().filter(|step| !allow(step)).map(|(set, elements)| (*set, elements, true)));
-        let (mut scripts, mut script, mut size) = (Vec::new(), Script::new(table), 0);
-        for (set, mut elements, put) in steps.map(|(set, elements, put)| (set, elements.as_slice(), put)) {
-            while !elements.is_empty() {
-                let (now, later) = elements.split_at(elements.len().min(TRANSACTION - size));
-                if put {
-                    script.put(set, now, renewal);
-                } else {
-                    script.take(set, now);
-                }
-                (elements, size) = (later, size + now.len());
-                if size == TRANSACTION {
-                    scripts.push(std::mem::replace(&mut script, Script::new(table)).finish());
-                    size = 0;
-                }
-            }
-        }
-        scripts.push(script.finish());
-        scripts
-    }
-}
-
-/// Time until a ban ends, `Some(None)` for good; `None` if it has ended.
-fn time_left(until: Option<Moment>, now: Moment) -> Option<Option<Duration>> {
-    match until {
-        None => Some(None),
-        Some(until) => Some(until.since(now)).filter(|left| !left.is_zero()).map(Some),
-    }
-}
-
 fn close(a: Option<Duration>, b: Option<Duration>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => a.abs_diff(b) <= TOLERANCE,
@@ -478,4 +404,46 @@ fn reading(source: io::Error) -> EnforceError {
         };
     }
     EnforceError::Transient { operation: "reading nftables".to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(unsafe_code, reason = "rustix marks every use of unshare unsafe because of one flag")]
+
+    use super::*;
+    use crate::ban::BanId;
+
+    /// How kernels before 6.12 are served, on whatever kernel this is.
+    #[test]
+    fn replacing_renews_as_well() {
+        if !rustix::process::geteuid().is_root() || Nft::find().is_err() {
+            return;
+        }
+        let thread = std::thread::spawn(|| {
+            let flags = rustix::thread::UnshareFlags::NEWNET;
+            // SAFETY: the function is unsafe because of `UnshareFlags::FILES`, which is not given.
+            unsafe { rustix::thread::unshare_unsafe(flags) }.unwrap();
+            let mut enforcer = Nftables::open(&Config::default(), "").unwrap();
+            enforcer.renewal = Renewal::Replace;
+            let target: Target = "192.0.2.0/24".parse().unwrap();
+            for seconds in [Some(100), Some(500), Some(500), None, Some(50)] {
+                let until = seconds.map(|seconds| Moment::now() + Duration::from_secs(seconds));
+                enforcer.apply(&[Change::Ban { target, id: BanId(1), until }]).unwrap();
+                let verdict = enforcer.check([192, 0, 2, 9].into(), Moment::now()).unwrap();
+                assert!(verdict.dropped);
+                let left = verdict.entries[0].seconds_left;
+                assert_eq!(left.map(|left| left.div_ceil(10) * 10), seconds);
+            }
+            enforcer.apply(&[Change::Unban(target)]).unwrap();
+            assert!(!enforcer.check([192, 0, 2, 9].into(), Moment::now()).unwrap().dropped);
+        });
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn names_that_could_be_more_than_a_name_are_refused() {
+        for name in ["", "9x", "x y", "x;", "X", "a_name_that_is_far_too_long"] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Reading nf_tables over netlink: the few message and attribute numbers that are needed, as
+//! Reading `nf_tables` over netlink: the few message and attribute numbers that are needed, as
 //! `include/uapi/linux/netfilter/nf_tables.h` and `include/uapi/linux/netlink.h` have them.
 //!
 //! Reads go past `nft` because it fetches every element of a table even where one is asked for.
@@ -153,7 +153,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// A connection to nf_tables of the network namespace it was opened in.
+/// A connection to `nf_tables` of the network namespace it was opened in.
 #[derive(Debug)]
 pub(super) struct Netlink {
     socket: Socket,
