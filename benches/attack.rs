@@ -36,7 +36,6 @@ pub fn route(arena: &Arena) {
         arena.outside.ip(&format!("route add local {net} dev lo"));
         arena.host.ip(&format!("route add {net} dev {}", Arena::INTERFACE));
     }
-    // The host asks for the attackers' link addresses on the wire; the other end answers for what is local to it.
 }
 
 /// Receives the probes of every attacker.

@@ -1,5 +1,6 @@
 //! `guard-bench`: the figures of `docs/performance.md`, each with its goal or its peer beside it.
 #![allow(clippy::print_stdout, reason = "printing figures is what this program does")]
+#![allow(unreachable_pub, reason = "in a program, `pub` says what other modules use")]
 
 mod attack;
 mod cost;
@@ -69,6 +70,7 @@ fn main() -> anyhow::Result<()> {
 }
 
 /// The engine's figures as a table.
+#[expect(clippy::unnecessary_wraps, reason = "every benchmark has the same type")]
 fn engine() -> anyhow::Result<Section> {
     let mut section = Section::new("Engine and ban table", &["", "measured", "unit"]);
     for figure in engine::measure() {

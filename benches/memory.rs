@@ -73,7 +73,7 @@ fn idle(pid: Pid) -> anyhow::Result<(String, String)> {
     thread::sleep(Duration::from_secs(3));
     let before = processor_time(pid)?;
     thread::sleep(IDLE);
-    let share = (processor_time(pid)? - before).as_secs_f64() / IDLE.as_secs_f64() * 100.0;
+    let share = processor_time(pid)?.saturating_sub(before).as_secs_f64() / IDLE.as_secs_f64() * 100.0;
     Ok((format!("{share:.3} %"), verdict(share < 0.1).to_owned()))
 }
 
