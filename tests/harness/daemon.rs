@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Arena, Background, Namespace, poll_until};
+use crate::{Arena, Background, Namespace, poll_until, run};
 
 /// Time in which a daemon must answer after its start: a slow machine that builds beside is meant.
 const START: Duration = Duration::from_secs(20);
@@ -43,6 +43,19 @@ pub struct Options {
     pub more: String,
     /// Arguments besides `--config FILE`.
     pub arguments: Vec<&'static str>,
+    /// What it is denied.
+    pub denied: Denied,
+}
+
+/// What a daemon must do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// Nothing.
+    Nothing,
+    /// The program `nft`.
+    Nft,
+    /// Every privilege: it runs as `nobody`.
+    Privileges,
 }
 
 impl Options {
@@ -55,6 +68,7 @@ impl Options {
             journals: Vec::new(),
             more: String::new(),
             arguments: Vec::new(),
+            denied: Denied::Nothing,
         }
     }
 
@@ -264,7 +278,7 @@ impl Drop for Daemon<'_> {
 
 fn launch(namespace: &Namespace, folder: &Path, options: &Options) -> Background {
     let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("guard.log"));
-    let mut command = Command::new(program("guard"));
+    let mut command = command(folder, options.denied);
     command
         .arg("--config")
         .arg(folder.join("guard.toml"))
@@ -273,6 +287,32 @@ fn launch(namespace: &Namespace, folder: &Path, options: &Options) -> Background
         .stdout(Stdio::null())
         .stderr(log.expect("the folder is ours"));
     namespace.enter(|| Background::start(&mut command))
+}
+
+/// The daemon's program, started in a way that denies it something. The process stays the same one.
+fn command(folder: &Path, denied: Denied) -> Command {
+    let guard = program("guard");
+    match denied {
+        Denied::Nothing => Command::new(guard),
+        Denied::Nft => {
+            let hide = "mount --bind /dev/null \"$(command -v nft)\" && exec \"$@\"";
+            let mut command = Command::new("unshare");
+            command
+                .args(["--mount", "sh", "-c", hide, "sh"])
+                .arg(guard)
+                .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+            command
+        }
+        Denied::Privileges => {
+            // The build folder may be out of reach for others.
+            let copy = folder.join("guard");
+            fs::copy(guard, &copy).expect("the program can be copied");
+            run(Command::new("chown").args(["-R", "65534:65534"]).arg(folder));
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(copy);
+            command
+        }
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "what the daemon said helps to see why a test failed")]

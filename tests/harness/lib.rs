@@ -9,6 +9,7 @@
 
 mod arena;
 mod daemon;
+mod foreign;
 mod journald;
 mod namespace;
 mod poll;
@@ -20,7 +21,8 @@ mod sshd;
 mod syslog;
 
 pub use arena::{ADMIN, Arena, GUARDED_V4, GUARDED_V6, attacker_v4, attacker_v6};
-pub use daemon::{Daemon, Options, Reply, config_text, program};
+pub use daemon::{Daemon, Denied, Options, Reply, config_text, program};
+pub use foreign::{attach_foreign_xdp, foreign_xdp};
 pub use journald::Journald;
 pub use namespace::Namespace;
 pub use poll::poll_until;
