@@ -1,7 +1,7 @@
 //! A map by target that finds every entry which shares an address with a given one.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use ipnet::IpNet;
 
@@ -71,25 +71,22 @@ fn family(target: Target) -> usize {
     usize::from(target.address().is_ipv6())
 }
 
-/// The greatest target inside `target`: its last address.
+/// The end of a range that holds every target inside `target`: its last address.
 fn last(target: Target) -> Target {
-    Target::host(match target.net() {
-        IpNet::V4(net) => IpAddr::V4(net.broadcast()),
-        IpNet::V6(net) => {
-            let host_bits = u128::MAX.checked_shr(u32::from(net.prefix_len())).unwrap_or(0);
-            let last = Ipv6Addr::from(u128::from(net.network()) | host_bits);
-            // The end of ::/0 … ::ffff:0:0/96 is no IPv4 address here.
-            return if last.to_ipv4_mapped().is_some() { Target::from(max_v6()) } else { Target::host(last.into()) };
+    match target.net() {
+        IpNet::V4(net) => Target::host(net.broadcast().into()),
+        // A wide prefix can end on an IPv4-mapped address, which would be IPv4: then the range is longer.
+        IpNet::V6(net) if net.broadcast().to_ipv4_mapped().is_some() => {
+            Target::host(Ipv6Addr::from(u128::MAX).into())
         }
-    })
-}
-
-fn max_v6() -> IpAddr {
-    IpAddr::V6(Ipv6Addr::from(u128::MAX))
+        IpNet::V6(net) => Target::host(net.broadcast().into()),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -97,8 +94,10 @@ mod tests {
     fn target() -> impl Strategy<Value = Target> {
         // Few addresses and all lengths, so that overlaps are common.
         prop_oneof![
-            (0u32..1024, 0u8..=32).prop_map(|(a, l)| Target::prefix(Ipv4Addr::from(a << 6).into(), l).unwrap()),
-            (0u128..1024, 0u8..=128).prop_map(|(a, l)| Target::prefix(Ipv6Addr::from(a << 40).into(), l).unwrap()),
+            (0u32..1024, 0u8..=32)
+                .prop_map(|(a, l)| Target::prefix(Ipv4Addr::from(a << 6).into(), l).unwrap()),
+            (0u128..1024, 0u8..=128)
+                .prop_map(|(a, l)| Target::prefix(Ipv6Addr::from(a << 40).into(), l).unwrap()),
             Just("::/80".parse().unwrap()),
             Just("::ffff:0:0/95".parse().unwrap()),
         ]

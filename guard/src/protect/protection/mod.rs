@@ -14,6 +14,9 @@ use crate::time::Moment;
 /// Addresses that are remembered for their logins at most. Only who holds a key can fill this.
 const MAX_ADDRESSES: usize = 65_536;
 
+/// Sessions of one address that are remembered: any one of them protects it.
+const MAX_SESSIONS: usize = 256;
+
 /// What must never be banned.
 #[derive(Clone, Debug)]
 pub struct Protection {
@@ -185,17 +188,24 @@ impl Protection {
             .fixed
             .overlapping(target)
             .find_map(|(t, reasons)| Some((t, reasons.first()?.clone())))
-            .or_else(|| self.passing.overlapping(target).find_map(|(t, p)| Some((t, p.reason(now)?.because))))?;
-        Some(if protected == target || protected.covers(target.address()) && protected.length() <= target.length() {
-            explain(target, protected, &because)
-        } else {
-            format!("{target} covers {protected}: {}", explain(protected, protected, &because))
-        })
+            .or_else(|| {
+                self.passing.overlapping(target).find_map(|(t, p)| Some((t, p.reason(now)?.because)))
+            })?;
+        Some(
+            if protected == target
+                || protected.covers(target.address()) && protected.length() <= target.length()
+            {
+                explain(target, protected, &because)
+            } else {
+                format!("{target} covers {protected}: {}", explain(protected, protected, &because))
+            },
+        )
     }
 
     /// Everything protected, the reason, and the seconds left where it ends by itself.
     pub fn allowed(&self, now: Moment) -> Vec<(Target, String, Option<u64>)> {
-        let fixed = self.fixed.iter().flat_map(|(t, reasons)| reasons.iter().map(move |r| (t, r.clone(), None)));
+        let fixed =
+            self.fixed.iter().flat_map(|(t, reasons)| reasons.iter().map(move |r| (t, r.clone(), None)));
         let passing = self.passing.iter().flat_map(|(t, p)| {
             p.reasons(now).into_iter().map(move |r| (t, r.because, r.until.map(|u| u.since(now).as_secs())))
         });
@@ -307,7 +317,12 @@ impl Passing {
                 known.since = known.since.max(session.since);
                 known.found &= session.found;
             }
-            None => self.sessions.push(session),
+            None => {
+                if self.sessions.len() >= MAX_SESSIONS {
+                    self.sessions.remove(0);
+                }
+                self.sessions.push(session);
+            }
         }
     }
 
@@ -338,7 +353,11 @@ impl Allowance {
 
 impl Session {
     fn words(self) -> String {
-        let how = if self.found { "live SSH session from before guard started" } else { "live SSH session authenticated by key" };
+        let how = if self.found {
+            "live SSH session from before guard started"
+        } else {
+            "live SSH session authenticated by key"
+        };
         match self.port {
             0 => how.to_owned(),
             port => format!("{how} (port {port})"),

@@ -42,7 +42,9 @@ impl Sqlite {
     pub fn open(folder: &Path) -> Result<(Self, Vec<String>), StoreError> {
         let mut store = match Self::open_writable(folder) {
             Ok(store) => store,
-            Err(e @ (StoreError::Full { .. } | StoreError::ReadOnly { .. })) => Self::open_readable(folder, &e)?,
+            Err(e @ (StoreError::Full { .. } | StoreError::ReadOnly { .. })) => {
+                Self::open_readable(folder, &e)?
+            }
             Err(e) => return Err(e),
         };
         let notes = store.take_notes();
@@ -66,7 +68,9 @@ impl Sqlite {
             Err(e @ StoreError::TooNew { .. }) => return Err(e),
             Err(_) => (empty(&file(folder))?, "nothing could be read from it"),
         };
-        let note = format!("{why}: {found}; bans are enforced, but changes are lost at a reboot until this is mended");
+        let note = format!(
+            "{why}: {found}; bans are enforced, but changes are lost at a reboot until this is mended"
+        );
         Ok(Self { connection, lock: None, folder: folder.to_owned(), notes: vec![note] })
     }
 
@@ -173,9 +177,11 @@ fn open_file(path: &Path, check: bool) -> Result<Connection, StoreError> {
     const OPERATION: &str = "opening the state";
     make_file(path)?;
     let failed = |e| explain(OPERATION, path, &e);
-    let mut connection =
-        Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            .map_err(failed)?;
+    let mut connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
+    .map_err(failed)?;
     configure(&connection).map_err(failed)?;
     refuse_newer(&connection, path)?;
     if check {
@@ -183,7 +189,11 @@ fn open_file(path: &Path, check: bool) -> Result<Connection, StoreError> {
             connection.pragma_query_value(None, "quick_check", |row| row.get(0)).map_err(failed)?;
         if found != "ok" {
             let reason = found.chars().take(200).collect();
-            return Err(StoreError::Damaged { operation: OPERATION, path: path.display().to_string(), reason });
+            return Err(StoreError::Damaged {
+                operation: OPERATION,
+                path: path.display().to_string(),
+                reason,
+            });
         }
     }
     schema::migrate(&mut connection, schema::STEPS).map_err(failed)?;
@@ -274,8 +284,12 @@ fn explain(operation: &'static str, path: &Path, error: &rusqlite::Error) -> Sto
     let name = path.display().to_string();
     match error.sqlite_error_code() {
         Some(Code::DiskFull) => StoreError::Full { operation, path: name },
-        Some(Code::ReadOnly | Code::PermissionDenied) => StoreError::ReadOnly { operation, path: name, reason },
-        Some(Code::DatabaseCorrupt | Code::NotADatabase) => StoreError::Damaged { operation, path: name, reason },
+        Some(Code::ReadOnly | Code::PermissionDenied) => {
+            StoreError::ReadOnly { operation, path: name, reason }
+        }
+        Some(Code::DatabaseCorrupt | Code::NotADatabase) => {
+            StoreError::Damaged { operation, path: name, reason }
+        }
         // Without a table that every schema has, the file is another program's or a torn one.
         Some(Code::Unknown) if reason.contains("no such table") || reason.contains("no such column") => {
             StoreError::Damaged { operation, path: name, reason }

@@ -22,7 +22,10 @@ pub(super) fn put(connection: &Connection, writes: &[Write]) -> rusqlite::Result
                 put_ban(connection, ban)?;
             }
             Write::Unban(target) => {
-                on_target(connection.prepare_cached("DELETE FROM ban WHERE address = ?1 AND length = ?2")?, *target)?;
+                on_target(
+                    connection.prepare_cached("DELETE FROM ban WHERE address = ?1 AND length = ?2")?,
+                    *target,
+                )?;
             }
             Write::Strikes(s) => {
                 connection
@@ -129,7 +132,8 @@ pub(super) fn snapshot(connection: &Connection, notes: &mut Vec<String>) -> rusq
     let allowed = unreadable.all(connection, "SELECT address, length, until, comment FROM allow", |row| {
         Ok(StoredAllow { target: target(row, 0)?, until: end(row.get(2)?), comment: row.get(3)? })
     })?;
-    let last_id: Option<i64> = connection.query_row("SELECT id FROM last", [], |row| row.get(0)).optional()?;
+    let last_id: Option<i64> =
+        connection.query_row("SELECT id FROM last", [], |row| row.get(0)).optional()?;
     unreadable.tell("strikes, positions and allowances", notes);
     Ok(Snapshot { strikes, positions, allowed, last_id: last_id.unwrap_or(0) as u64 })
 }
@@ -244,7 +248,11 @@ fn event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
 /// The target in two columns, address and length.
 fn target(row: &Row<'_>, column: usize) -> rusqlite::Result<Target> {
     let nonsense = || {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Blob, "no address and length".into())
+        rusqlite::Error::FromSqlConversionFailure(
+            column,
+            rusqlite::types::Type::Blob,
+            "no address and length".into(),
+        )
     };
     let bytes = row.get_ref(column)?.as_blob().map_err(|_| nonsense())?;
     let address = <[u8; 4]>::try_from(bytes)

@@ -94,7 +94,8 @@ fn copy(old: &Connection, new: &Connection, table: &Table) -> rusqlite::Result<u
     let mut insert = new.prepare(&format!("INSERT OR REPLACE INTO {name} ({columns}) VALUES ({places})"))?;
     for direction in ["ASC", "DESC"] {
         let order = key.iter().map(|k| format!("{k} {direction}")).collect::<Vec<_>>().join(", ");
-        let Ok(mut select) = old.prepare(&format!("SELECT {columns} FROM {name} NOT INDEXED ORDER BY {order}"))
+        let Ok(mut select) =
+            old.prepare(&format!("SELECT {columns} FROM {name} NOT INDEXED ORDER BY {order}"))
         else {
             break;
         };
@@ -123,7 +124,9 @@ fn copy(old: &Connection, new: &Connection, table: &Table) -> rusqlite::Result<u
 fn keep(insert: &mut rusqlite::Statement<'_>, values: Vec<Value>) -> rusqlite::Result<()> {
     use rusqlite::ErrorCode as Code;
     match insert.execute(params_from_iter(values)) {
-        Err(e) if !matches!(e.sqlite_error_code(), Some(Code::ConstraintViolation | Code::TypeMismatch)) => Err(e),
+        Err(e) if !matches!(e.sqlite_error_code(), Some(Code::ConstraintViolation | Code::TypeMismatch)) => {
+            Err(e)
+        }
         _ => Ok(()),
     }
 }
@@ -152,7 +155,9 @@ fn set_aside(path: &Path) -> Result<PathBuf, StoreError> {
 
 /// Removes all but the last damaged files.
 fn forget_old(path: &Path) {
-    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else { return };
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|n| n.to_str())) else {
+        return;
+    };
     let prefix = format!("{name}.damaged-");
     let Ok(entries) = fs::read_dir(folder) else { return };
     let mut found: Vec<PathBuf> = entries

@@ -97,8 +97,9 @@ mod tests {
         migrate(&mut connection, &more).unwrap();
 
         assert_eq!(version(&connection).unwrap() as usize, STEPS.len() + 1);
-        let row: (String, String) =
-            connection.query_row("SELECT place, note FROM position", [], |r| Ok((r.get(0)?, r.get(1)?))).unwrap();
+        let row: (String, String) = connection
+            .query_row("SELECT place, note FROM position", [], |r| Ok((r.get(0)?, r.get(1)?)))
+            .unwrap();
         assert_eq!(row, ("b".into(), "x".into()));
     }
 

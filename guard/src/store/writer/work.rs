@@ -68,7 +68,8 @@ impl Worker<'_> {
             if hurry || now >= due {
                 break;
             }
-            queue = self.shared.changed.wait_timeout(queue, due - now).unwrap_or_else(PoisonError::into_inner).0;
+            queue =
+                self.shared.changed.wait_timeout(queue, due - now).unwrap_or_else(PoisonError::into_inner).0;
         }
         let job = match unfinished {
             // A whole set supersedes what could not be written before it, except strikes, which it brings too.
@@ -111,7 +112,9 @@ impl Worker<'_> {
                 queue.status.failures += 1;
                 queue.status.problem = Some(problem(&e));
                 if self.tries == 1 {
-                    tracing::error!("{e}; bans are enforced all the same, and kept as soon as it works again");
+                    tracing::error!(
+                        "{e}; bans are enforced all the same, and kept as soon as it works again"
+                    );
                 }
                 if !stopping && is_hopeless(&e, self.tries) {
                     queue.in_hand = 0;
