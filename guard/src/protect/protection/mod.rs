@@ -311,18 +311,15 @@ impl Passing {
     }
 
     fn open(&mut self, session: Session) {
-        match self.sessions.iter_mut().find(|s| s.port == session.port) {
-            // The same port again is a new connection, or the same one heard of twice: a key login says more.
-            Some(known) => {
-                known.since = known.since.max(session.since);
-                known.found &= session.found;
+        if let Some(known) = self.sessions.iter_mut().find(|s| s.port == session.port) {
+            // A new connection from the same port, or the same one heard of twice: a key login says more.
+            known.since = known.since.max(session.since);
+            known.found &= session.found;
+        } else {
+            if self.sessions.len() >= MAX_SESSIONS {
+                self.sessions.remove(0);
             }
-            None => {
-                if self.sessions.len() >= MAX_SESSIONS {
-                    self.sessions.remove(0);
-                }
-                self.sessions.push(session);
-            }
+            self.sessions.push(session);
         }
     }
 

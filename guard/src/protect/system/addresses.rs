@@ -50,28 +50,32 @@ pub(super) fn read_gateways(system: &mut SystemAddresses) -> io::Result<()> {
         request.header.address_family = family;
         dump(NETLINK_ROUTE, &Message::GetRoute(request), |message| {
             if let Message::NewRoute(route) = message {
-                system.gateways.extend(next_hops(&route.attributes).filter(|a| !a.is_unspecified()));
+                system
+                    .gateways
+                    .extend(next_hops(&route.attributes).into_iter().filter(|a| !a.is_unspecified()));
             }
         })?;
     }
     Ok(())
 }
 
-fn next_hops(attributes: &[RouteAttribute]) -> Box<dyn Iterator<Item = IpAddr> + '_> {
-    Box::new(attributes.iter().flat_map(|attribute| -> Box<dyn Iterator<Item = IpAddr> + '_> {
+fn next_hops(attributes: &[RouteAttribute]) -> Vec<IpAddr> {
+    let mut hops = Vec::new();
+    for attribute in attributes {
         match attribute {
-            RouteAttribute::Gateway(RouteAddress::Inet(a)) => Box::new(std::iter::once(IpAddr::V4(*a))),
-            RouteAttribute::Gateway(RouteAddress::Inet6(a)) => {
-                Box::new(std::iter::once(canonical(IpAddr::V6(*a))))
+            RouteAttribute::Gateway(RouteAddress::Inet(a)) | RouteAttribute::Via(RouteVia::Inet(a)) => {
+                hops.push(IpAddr::V4(*a));
             }
-            RouteAttribute::Via(RouteVia::Inet(a)) => Box::new(std::iter::once(IpAddr::V4(*a))),
-            RouteAttribute::Via(RouteVia::Inet6(a)) => Box::new(std::iter::once(IpAddr::V6(*a))),
-            RouteAttribute::MultiPath(hops) => {
-                Box::new(hops.iter().flat_map(|hop| next_hops(&hop.attributes)))
+            RouteAttribute::Gateway(RouteAddress::Inet6(a)) | RouteAttribute::Via(RouteVia::Inet6(a)) => {
+                hops.push(canonical(IpAddr::V6(*a)));
             }
-            _ => Box::new(std::iter::empty()),
+            RouteAttribute::MultiPath(paths) => {
+                hops.extend(paths.iter().flat_map(|path| next_hops(&path.attributes)));
+            }
+            _ => {}
         }
-    }))
+    }
+    hops
 }
 
 fn interface_names() -> io::Result<BTreeMap<u32, String>> {

@@ -1,4 +1,4 @@
-//! TCP sockets of this network namespace (sock_diag(7), else /proc/net/tcp).
+//! TCP sockets of this network namespace (`sock_diag(7)`, else `/proc/net/tcp`).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -94,7 +94,7 @@ fn by_proc(state: State) -> io::Result<Vec<Found>> {
     Ok(found)
 }
 
-/// One line of /proc/net/tcp: `sl local remote state queues timer retransmits uid timeout inode …` (proc_net_tcp).
+/// One line of /proc/net/tcp: `sl local remote state queues timer retransmits uid timeout inode …` (`proc_net_tcp`).
 fn proc_line(line: &str, state: State) -> Option<Found> {
     let mut words = line.split_ascii_whitespace().skip(1);
     let (_, local_port) = proc_address(words.next()?)?;

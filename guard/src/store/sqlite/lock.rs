@@ -57,6 +57,8 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // If it fails, the next start only checks more than it had to.
         let _ = self.sign("");
+        // Not left to the closing of the file: a child between fork and exec still holds a copy of it.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 

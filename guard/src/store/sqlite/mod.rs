@@ -197,18 +197,20 @@ fn open_file(path: &Path, check: bool) -> Result<Connection, StoreError> {
         }
     }
     schema::migrate(&mut connection, schema::STEPS).map_err(failed)?;
+    salvage::probe(&connection).map_err(failed)?;
     Ok(connection)
 }
 
 /// Makes sure that the file is there, is a file, and is the owner's alone. SQLite gives its log the same mode.
 fn make_file(path: &Path) -> Result<(), StoreError> {
     const OPERATION: &str = "opening the state";
+    let damaged = |reason: &str| StoreError::Damaged {
+        operation: OPERATION,
+        path: path.display().to_string(),
+        reason: reason.into(),
+    };
     let failed = |e: std::io::Error| match e.kind() {
-        std::io::ErrorKind::IsADirectory => StoreError::Damaged {
-            operation: OPERATION,
-            path: path.display().to_string(),
-            reason: "it is a directory".into(),
-        },
+        std::io::ErrorKind::IsADirectory => damaged("it is a directory"),
         _ => StoreError::from_io(OPERATION, path, &e),
     };
     let file = OpenOptions::new()
@@ -219,7 +221,12 @@ fn make_file(path: &Path) -> Result<(), StoreError> {
         .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
         .open(path)
         .map_err(failed)?;
-    file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)
+    file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
+    // SQLite takes what is shorter than its header for an empty file, and would say nothing of the loss.
+    match file.metadata().map_err(failed)?.len() {
+        1..512 => Err(damaged("it is cut short")),
+        _ => Ok(()),
+    }
 }
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
@@ -291,7 +298,11 @@ fn explain(operation: &'static str, path: &Path, error: &rusqlite::Error) -> Sto
             StoreError::Damaged { operation, path: name, reason }
         }
         // Without a table that every schema has, the file is another program's or a torn one.
-        Some(Code::Unknown) if reason.contains("no such table") || reason.contains("no such column") => {
+        Some(Code::Unknown)
+            if reason.contains("no such table")
+                || reason.contains("no such column")
+                || reason.contains("has no column") =>
+        {
             StoreError::Damaged { operation, path: name, reason }
         }
         Some(Code::CannotOpen) if fs::metadata(path).is_ok_and(|m| !m.is_file()) => {

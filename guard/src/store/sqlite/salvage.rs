@@ -35,6 +35,13 @@ const TABLES: &[Table] = &[
     Table { name: "last", columns: "only, id", key: &["only"] },
 ];
 
+/// Fails where a table is missing or is another program's.
+pub(super) fn probe(connection: &Connection) -> rusqlite::Result<()> {
+    TABLES.iter().try_for_each(|table| {
+        connection.prepare(&format!("SELECT {} FROM {}", table.columns, table.name)).map(|_| ())
+    })
+}
+
 /// Sets the file at `path` aside and puts a new one in its place that holds what could be read. Answers what
 /// became of it, for people.
 pub(super) fn rebuild(path: &Path, reason: &str) -> Result<String, StoreError> {

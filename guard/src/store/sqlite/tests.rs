@@ -170,6 +170,7 @@ fn thirty_days_of_events_stay_bounded_on_disk() {
             (0..2000).map(|n| Write::Event(event(day * 86_400_000 + n, Some("203.0.113.7")))).collect();
         store.write(&writes).unwrap();
         store.prune(Retention { keep_from: Wall(0), max_events: 4000 }).unwrap();
+        store.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
         sizes.push(fs::metadata(folder.path().join("guard.db")).unwrap().len());
     }
     assert!(sizes[29] <= sizes[4] * 5 / 4, "{sizes:?}");
@@ -261,7 +262,8 @@ fn damage_found_while_writing_is_repaired_and_the_write_done() {
 
 #[test]
 fn files_that_are_no_state_are_set_aside() {
-    let spoils: [(&str, fn(&Path)); 5] = [
+    type Spoil = fn(&Path);
+    let spoils: [(&str, Spoil); 5] = [
         ("garbage", |p| fs::write(p, b"this is no database, ".repeat(500)).unwrap()),
         ("truncated", |p| OpenOptions::new().write(true).open(p).unwrap().set_len(5000).unwrap()),
         ("short garbage", |p| fs::write(p, b"x").unwrap()),

@@ -33,6 +33,7 @@ pub(super) struct Job {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a request or a fact of its own, not a state")]
 pub(super) struct Queue {
     waiting: VecDeque<Write>,
     /// A whole set that comes before everything in `waiting`.
@@ -95,16 +96,32 @@ impl Queue {
     }
 
     /// Changes are lost: only the whole set helps.
-    pub(super) fn lose(&mut self) {
+    fn lose(&mut self) {
         self.resync_pending = true;
-        self.waiting.retain(|write| matches!(write, Write::Event(_) | Write::Strikes(_)));
+        self.waiting.retain(outlives_resync);
     }
 
+    /// Takes a whole set. Events and strikes that waited stay, before it, because they are older.
     pub(super) fn replace(&mut self, writes: Vec<Write>) {
-        self.lose();
         self.resync_pending = false;
-        self.whole = Some(writes);
+        let older = self.whole.take().into_iter().flatten().chain(self.waiting.drain(..));
+        self.whole = Some(older.filter(outlives_resync).chain(writes).collect());
         self.urgent = true;
+    }
+
+    /// The next transaction after one that failed: the same, unless a whole set has come since.
+    pub(super) fn take_again(&mut self, failed: Job) -> Job {
+        let Some(whole) = self.whole.take() else { return failed };
+        let writes: Vec<Write> = failed.writes.into_iter().filter(outlives_resync).chain(whole).collect();
+        self.in_hand = writes.len().max(1);
+        Job { afresh: true, writes }
+    }
+
+    /// A transaction can never be written: gives it up.
+    pub(super) fn give_up(&mut self, job: &Job) {
+        self.in_hand = 0;
+        self.status.lost_events += job.writes.iter().filter(|w| matches!(w, Write::Event(_))).count() as u64;
+        self.lose();
     }
 
     pub(super) fn ask(&mut self, target: Option<Target>, limit: usize, reply: Reply) {
@@ -136,10 +153,6 @@ impl Queue {
         self.waiting.len() + self.in_hand + self.whole.as_ref().map_or(0, Vec::len)
     }
 
-    pub(super) fn has_whole(&self) -> bool {
-        self.whole.is_some()
-    }
-
     pub(super) fn is_done(&self) -> bool {
         self.in_hand == 0 && self.is_empty()
     }
@@ -161,6 +174,11 @@ impl Queue {
     pub(super) fn wants_answers(&self) -> bool {
         !self.questions.is_empty()
     }
+}
+
+/// Whether a write is not superseded by a later whole set of bans and allowances.
+fn outlives_resync(write: &Write) -> bool {
+    matches!(write, Write::Event(_) | Write::Strikes(_))
 }
 
 /// Whether a write only records what happened.

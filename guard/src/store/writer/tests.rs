@@ -193,7 +193,9 @@ fn more_than_fits_is_asked_for_again() {
     let disk = Disk::default();
     disk.state().full = true;
     let writer = Writer::start(Box::new(disk.clone()), options()).unwrap();
-    for n in 0..1000 {
+    writer.write(ban(0));
+    eventually("no attempt", || writer.status().problem.is_some());
+    for n in 1..1000 {
         writer.write(ban(n));
         writer.write(position(n));
     }

@@ -72,9 +72,7 @@ impl Worker<'_> {
                 self.shared.changed.wait_timeout(queue, due - now).unwrap_or_else(PoisonError::into_inner).0;
         }
         let job = match unfinished {
-            // A whole set supersedes what could not be written before it, except strikes, which it brings too.
-            Some(_) if queue.has_whole() => queue.take(BATCH),
-            Some(job) => Some(job),
+            Some(failed) => Some(queue.take_again(failed)),
             None => queue.take(BATCH),
         };
         if queue.is_empty() {
@@ -117,8 +115,7 @@ impl Worker<'_> {
                     );
                 }
                 if !stopping && is_hopeless(&e, self.tries) {
-                    queue.in_hand = 0;
-                    queue.lose();
+                    queue.give_up(&job);
                     // The next batch shows whether the store works.
                     queue.status.problem = None;
                     self.tries = 0;
