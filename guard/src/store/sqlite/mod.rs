@@ -297,13 +297,9 @@ fn explain(operation: &'static str, path: &Path, error: &rusqlite::Error) -> Sto
         Some(Code::DatabaseCorrupt | Code::NotADatabase) => {
             StoreError::Damaged { operation, path: name, reason }
         }
-        // Without a table that every schema has, the file is another program's or a torn one.
-        Some(Code::Unknown)
-            if reason.contains("no such table")
-                || reason.contains("no such column")
-                || reason.contains("has no column") =>
-        {
-            StoreError::Damaged { operation, path: name, reason }
+        // Statements that fit every state of ours do not fit this one: it is another program's, or torn.
+        None if matches!(error, rusqlite::Error::SqlInputError { .. }) => {
+            StoreError::Damaged { operation, path: name, reason: "its tables are not those of guard".into() }
         }
         Some(Code::CannotOpen) if fs::metadata(path).is_ok_and(|m| !m.is_file()) => {
             StoreError::Damaged { operation, path: name, reason: "it is not a file".into() }

@@ -14,6 +14,9 @@ const BATCH: usize = 16_384;
 /// Failures without a known cause after which a batch is given up for a resync: something in it may be the cause.
 const GIVE_UP: u32 = 5;
 
+/// Notes that are kept: a disk that damages the state again and again has been told of by then.
+const MAX_NOTES: usize = 32;
+
 pub(super) fn run(store: Box<dyn Store>, options: WriterOptions, shared: &Shared) {
     let pruned = Instant::now();
     Worker { store, options, shared, pruned, tries: 0 }.run();
@@ -141,8 +144,14 @@ impl Worker<'_> {
 
     fn publish_notes(&mut self) {
         let notes = self.store.take_notes();
-        if !notes.is_empty() {
-            self.shared.lock().status.notes.extend(notes);
+        if notes.is_empty() {
+            return;
+        }
+        let known = &mut self.shared.lock().status.notes;
+        for note in notes {
+            if known.len() < MAX_NOTES && !known.contains(&note) {
+                known.push(note);
+            }
         }
     }
 }
