@@ -525,3 +525,6 @@ fn entries_up_to(header: &Header, last: u64) -> u64 {
     }
     header.entries.min(last.saturating_sub(header.head_seqnum.saturating_sub(1)))
 }
+
+#[cfg(test)]
+mod tests;
