@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod datapath;
+mod dense;
 pub mod encode;
 pub mod enforce;
 pub mod engine;

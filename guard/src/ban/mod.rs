@@ -6,22 +6,33 @@ use crate::sighting::Points;
 use crate::target::Target;
 use crate::time::Moment;
 
+mod cause;
+mod ends;
+mod shelf;
 mod table;
 
+pub use cause::ByFamily;
 pub use table::BanTable;
 
-/// Identity of a ban, unique for the life of a state folder.
+/// Identity of a ban, unique for the life of a state folder. Below 2^47: it is kept in six bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BanId(pub u64);
 
 /// Who decided a ban.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
     /// The engine, by a filter of this name.
     Filter(Box<str>),
     /// A person with this user id, through guardctl.
     Manual(u32),
+}
+
+impl Origin {
+    /// Whether a person decided it. Such bans are never evicted to make room.
+    pub const fn is_manual(&self) -> bool {
+        matches!(self, Self::Manual(_))
+    }
 }
 
 /// A ban as it is wanted.
@@ -39,8 +50,46 @@ pub struct Ban {
     pub origin: Origin,
     /// The score that was reached; 0 for manual bans.
     pub score: Points,
-    /// How many bans this target has had, this one included, after forgiveness.
+    /// How many bans this target has had, this one included, after forgiveness. Kept up to 32,767.
     pub strike: u32,
-    /// Why, as shown to people: printable, at most 200 characters.
+    /// Why, as shown to people: printable, at most 200 characters. Equal texts are kept once, so it best names
+    /// the rule and leaves the particulars to the ban's event.
     pub reason: Box<str>,
 }
+
+/// A ban in the table, read in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BanRef<'a> {
+    /// Its identity.
+    pub id: BanId,
+    /// What is dropped.
+    pub target: Target,
+    /// Since when.
+    pub since: Moment,
+    /// Until when; `None` for good.
+    pub until: Option<Moment>,
+    /// Who decided it.
+    pub origin: &'a Origin,
+    /// The score that was reached.
+    pub score: Points,
+    /// How many bans this target has had, this one included.
+    pub strike: u32,
+    /// Why.
+    pub reason: &'a str,
+}
+
+impl BanRef<'_> {
+    /// The ban as a value of its own.
+    pub fn to_ban(self) -> Ban {
+        let Self { id, target, since, until, origin, score, strike, reason } = self;
+        Ban { id, target, since, until, origin: origin.clone(), score, strike, reason: reason.into() }
+    }
+
+    /// Whether it is over.
+    pub fn is_over(&self, now: Moment) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,11 @@
 //! The engine decides. It is pure: no I/O, no clock, no async; time and chance are arguments, so the same input
 //! gives the same decisions.
+//!
+//! A sighting is first joined with the other lines of its attempt ([`attempt`]), its points go to the score of its
+//! source ([`score`], [`sources`]), and a score that reaches the threshold becomes an order whose length follows
+//! from the target's past ([`escalate`]). The engine remembers which targets are banned and orders none twice.
+//! Lines are kept as evidence in a ring ([`evidence`]). A replay uses the same engine with `evidence` 0 and with
+//! the line's time as `now`.
 
 use std::net::IpAddr;
 
@@ -8,13 +14,15 @@ use crate::sighting::{Points, SourceId};
 use crate::target::Target;
 use crate::time::Moment;
 
-// mod attempt;
-// mod escalate;
-// mod score;
-// mod sources;
-// mod state;
+mod attempt;
+mod escalate;
+mod evidence;
+mod score;
+mod sources;
+mod state;
 
-// pub use state::Engine;
+pub use escalate::Strikes;
+pub use state::Engine;
 
 /// What a sighting led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,8 +88,16 @@ pub struct EngineCount {
     pub joined: u64,
     /// Sightings older than the window.
     pub too_old: u64,
-    /// Sources forgotten to make room.
+    /// Sources with a score that were forgotten to make room.
     pub evicted: u64,
+    /// Bans ordered.
+    pub orders: u64,
+    /// Times the threshold was reached by a source that is banned already (lines in flight).
+    pub suppressed: u64,
+    /// Targets whose past is remembered (not a counter: the number now).
+    pub offenders: u64,
+    /// Targets whose past was forgotten to make room.
+    pub offenders_evicted: u64,
 }
 
 /// Settings and identities an engine is made with.
@@ -97,3 +113,6 @@ pub struct EngineOptions {
 
 /// Which reader a sighting came through: the same line through two sources counts once.
 pub type Via = SourceId;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,116 @@
+//! Joining the lines of one attempt, so that a failed login that writes several lines counts once.
+//!
+//! sshd writes for one wrong password of an unknown account an invalid-user line, a PAM line and a failed-password
+//! line, all from one process. An attempt is a set of kinds seen from one process about one address: a kind it
+//! does not have yet joins it and adds only what the earlier lines have not given; a kind it has begins the next
+//! attempt. So those three lines are one attempt, and six failed passwords on one connection are six.
+//!
+//! Attempts are short-lived and shared by few lines, so they are kept in a cache of fixed size beside the sources:
+//! a set of four for each hash of address and process. What is pushed out too early counts as a new attempt.
+
+use super::sources::address_bits;
+use crate::dense::Seed;
+use crate::sighting::{Kind, Points, Sighting, SourceId};
+use crate::time::Moment;
+
+/// Milliseconds after its first line in which a line can join an attempt: `LoginGraceTime` of sshd.
+const JOIN: i64 = 120_000;
+/// Attempts in a set.
+const WAYS: usize = 4;
+/// Sets: together 32,768 attempts.
+const SETS: usize = 8192;
+/// Spreads process ids over all bits of a hash: 2^64 divided by the golden ratio.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+const _: () = assert!(Kind::ALL.len() <= 16, "a kind is a bit of a u16");
+
+/// One attempt to get in.
+#[derive(Clone, Copy, Debug, Default)]
+struct Attempt {
+    /// Hash of address and process; 0 for a free place.
+    tag: u32,
+    /// When its first line happened.
+    first: Moment,
+    /// Points given so far, in thousandths.
+    given: i32,
+    port: u16,
+    /// The source its first line came through.
+    via: u16,
+    /// Kinds seen through that source.
+    kinds: u16,
+    /// Kinds seen through any other source.
+    copies: u16,
+}
+
+/// The last attempts.
+#[derive(Debug)]
+pub(super) struct Attempts {
+    sets: Vec<[Attempt; WAYS]>,
+    seed: Seed,
+}
+
+/// What a line means to its attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Joined {
+    /// Points it adds.
+    pub(super) points: Points,
+    /// Whether it belongs to an attempt that had counted already.
+    pub(super) joined: bool,
+}
+
+impl Attempts {
+    /// No attempts; memory is taken with the first line.
+    pub(super) const fn new(seed: Seed) -> Self {
+        Self { sets: Vec::new(), seed }
+    }
+
+    /// Which attempt a line belongs to, and what it adds. A line of an unknown process is an attempt of its own.
+    #[inline]
+    pub(super) fn join(&mut self, s: &Sighting<'_>, via: SourceId, at: Moment) -> Joined {
+        if s.pid == 0 {
+            return Joined { points: s.points, joined: false };
+        }
+        if self.sets.is_empty() {
+            self.sets = vec![[Attempt::default(); WAYS]; SETS];
+        }
+        let hash =
+            self.seed.hash(address_bits(s.address)).wrapping_add(u64::from(s.pid).wrapping_mul(SPREAD));
+        let set = &mut self.sets[hash as usize % SETS];
+        let tag = (hash >> 32) as u32 | 1;
+        let kind = 1 << s.kind as u16;
+        for place in 0..WAYS {
+            let attempt = &mut set[place];
+            if attempt.tag == tag && attempt.takes(kind, s.port, via, at) {
+                let points = Points(s.points.0.saturating_sub(attempt.given).max(0));
+                attempt.given = attempt.given.max(s.points.0);
+                attempt.port = attempt.port.max(s.port);
+                return Joined { points, joined: true };
+            }
+        }
+        // Newest first: the oldest of the set makes room.
+        set.copy_within(..WAYS - 1, 1);
+        set[0] =
+            Attempt { tag, first: at, given: s.points.0, port: s.port, via: via.0, kinds: kind, copies: 0 };
+        Joined { points: s.points, joined: false }
+    }
+
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        self.sets.capacity() * size_of::<[Attempt; WAYS]>()
+    }
+}
+
+impl Attempt {
+    /// Marks the kind as seen, unless the line must belong to another attempt.
+    #[inline]
+    fn takes(&mut self, kind: u16, port: u16, via: SourceId, at: Moment) -> bool {
+        let near = at.0.abs_diff(self.first.0) <= JOIN as u64;
+        let same_port = port == 0 || self.port == 0 || port == self.port;
+        let seen = if via.0 == self.via { &mut self.kinds } else { &mut self.copies };
+        if !near || !same_port || *seen & kind != 0 {
+            return false;
+        }
+        *seen |= kind;
+        true
+    }
+}

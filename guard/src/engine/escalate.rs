@@ -1,0 +1,353 @@
+//! How long a ban lasts: the ladder, what is forgiven, and repeat offenders over all filters.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::sources::DRAW;
+use crate::config::Decide;
+use crate::dense::{Chance, Dense, Host4, Key, Record, Seed, Short48, TargetKey};
+use crate::target::Target;
+use crate::time::Moment;
+
+/// Bans within [`RECIDIVE_WINDOW`], the new one included, that make a repeat offender.
+const RECIDIVE_BANS: usize = 5;
+/// The time in which they count.
+const RECIDIVE_WINDOW: Duration = Duration::from_secs(24 * 3600);
+/// How long a repeat offender is banned at least.
+const RECIDIVE_LENGTH: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Length of a ban where the ladder has no step; a validated configuration always has one.
+const NO_LADDER: Duration = Duration::from_secs(3600);
+
+/// A target's past, as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strikes {
+    /// The target.
+    pub target: Target,
+    /// Bans counted when the last one began; what was forgiven after it is not taken off. 0: all is forgotten.
+    pub count: u32,
+    /// When the last one began.
+    pub last: Moment,
+    /// When its bans of the last day began, oldest first, if there were several; the last four at most.
+    pub recent: Vec<Moment>,
+}
+
+/// What is remembered of a target that was banned: 18 bytes for an IPv4 host.
+#[derive(Clone, Copy, Debug)]
+struct Offender<K> {
+    key: K,
+    count: u16,
+    last: Short48,
+    /// Until when it is banned; the past if it is not.
+    until: Short48,
+}
+
+const _: () = assert!(size_of::<Offender<Host4>>() <= 20);
+
+/// The past of one target, with the same fields for every type of key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Past {
+    count: u16,
+    last: i64,
+    until: i64,
+}
+
+/// `until` of a target that is not banned.
+const FREE: i64 = -Short48::MAX;
+/// `until` of a ban without end.
+const NEVER: i64 = Short48::MAX;
+
+/// What a new ban looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sentence {
+    pub(super) strike: u32,
+    pub(super) until: Option<Moment>,
+}
+
+/// Every target that was banned and is not forgiven.
+#[derive(Debug)]
+pub(super) struct Offenders {
+    hosts4: Shelf<Host4>,
+    others: Shelf<Target>,
+    /// Beginnings of the last bans of targets that were banned more than once in a day.
+    recent: HashMap<Target, Vec<Moment>>,
+    /// Size of `recent` at which it is rid of what is older than a day.
+    recent_limit: usize,
+    /// Targets whose past has changed since the store was last told.
+    changed: Vec<Target>,
+    /// The last sentence's target and its past before it.
+    undo: Option<(Target, Option<Past>)>,
+    /// Where the length's random part comes from.
+    seed: u64,
+    /// Targets forgotten to make room.
+    pub(super) evicted: u64,
+}
+
+impl Offenders {
+    /// Nobody has done anything yet.
+    pub(super) fn new(seed: u64, hash: Seed) -> Self {
+        Self {
+            hosts4: Shelf::new(hash, seed),
+            others: Shelf::new(hash, seed),
+            recent: HashMap::new(),
+            recent_limit: 1024,
+            changed: Vec::new(),
+            undo: None,
+            seed,
+            evicted: 0,
+        }
+    }
+
+    /// Strikes a target: how long it is to be banned, or `None` if it is banned already.
+    pub(super) fn strike(&mut self, target: Target, now: Moment, decide: &Decide) -> Option<Sentence> {
+        let past = self.past(target);
+        if past.is_some_and(|past| past.until > now.0) {
+            return None;
+        }
+        let strike = past.map_or(0, |past| forgiven(past, now, decide)) + 1;
+        let bans_of_day = self.remember_recent(target, past, now);
+        let until = self.length(target, strike, bans_of_day, now, decide).map(|length| now + length);
+        self.undo = Some((target, past));
+        self.put(
+            target,
+            Past {
+                count: u16::try_from(strike).unwrap_or(u16::MAX),
+                last: now.0,
+                until: until.map_or(NEVER, |until| until.0),
+            },
+        );
+        self.make_room(now, decide);
+        Some(Sentence { strike, until })
+    }
+
+    /// Takes the last sentence back, if it was on this target.
+    pub(super) fn take_back(&mut self, target: Target) {
+        let Some((_, past)) = self.undo.take_if(|(last, _)| *last == target) else { return };
+        if let Some(recent) = self.recent.get_mut(&target) {
+            recent.pop();
+        }
+        match past {
+            Some(past) => self.put(target, past),
+            None => self.forget(target),
+        }
+    }
+
+    /// Strikes left after forgiveness.
+    pub(super) fn count(&self, target: Target, now: Moment, decide: &Decide) -> u32 {
+        self.past(target).map_or(0, |past| forgiven(past, now, decide))
+    }
+
+    /// A target's past.
+    pub(super) fn strikes(&self, target: Target) -> Option<Strikes> {
+        let past = self.past(target).filter(|past| past.count > 0)?;
+        let recent = self.recent.get(&target).cloned().unwrap_or_default();
+        Some(Strikes { target, count: u32::from(past.count), last: Moment(past.last), recent })
+    }
+
+    /// What the store remembered.
+    pub(super) fn restore(&mut self, strikes: &Strikes) {
+        let until = self.past(strikes.target).map_or(FREE, |past| past.until);
+        let count = u16::try_from(strikes.count).unwrap_or(u16::MAX);
+        self.put_quietly(strikes.target, Past { count, last: strikes.last.0, until });
+        if !strikes.recent.is_empty() {
+            self.recent.insert(strikes.target, strikes.recent.clone());
+        }
+    }
+
+    /// A ban of this target stands until then, whoever decided it.
+    pub(super) fn banned(&mut self, target: Target, until: Option<Moment>) {
+        let until = until.map_or(NEVER, |until| until.0);
+        let past = self.past(target).unwrap_or(Past { count: 0, last: FREE, until });
+        self.put_quietly(target, Past { until, ..past });
+    }
+
+    /// No ban of this target stands.
+    pub(super) fn lifted(&mut self, target: Target) {
+        match self.past(target) {
+            Some(past) if past.count > 0 => self.put_quietly(target, Past { until: FREE, ..past }),
+            Some(_) => self.remove(target),
+            None => {}
+        }
+    }
+
+    /// Forgets a target's past.
+    pub(super) fn forget(&mut self, target: Target) {
+        self.recent.remove(&target);
+        if self.past(target).is_some() {
+            self.remove(target);
+            self.changed.push(target);
+        }
+    }
+
+    /// The pasts that changed since the last call.
+    pub(super) fn changed(&mut self) -> Vec<Strikes> {
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.sort_unstable();
+        changed.dedup();
+        let none = |target| Strikes { target, count: 0, last: Moment(0), recent: Vec::new() };
+        changed.into_iter().map(|target| self.strikes(target).unwrap_or_else(|| none(target))).collect()
+    }
+
+    /// Number of targets remembered.
+    pub(super) fn len(&self) -> usize {
+        self.hosts4.all.len() + self.others.all.len()
+    }
+
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        self.hosts4.all.bytes()
+            + self.others.all.bytes()
+            + self.recent.capacity() * size_of::<(Target, Vec<Moment>)>()
+            + self.changed.capacity() * size_of::<Target>()
+    }
+
+    /// The length of a ban, its random part included; `None` for good.
+    fn length(
+        &self,
+        target: Target,
+        strike: u32,
+        bans_of_day: usize,
+        now: Moment,
+        decide: &Decide,
+    ) -> Option<Duration> {
+        let ladder = &decide.ladder;
+        let step = (strike as usize).min(ladder.len()).saturating_sub(1);
+        let mut length = ladder.get(step).copied().unwrap_or(Some(NO_LADDER))?;
+        if bans_of_day >= RECIDIVE_BANS {
+            length = length.max(RECIDIVE_LENGTH);
+        }
+        let extra = length.as_millis() as u64 / 1000 * u64::from(decide.jitter_permille);
+        // Chance follows from the case itself: what happened to others has no part in it.
+        let case = target.hash(Seed::new(self.seed)) ^ now.0 as u64;
+        Some(length + Duration::from_millis(Chance::new(case).below(extra + 1)))
+    }
+
+    /// Notes that a ban begins, and answers how many of the target's bans began within a day, this one included.
+    fn remember_recent(&mut self, target: Target, past: Option<Past>, now: Moment) -> usize {
+        let fresh = |moment: &Moment| now.since(*moment) < RECIDIVE_WINDOW;
+        let last = past.filter(|past| past.count > 0).map(|past| Moment(past.last)).filter(fresh);
+        if last.is_none() {
+            self.recent.remove(&target);
+            return 1;
+        }
+        if self.recent.len() >= self.recent_limit {
+            self.recent.retain(|_, bans| bans.last().is_some_and(fresh));
+            self.recent_limit = 1024.max(self.recent.len() * 2);
+        }
+        let bans = self.recent.entry(target).or_insert_with(|| last.into_iter().collect());
+        bans.retain(fresh);
+        bans.push(now);
+        let count = bans.len();
+        if count >= RECIDIVE_BANS {
+            bans.remove(0);
+        }
+        count
+    }
+
+    /// Keeps the table within `max_bans`, and rids it of what is forgiven.
+    fn make_room(&mut self, now: Moment, decide: &Decide) {
+        self.hosts4.sweep(now, decide);
+        self.others.sweep(now, decide);
+        if self.len() > decide.max_bans.max(1) {
+            self.evicted += 1;
+            if self.hosts4.all.len() >= self.others.all.len() {
+                self.hosts4.evict(now, decide);
+            } else {
+                self.others.evict(now, decide);
+            }
+        }
+    }
+
+    fn past(&self, target: Target) -> Option<Past> {
+        match Host4::of(target) {
+            Some(key) => self.hosts4.all.get(key).map(Offender::past),
+            None => self.others.all.get(target).map(Offender::past),
+        }
+    }
+
+    fn put(&mut self, target: Target, past: Past) {
+        self.put_quietly(target, past);
+        self.changed.push(target);
+    }
+
+    fn put_quietly(&mut self, target: Target, past: Past) {
+        match Host4::of(target) {
+            Some(key) => drop(self.hosts4.all.insert(Offender::new(key, past))),
+            None => drop(self.others.all.insert(Offender::new(target, past))),
+        }
+    }
+
+    fn remove(&mut self, target: Target) {
+        match Host4::of(target) {
+            Some(key) => drop(self.hosts4.all.remove(key)),
+            None => drop(self.others.all.remove(target)),
+        }
+    }
+}
+
+/// Strikes left at a moment: one is forgiven for each quiet period since the last ban began.
+fn forgiven(past: Past, now: Moment, decide: &Decide) -> u32 {
+    let quiet = now.since(Moment(past.last)).as_millis() / decide.forgive_after.as_millis().max(1);
+    u32::from(past.count).saturating_sub(u32::try_from(quiet).unwrap_or(u32::MAX))
+}
+
+impl<K: Copy> Offender<K> {
+    fn new(key: K, past: Past) -> Self {
+        Self { key, count: past.count, last: Short48::new(past.last), until: Short48::new(past.until) }
+    }
+
+    fn past(&self) -> Past {
+        Past { count: self.count, last: self.last.get(), until: self.until.get() }
+    }
+}
+
+impl<K: Key> Record for Offender<K> {
+    type Key = K;
+
+    fn key(&self) -> K {
+        self.key
+    }
+}
+
+/// Offenders whose targets have keys of one type.
+#[derive(Debug)]
+struct Shelf<K> {
+    all: Dense<Offender<K>>,
+    chance: Chance,
+    sweep: usize,
+}
+
+impl<K: TargetKey> Shelf<K> {
+    fn new(hash: Seed, seed: u64) -> Self {
+        Self { all: Dense::new(hash), chance: Chance::new(seed), sweep: 0 }
+    }
+
+    /// Looks at two offenders and forgets those that are neither banned nor have a strike left.
+    fn sweep(&mut self, now: Moment, decide: &Decide) {
+        for _ in 0..2 {
+            if self.sweep >= self.all.len() {
+                self.sweep = 0;
+            }
+            match self.all.records().get(self.sweep) {
+                Some(o) if o.until.get() <= now.0 && forgiven(o.past(), now, decide) == 0 => {
+                    let key = o.key;
+                    self.all.remove(key);
+                }
+                _ => self.sweep += 1,
+            }
+        }
+    }
+
+    /// Forgets the least of a few drawn by lot: not banned any more, few strikes, long ago.
+    fn evict(&mut self, now: Moment, decide: &Decide) {
+        let all = self.all.records();
+        let draw = std::array::from_fn::<_, DRAW, _>(|_| self.chance.below(all.len() as u64) as usize);
+        let rank = |place: &usize| {
+            let past = all[*place].past();
+            (past.until > now.0, forgiven(past, now, decide), past.last)
+        };
+        if let Some(place) = draw.into_iter().min_by_key(rank) {
+            let key = all[place].key;
+            self.all.remove(key);
+        }
+    }
+}

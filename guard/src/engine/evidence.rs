@@ -1,0 +1,143 @@
+//! The lines that counted, kept in one ring of bounded size for all sources.
+//!
+//! Each line points at the one before it of the same source, so the last few of a source are found without a
+//! search, and the oldest lines of all make room for new ones.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+
+use super::Evidence;
+use super::sources::address_bits;
+use crate::dense::{Dense, Record, Seed};
+use crate::encode::EVIDENCE;
+use crate::sighting::{Kind, PatternId, Points, Sighting};
+use crate::time::Moment;
+
+/// Bytes of text kept for all sources together.
+const TEXT: usize = 4 << 20;
+/// Lines kept for all sources together.
+const LINES: usize = 32_768;
+
+/// The ring.
+#[derive(Debug)]
+pub(super) struct Ring {
+    /// Lines given out for each source. If 0, none are kept.
+    limit: usize,
+    lines: VecDeque<Line>,
+    /// The lines' texts, one after the other.
+    text: VecDeque<u8>,
+    /// Number of the first line in the ring; the first line ever has number 1.
+    first: u64,
+    /// Bytes of text that have left the ring.
+    gone: u64,
+    /// The last line of each source.
+    last: Dense<Last>,
+}
+
+#[derive(Debug)]
+struct Line {
+    address: u128,
+    at: Moment,
+    /// Number of the line before it of the same source, 0 for none.
+    before: u64,
+    /// Where its text begins, counted from the first byte ever kept.
+    start: u64,
+    pattern: PatternId,
+    points: Points,
+    length: u16,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Last {
+    address: u128,
+    number: u64,
+}
+
+impl Record for Last {
+    type Key = u128;
+
+    fn key(&self) -> u128 {
+        self.address
+    }
+}
+
+impl Ring {
+    /// A ring that gives out `limit` lines for each source.
+    pub(super) fn new(limit: usize, seed: Seed) -> Self {
+        Self {
+            limit,
+            lines: VecDeque::new(),
+            text: VecDeque::new(),
+            first: 1,
+            gone: 0,
+            last: Dense::new(seed),
+        }
+    }
+
+    /// Keeps a line and the points it gave.
+    #[inline]
+    pub(super) fn push(&mut self, s: &Sighting<'_>, points: Points, at: Moment) {
+        if self.limit > 0 {
+            self.keep(s, points, at);
+        }
+    }
+
+    /// The last lines of an address, oldest first.
+    pub(super) fn of(&self, address: IpAddr) -> Vec<Evidence> {
+        let mut found = Vec::new();
+        let mut number = self.last.get(address_bits(address)).map_or(0, |last| last.number);
+        while found.len() < self.limit
+            && let Some(line) = number.checked_sub(self.first).and_then(|i| self.lines.get(i as usize))
+        {
+            let start = (line.start - self.gone) as usize;
+            let text = self.text.range(start..start + usize::from(line.length));
+            found.push(Evidence {
+                at: line.at,
+                pattern: line.pattern,
+                kind: line.kind,
+                points: line.points,
+                line: text.copied().collect(),
+            });
+            number = line.before;
+        }
+        found.reverse();
+        found
+    }
+
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        self.lines.capacity() * size_of::<Line>() + self.text.capacity() + self.last.bytes()
+    }
+
+    fn keep(&mut self, s: &Sighting<'_>, points: Points, at: Moment) {
+        let text = &s.line[..s.line.len().min(EVIDENCE)];
+        while self.lines.len() >= LINES || self.text.len() + text.len() > TEXT {
+            self.drop_first();
+        }
+        let address = address_bits(s.address);
+        let number = self.first + self.lines.len() as u64;
+        let before = self.last.insert(Last { address, number }).map_or(0, |last| last.number);
+        self.lines.push_back(Line {
+            address,
+            at,
+            before,
+            start: self.gone + self.text.len() as u64,
+            pattern: s.pattern,
+            points,
+            length: text.len() as u16,
+            kind: s.kind,
+        });
+        self.text.extend(text);
+    }
+
+    fn drop_first(&mut self) {
+        let Some(line) = self.lines.pop_front() else { return };
+        if self.last.get(line.address).is_some_and(|last| last.number == self.first) {
+            self.last.remove(line.address);
+        }
+        self.text.drain(..usize::from(line.length));
+        self.gone += u64::from(line.length);
+        self.first += 1;
+    }
+}

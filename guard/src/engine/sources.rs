@@ -1,0 +1,162 @@
+//! The sources that have a score, in bounded memory.
+//!
+//! When the table is full, a newcomer takes the place of the lowest of a few sources drawn by lot. The worst
+//! offenders stay as long as the draw holds anybody with fewer points, which in a flood of newcomers is nearly
+//! always, and the cost does not grow with the table.
+
+use std::net::IpAddr;
+
+use super::score::{Leak, Score};
+use crate::dense::{Chance, Dense, Key, Record, Seed};
+use crate::time::Moment;
+
+/// Sources drawn to find one that makes room.
+pub(super) const DRAW: usize = 8;
+
+/// An address as sixteen bytes, IPv4 as IPv4-mapped IPv6.
+#[inline]
+pub(super) const fn address_bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => 0xffff << 32 | v4.to_bits() as u128,
+        IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+/// The address of [`address_bits`].
+pub(super) const fn address_of(bits: u128) -> IpAddr {
+    IpAddr::V6(std::net::Ipv6Addr::from_bits(bits)).to_canonical()
+}
+
+/// A source: 32 bytes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Source {
+    address: u128,
+    /// Its points.
+    pub(super) score: Score,
+}
+
+const _: () = assert!(size_of::<Source>() == 32);
+
+impl Key for u128 {
+    #[inline]
+    fn hash(self, seed: Seed) -> u64 {
+        seed.hash(self)
+    }
+}
+
+impl Record for Source {
+    type Key = u128;
+
+    #[inline]
+    fn key(&self) -> u128 {
+        self.address
+    }
+}
+
+/// The sources with a score.
+#[derive(Debug)]
+pub(super) struct Sources {
+    all: Dense<Source>,
+    max: usize,
+    chance: Chance,
+    /// Where the search for sources whose score has leaked away goes on.
+    sweep: usize,
+    /// Sources forgotten to make room although they had a score.
+    pub(super) evicted: u64,
+}
+
+impl Sources {
+    /// A table for at most `max` sources.
+    pub(super) fn new(max: usize, seed: Seed, chance: Chance) -> Self {
+        Self { all: Dense::new(seed), max: max.max(1), chance, sweep: 0, evicted: 0 }
+    }
+
+    /// Number of sources.
+    pub(super) fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        self.all.bytes()
+    }
+
+    /// The source of an address.
+    pub(super) fn get(&self, address: IpAddr) -> Option<&Source> {
+        self.all.get(address_bits(address))
+    }
+
+    /// The source of an address, to be changed.
+    pub(super) fn get_mut(&mut self, address: IpAddr) -> Option<&mut Source> {
+        self.all.get_mut(address_bits(address))
+    }
+
+    /// The source of an address; a new one if there is none.
+    #[inline]
+    pub(super) fn find(&mut self, address: IpAddr, at: Moment, leak: Leak) -> &mut Source {
+        let key = address_bits(address);
+        let place = match self.all.place(key) {
+            Some(place) => place,
+            None => self.add(key, at, leak),
+        };
+        self.all.at_mut(place)
+    }
+
+    /// Holds at most `max` sources from now on.
+    pub(super) fn resize(&mut self, max: usize, at: Moment, leak: Leak) {
+        self.max = max.max(1);
+        while self.all.len() > self.max {
+            self.evict(at, leak);
+        }
+    }
+
+    /// Forgets the sources that `doomed` names.
+    pub(super) fn forget(&mut self, doomed: impl Fn(IpAddr) -> bool) {
+        let keys = self.all.records().iter().map(Record::key);
+        let doomed: Vec<_> = keys.filter(|&key| doomed(address_of(key))).collect();
+        for key in doomed {
+            self.all.remove(key);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add(&mut self, address: u128, at: Moment, leak: Leak) -> usize {
+        self.sweep(at, leak);
+        if self.all.len() >= self.max {
+            self.evict(at, leak);
+        }
+        self.all.insert(Source { address, score: Score::empty(at) });
+        self.all.len() - 1
+    }
+
+    /// Looks at two sources and forgets those whose score has leaked away: as many go as come.
+    fn sweep(&mut self, at: Moment, leak: Leak) {
+        for _ in 0..2 {
+            if self.sweep >= self.all.len() {
+                self.sweep = 0;
+            }
+            match self.all.records().get(self.sweep) {
+                Some(source) if source.score.at(at, leak).0 == 0 => {
+                    let key = source.key();
+                    self.all.remove(key);
+                }
+                _ => self.sweep += 1,
+            }
+        }
+    }
+
+    fn evict(&mut self, at: Moment, leak: Leak) {
+        let sources = self.all.records();
+        let draw = std::array::from_fn::<_, DRAW, _>(|_| self.chance.below(sources.len() as u64) as usize);
+        let rank = |place: &usize| {
+            let score = sources[*place].score;
+            (score.at(at, leak), score.settled())
+        };
+        if let Some(place) = draw.into_iter().min_by_key(rank) {
+            let source = sources[place];
+            self.evicted += u64::from(source.score.at(at, leak).0 > 0);
+            self.all.remove(source.key());
+        }
+    }
+}

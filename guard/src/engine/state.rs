@@ -1,0 +1,215 @@
+//! The engine's state and the way of one sighting through it.
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use super::attempt::Attempts;
+use super::escalate::{Offenders, Strikes};
+use super::evidence::Ring;
+use super::score::Leak;
+use super::sources::Sources;
+use super::{BanOrder, Decision, EngineCount, EngineOptions, Evidence};
+use crate::config::Decide;
+use crate::dense::{Chance, Seed};
+use crate::sighting::{Kind, Points, Sighting, SourceId};
+use crate::target::{Target, canonical};
+use crate::time::Moment;
+
+/// Scores sources and decides which to ban. The same sightings, times and seed give the same decisions.
+#[derive(Debug)]
+pub struct Engine {
+    decide: Decide,
+    leak: Leak,
+    decoys: HashSet<Box<[u8]>>,
+    attempts: Attempts,
+    sources: Sources,
+    offenders: Offenders,
+    evidence: Ring,
+    count: EngineCount,
+    /// The latest time it was told.
+    now: Moment,
+}
+
+impl Engine {
+    /// An engine that has seen nothing.
+    pub fn new(options: EngineOptions) -> Self {
+        let EngineOptions { decide, seed, evidence } = options;
+        let mut chance = Chance::new(seed);
+        let mut hash = || Seed::new(chance.next());
+        let (attempts, sources, offenders, lines) = (hash(), hash(), hash(), hash());
+        Self {
+            leak: Leak::new(decide.threshold, decide.window),
+            decoys: decoys(&decide),
+            attempts: Attempts::new(attempts),
+            sources: Sources::new(decide.max_sources, sources, chance.clone()),
+            offenders: Offenders::new(chance.next(), offenders),
+            evidence: Ring::new(evidence, lines),
+            count: EngineCount::default(),
+            now: Moment(i64::MIN),
+            decide,
+        }
+    }
+
+    /// Judges one sighting. `at` is when the line happened, on the engine's timeline; `now` is the time. A line
+    /// from the future counts as of now, one older than the window does not count.
+    pub fn observe(&mut self, s: &Sighting<'_>, via: SourceId, at: Moment, now: Moment) -> Option<Decision> {
+        let at = at.min(now);
+        self.now = self.now.max(now);
+        self.count.sightings += 1;
+        if s.kind.is_benign() {
+            return self.observe_benign(s, at, now);
+        }
+        if now.since(at) > self.decide.window {
+            self.count.too_old += 1;
+            return None;
+        }
+        let joined = self.attempts.join(s, via, at);
+        self.count.joined += u64::from(joined.joined);
+        self.evidence.push(s, joined.points, at);
+
+        let decoy = !self.decoys.is_empty() && s.account.is_some_and(|account| self.decoys.contains(account));
+        if joined.points.0 == 0 && !decoy {
+            return None;
+        }
+        let source = self.sources.find(s.address, at, self.leak);
+        let score = source.score.add(joined.points, at, self.leak);
+        if score < self.decide.threshold && !decoy {
+            return None;
+        }
+        source.score.clear();
+        self.order(s, score, now)
+    }
+
+    /// Points of an address at a moment.
+    pub fn score(&self, address: IpAddr, now: Moment) -> Points {
+        let source = self.sources.get(canonical(address));
+        source.map_or(Points(0), |source| source.score.at(now, self.leak))
+    }
+
+    /// Points that lead to a ban.
+    pub fn threshold(&self) -> Points {
+        self.decide.threshold
+    }
+
+    /// The last lines about an address that counted, oldest first.
+    pub fn evidence(&self, address: IpAddr) -> Vec<Evidence> {
+        self.evidence.of(canonical(address))
+    }
+
+    /// How many bans of a target count against it, after forgiveness.
+    pub fn strikes(&self, target: Target, now: Moment) -> u32 {
+        self.offenders.count(target, now, &self.decide)
+    }
+
+    /// A target's past as the store keeps it; `None` if it was never banned or all is forgotten.
+    pub fn past(&self, target: Target) -> Option<Strikes> {
+        self.offenders.strikes(target)
+    }
+
+    /// Takes over a past from the store. Changes nothing about whether the target is banned.
+    pub fn restore_strikes(&mut self, strikes: &Strikes) {
+        self.offenders.restore(strikes);
+    }
+
+    /// The pasts that changed since the last call, for the store. A count of 0 means the past is forgotten.
+    pub fn changed_strikes(&mut self) -> Vec<Strikes> {
+        self.offenders.changed()
+    }
+
+    /// Tells the engine of a ban it did not order itself (restored, or made by a person), so that it orders no
+    /// second one while that stands.
+    pub fn banned(&mut self, target: Target, until: Option<Moment>) {
+        self.offenders.banned(target, until);
+    }
+
+    /// Tells the engine that no ban of this target stands any more, so that it may order one before the end that
+    /// was set. Bans that reach their end need not be told.
+    pub fn lifted(&mut self, target: Target) {
+        self.offenders.lifted(target);
+    }
+
+    /// Tells the engine, before the next sighting, that its last order was refused because the target is allowed
+    /// or protected: no strike, and the next time the threshold is reached it orders again.
+    pub fn refused(&mut self, target: Target) {
+        self.offenders.take_back(target);
+    }
+
+    /// A person has spoken for a target: its bans, strikes and points, and the points of every address in it, are
+    /// forgotten.
+    pub fn forgive(&mut self, target: Target) {
+        self.offenders.forget(target);
+        if target.is_host() {
+            if let Some(source) = self.sources.get_mut(target.address()) {
+                source.score.clear();
+            }
+        } else {
+            self.sources.forget(|address| target.covers(address));
+        }
+    }
+
+    /// Decides by other options from now on. Scores, strikes and bans stay.
+    pub fn configure(&mut self, decide: Decide) {
+        self.leak = Leak::new(decide.threshold, decide.window);
+        self.decoys = decoys(&decide);
+        self.sources.resize(decide.max_sources, self.now, self.leak);
+        self.decide = decide;
+    }
+
+    /// Number of sources with a score.
+    pub fn tracked(&self) -> u64 {
+        self.sources.len() as u64
+    }
+
+    /// What was counted since the start.
+    pub fn count(&self) -> EngineCount {
+        EngineCount {
+            evicted: self.sources.evicted,
+            offenders: self.offenders.len() as u64,
+            offenders_evicted: self.offenders.evicted,
+            ..self.count
+        }
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.attempts.bytes() + self.sources.bytes() + self.offenders.bytes() + self.evidence.bytes()
+    }
+
+    fn observe_benign(&mut self, s: &Sighting<'_>, at: Moment, now: Moment) -> Option<Decision> {
+        match s.kind {
+            Kind::KeyLogin => {
+                if now.since(at) <= self.decide.window
+                    && let Some(source) = self.sources.get_mut(s.address)
+                {
+                    source.score.clear();
+                }
+                Some(Decision::KeyLogin { address: s.address, port: s.port, at })
+            }
+            Kind::SessionEnd => Some(Decision::SessionEnd { address: s.address, port: s.port }),
+            _ => None,
+        }
+    }
+
+    /// The threshold is reached: orders a ban unless one stands.
+    #[cold]
+    fn order(&mut self, s: &Sighting<'_>, score: Points, now: Moment) -> Option<Decision> {
+        let target = Target::host(s.address);
+        let Some(sentence) = self.offenders.strike(target, now, &self.decide) else {
+            self.count.suppressed += 1;
+            return None;
+        };
+        self.count.orders += 1;
+        Some(Decision::Ban(BanOrder {
+            target,
+            since: now,
+            until: sentence.until,
+            score,
+            strike: sentence.strike,
+            pattern: s.pattern,
+        }))
+    }
+}
+
+fn decoys(decide: &Decide) -> HashSet<Box<[u8]>> {
+    decide.decoys.iter().map(|account| account.as_bytes().into()).collect()
+}

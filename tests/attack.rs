@@ -1,0 +1,154 @@
+//! The main job: a real OpenSSH server under attack by real clients, on each way to the kernel and from each source.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use harness::{
+    ADMIN, Arena, Client, Daemon, GUARDED_V4, GUARDED_V6, Journald, LogFile, Options, Sshd, attacker_v4,
+    attacker_v6, connects, missing_for_network_tests, pings, poll_until, skip,
+};
+
+#[test]
+fn an_attack_ends_in_xdp() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let sshd = Sshd::with_rsyslog(&arena);
+    let daemon = Daemon::start(&arena.host, Options::xdp().file(sshd.log_file()));
+    attackers_are_dropped_and_others_pass(&arena, &sshd, &daemon);
+
+    let drops = poll_until(Duration::from_secs(5), "the kernel counts", || {
+        let drops = daemon.json("status")["counters"]["drops"].as_array()?.clone();
+        (!drops.is_empty()).then_some(drops)
+    });
+    assert!(drops.iter().all(|drop| drop[0] == Arena::INTERFACE && drop[1] == "host"), "{drops:?}");
+}
+
+#[test]
+fn an_attack_ends_in_nftables() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let sshd = Sshd::with_rsyslog(&arena);
+    let daemon = Daemon::start(&arena.host, Options::nftables().file(sshd.log_file()));
+    attackers_are_dropped_and_others_pass(&arena, &sshd, &daemon);
+}
+
+#[test]
+fn an_attack_is_seen_through_the_journal() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    if !Journald::is_installed() {
+        return skip("systemd-journald is not installed");
+    }
+    let arena = Arena::new();
+    let sshd = Sshd::with_journald(&arena);
+    let daemon = Daemon::start(&arena.host, Options::xdp().journal(sshd.journal_folder()));
+    attackers_are_dropped_and_others_pass(&arena, &sshd, &daemon);
+}
+
+#[test]
+fn a_live_session_of_the_administrator_outlasts_his_own_mistakes() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let sshd = Sshd::with_rsyslog(&arena);
+    let daemon = Daemon::start(&arena.host, Options::xdp().file(sshd.log_file()));
+    let admin = sshd.client(&arena, ADMIN);
+
+    let mut session = admin.session();
+    await_protection(&daemon, ADMIN);
+    for _ in 0..10 {
+        assert!(admin.guess("root"), "the server still answers");
+    }
+    let reply = daemon.ctl(&format!("ban {ADMIN}"));
+    assert_ne!(reply.code, 0, "a ban by hand is refused too: {}", reply.output);
+
+    assert!(session.ended().is_none());
+    assert!(!daemon.drops(ADMIN));
+}
+
+#[test]
+fn log_lines_become_drops_within_moments() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::new();
+    let daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
+    for number in 0..4 {
+        log.guesses(attacker_v4(number), 5);
+        log.guesses(attacker_v6(number), 5);
+    }
+    for number in 0..4 {
+        daemon.await_drop(attacker_v4(number));
+        daemon.await_drop(attacker_v6(number));
+    }
+    assert!(!pings(&arena.outside, attacker_v4(0), GUARDED_V4));
+    assert!(!pings(&arena.outside, attacker_v6(0), GUARDED_V6));
+    assert!(pings(&arena.outside, attacker_v4(5), GUARDED_V4));
+    assert!(pings(&arena.outside, attacker_v6(5), GUARDED_V6));
+}
+
+#[test]
+fn observing_decides_and_lets_pass() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::new();
+    let options = Options { arguments: vec!["--observe"], ..Options::xdp() }.file(log.path());
+    let daemon = Daemon::start(&arena.host, options);
+    log.guesses(attacker_v4(0), 5);
+
+    poll_until(Duration::from_secs(10), "the decision is recorded", || {
+        (daemon.json("status")["bans"] == 1).then_some(())
+    });
+    assert_eq!(daemon.json("status")["observe"], true);
+    assert!(!daemon.drops(attacker_v4(0)));
+    assert!(pings(&arena.outside, attacker_v4(0), GUARDED_V4));
+    let link = arena.host.ip(&format!("-details link show {}", Arena::INTERFACE));
+    assert!(!link.contains("xdp"), "nothing is attached: {link}");
+}
+
+/// Two attackers guess until they are cut off; their neighbours and the administrator are not.
+fn attackers_are_dropped_and_others_pass(arena: &Arena, sshd: &Sshd, daemon: &Daemon<'_>) {
+    let admin = sshd.client(arena, ADMIN);
+    assert!(admin.log_in());
+    await_protection(daemon, ADMIN);
+
+    for (attacker, server) in [(attacker_v4(0), GUARDED_V4), (attacker_v6(0), GUARDED_V6)] {
+        assert!(pings(&arena.outside, attacker, server));
+        guess_until_dropped(sshd.client(arena, attacker), attacker, daemon);
+        assert!(!pings(&arena.outside, attacker, server), "{attacker} is dropped");
+        let port = SocketAddr::new(server, Sshd::PORT);
+        assert!(!connects(&arena.outside, attacker, port, Duration::from_secs(1)), "{attacker} is dropped");
+    }
+    for (neighbour, server) in [(attacker_v4(1), GUARDED_V4), (attacker_v6(1), GUARDED_V6)] {
+        assert!(pings(&arena.outside, neighbour, server), "{neighbour} passes");
+        assert!(sshd.client(arena, neighbour).guess("root"), "{neighbour} reaches the server");
+    }
+    for _ in 0..8 {
+        assert!(admin.guess("root"), "the server still answers the administrator");
+    }
+    assert!(admin.log_in());
+    let check = daemon.json(&format!("check {ADMIN}"));
+    assert_eq!(check["verdict"]["dropped"], false);
+    assert!(check["protected_by"].is_string(), "{check}");
+}
+
+fn guess_until_dropped(client: Client<'_>, attacker: IpAddr, daemon: &Daemon<'_>) {
+    let guesses = (0..10).take_while(|_| client.guess("root")).count();
+    assert!((4..=5).contains(&guesses), "{attacker} was cut off after {guesses} guesses\n{}", daemon.log());
+    daemon.await_drop(attacker);
+}
+
+fn await_protection(daemon: &Daemon<'_>, address: IpAddr) {
+    poll_until(Duration::from_secs(10), "the key login is seen", || {
+        daemon.json(&format!("check {address}"))["protected_by"].is_string().then_some(())
+    });
+}

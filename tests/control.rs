@@ -1,0 +1,178 @@
+//! guardctl: what scripts rely on.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use harness::{
+    ADMIN, Arena, Daemon, GUARDED_V4, LogFile, Options, Reply, attacker_v4, missing_for_network_tests, pings,
+    program, skip,
+};
+use serde_json::Value;
+
+/// Runs guardctl without a daemon, with something to read.
+fn guardctl(arguments: &[&str], input: &str) -> Reply {
+    let mut child = Command::new(program("guardctl"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    Reply {
+        code: output.status.code().unwrap_or(-1),
+        output: String::from_utf8_lossy(&output.stdout).into_owned(),
+        errors: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+#[test]
+fn bans_by_hand_come_and_go() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let daemon = Daemon::start(&arena.host, Options::xdp());
+    let address = attacker_v4(0);
+    assert_eq!(daemon.ctl(&format!("ban {address} --for 1h --reason because")).code, 0);
+    assert!(!pings(&arena.outside, address, GUARDED_V4));
+
+    let list = daemon.json("list");
+    let ban = &list.as_array().unwrap()[0];
+    assert_eq!(
+        (&ban["target"], &ban["reason"]),
+        (&Value::from(address.to_string()), &Value::from("because"))
+    );
+    assert!((3500..=3600).contains(&ban["seconds_left"].as_u64().unwrap()), "{ban}");
+    let check = daemon.json(&format!("check {address}"));
+    assert!(check["verdict"]["entries"][0]["packets"].as_u64().unwrap() > 0, "{check}");
+    assert_eq!(daemon.json(&format!("why {address}"))["bans"].as_array().unwrap().len(), 1);
+
+    assert_eq!(daemon.ctl(&format!("unban {address}")).code, 0);
+    assert!(pings(&arena.outside, address, GUARDED_V4));
+    assert!(daemon.json("list").as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_prefix_covers_its_hosts_and_an_allowance_lets_one_pass() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let daemon = Daemon::start(&arena.host, Options::xdp());
+    // Attackers 0 to 5 are .10 to .15; a prefix with the host's own address in it would be refused.
+    assert_eq!(daemon.ctl("ban 203.0.113.8/29").code, 0);
+    assert!(!pings(&arena.outside, attacker_v4(0), GUARDED_V4));
+    assert!(pings(&arena.outside, attacker_v4(6), GUARDED_V4));
+
+    assert_eq!(daemon.ctl(&format!("allow add {}", attacker_v4(0))).code, 0);
+    assert!(pings(&arena.outside, attacker_v4(0), GUARDED_V4));
+    assert!(!pings(&arena.outside, attacker_v4(1), GUARDED_V4));
+    assert_eq!(daemon.ctl(&format!("allow remove {}", attacker_v4(0))).code, 0);
+    assert!(!pings(&arena.outside, attacker_v4(0), GUARDED_V4));
+}
+
+#[test]
+fn what_is_protected_cannot_be_banned() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    arena.host.ip(&format!("route add default via {ADMIN}"));
+    let daemon = Daemon::start(&arena.host, Options::xdp());
+    for (target, because) in [
+        (GUARDED_V4.to_string(), "own"),
+        ("203.0.113.0/24".into(), "own"),
+        ("127.0.0.1".into(), "loopback"),
+        ("0.0.0.0/0".into(), ""),
+        (ADMIN.to_string(), "gateway"),
+        ("192.168.7.7".into(), "private"),
+    ] {
+        let reply = daemon.ctl(&format!("ban {target}"));
+        let said = format!("{}{}", reply.output, reply.errors);
+        assert_eq!(reply.code, 1, "{target}: {said}");
+        assert!(said.to_lowercase().contains(because), "{target}: {said}");
+    }
+    assert!(daemon.json("list").as_array().unwrap().is_empty());
+}
+
+#[test]
+fn reading_commands_answer_in_json() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::new();
+    let daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
+    let status = daemon.json("status");
+    assert_eq!(status["enforcer"]["backend"], "xdp");
+    assert_eq!(status["enforcer"]["interfaces"][0]["mode"], "native", "{status}");
+    assert_eq!(status["problems"], Value::Array(Vec::new()));
+    for command in ["doctor", "list", "allow list", "events", "config show"] {
+        daemon.json(command);
+    }
+}
+
+#[test]
+fn exit_codes_tell_what_went_wrong() {
+    let nowhere = ["--socket", "/nonexistent/guard.sock"];
+    assert_eq!(guardctl(&[&nowhere[..], &["status"]].concat(), "").code, 3);
+    assert_eq!(guardctl(&["no-such-command"], "").code, 2);
+    assert_eq!(guardctl(&[&nowhere[..], &["ban", "localhost"]].concat(), "").code, 2, "a name is no target");
+    let reply = guardctl(&[&nowhere[..], &["check", "127.1"]].concat(), "");
+    assert_eq!(reply.code, 2, "{reply:?}");
+}
+
+#[test]
+fn lines_are_explained_without_a_daemon() {
+    let lines = "Nov 20 21:00:00 host sshd[7]: Failed password for root from 203.0.113.7 port 40000 ssh2\n\
+                 Nov 20 21:00:01 host sshd[7]: Server listening on 0.0.0.0 port 22.\n";
+    let reply = guardctl(&["explain", "--json", "-"], lines);
+    assert_eq!(reply.code, 0, "{reply:?}");
+    let answers: Vec<Value> = reply.output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(answers.len(), 2);
+    assert_eq!(answers[0]["line"], 1);
+    assert_eq!(answers[0]["matches"][0]["address"], "203.0.113.7");
+    assert_eq!(answers[0]["matches"][0]["account"], "root");
+    assert_eq!(answers[1]["matches"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn old_logs_are_replayed_without_a_daemon() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("auth.log");
+    let lines: String = (0..6)
+        .map(|n| {
+            format!("Nov 20 21:00:0{n} host sshd[{n}]: Failed password for root from 203.0.113.7 port 4000{n} ssh2\n")
+        })
+        .collect();
+    std::fs::write(&path, &lines).unwrap();
+    let reply = guardctl(&["replay", "--json", path.to_str().unwrap()], "");
+    assert_eq!(reply.code, 0, "{reply:?}");
+    let summary: Value = serde_json::from_str(reply.output.lines().last().unwrap()).unwrap();
+    assert_eq!(summary["lines"], 6);
+    assert_eq!(summary["bytes"], lines.len());
+    assert_eq!(summary["matched"], 6);
+    assert_eq!(summary["bans"][0]["target"], "203.0.113.7");
+}
+
+#[test]
+fn only_root_changes_anything() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let daemon = Daemon::start(&arena.host, Options::xdp());
+    let socket = daemon.config().with_file_name("run").join("guard.sock");
+    let output = Command::new("setpriv")
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+        .arg(program("guardctl"))
+        .arg("--socket")
+        .arg(&socket)
+        .args(["ban", "203.0.113.7"])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    assert!(daemon.json("list").as_array().unwrap().is_empty());
+}

@@ -1,0 +1,169 @@
+//! Enforcement outlives the daemon, its restarts and the mistakes of others.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use harness::{
+    Arena, Daemon, Flood, GUARDED_V4, GUARDED_V6, LogFile, Options, attacker_v4, attacker_v6, counter,
+    missing_for_network_tests, pings, poll_until, run, skip,
+};
+use rustix::process::Signal;
+
+#[test]
+fn a_killed_daemon_leaves_bans_and_their_ends_in_the_kernel() {
+    for options in [Options::xdp(), Options::nftables()] {
+        if let Some(reason) = missing_for_network_tests() {
+            return skip(&reason);
+        }
+        let arena = Arena::new();
+        let mut daemon = Daemon::start(&arena.host, options);
+        let (short, long) = (attacker_v4(0), attacker_v6(0));
+        daemon.json(&format!("ban {short} --for 5s"));
+        daemon.json(&format!("ban {long} --for 1h"));
+        daemon.await_drop(short);
+        daemon.await_drop(long);
+
+        daemon.kill();
+
+        assert!(!pings(&arena.outside, short, GUARDED_V4));
+        assert!(!pings(&arena.outside, long, GUARDED_V6));
+        poll_until(Duration::from_secs(15), "the short ban ends without the daemon", || {
+            pings(&arena.outside, short, GUARDED_V4).then_some(())
+        });
+        assert!(!pings(&arena.outside, long, GUARDED_V6), "the long one has not ended");
+
+        daemon.start_again();
+        daemon.await_drop(long);
+        assert!(!daemon.drops(short));
+        assert_eq!(targets(&daemon), [long.to_string()]);
+    }
+}
+
+#[test]
+fn no_banned_packet_passes_while_the_daemon_restarts() {
+    for (options, enough) in [(Options::xdp(), 1_000_000), (Options::nftables(), 300_000)] {
+        if let Some(reason) = missing_for_network_tests() {
+            return skip(&reason);
+        }
+        let arena = Arena::new();
+        let mut daemon = Daemon::start(&arena.host, options);
+        let place = SocketAddr::new(GUARDED_V4, 9);
+        daemon.json(&format!("ban {}", attacker_v4(0)));
+        daemon.await_drop(attacker_v4(0));
+        let passed = counter(&arena.host, place);
+        let flood = Flood::start(&arena.outside, attacker_v4(0), place);
+
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut restarts = 0;
+        while restarts < 4 || (flood.sent() < enough && Instant::now() < deadline) {
+            if restarts % 2 == 0 {
+                daemon.kill();
+            } else {
+                daemon.stop();
+            }
+            daemon.start_again();
+            restarts += 1;
+        }
+        assert!(flood.sent() >= enough, "only {} packets in a minute", flood.sent());
+        drop(flood);
+        assert_eq!(passed.load(Ordering::Relaxed), 0, "after {restarts} restarts");
+        assert!(pings(&arena.outside, attacker_v4(1), GUARDED_V4), "others pass");
+    }
+}
+
+#[test]
+fn a_flushed_ruleset_is_back_within_five_seconds() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let daemon = Daemon::start(&arena.host, Options::nftables());
+    daemon.json(&format!("ban {} {}", attacker_v4(0), attacker_v6(0)));
+    daemon.await_drop(attacker_v4(0));
+
+    arena.host.enter(|| run(Command::new("nft").args(["flush", "ruleset"])));
+
+    poll_until(Duration::from_secs(6), "the table is back", || {
+        let dropped = !pings(&arena.outside, attacker_v4(0), GUARDED_V4)
+            && !pings(&arena.outside, attacker_v6(0), GUARDED_V6);
+        dropped.then_some(())
+    });
+    poll_until(Duration::from_secs(5), "status tells of the repair", || {
+        (daemon.json("status")["drift"]["attachments"].as_u64()? > 0).then_some(())
+    });
+}
+
+#[test]
+fn a_wrong_reload_keeps_the_old_configuration() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::new();
+    let mut daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
+    let good = fs::read_to_string(daemon.config()).unwrap();
+
+    fs::write(daemon.config(), format!("{good}\n[decide]\ntreshold = 3\n")).unwrap();
+    let reply = daemon.ctl("reload");
+    assert_eq!(reply.code, 1, "{reply:?}");
+    let place = format!("{}:{}", daemon.config().display(), good.lines().count() + 3);
+    assert!(reply.errors.contains(&place) && reply.errors.contains("threshold"), "{reply:?}");
+    daemon.process().signal(Signal::HUP);
+    poll_until(Duration::from_secs(5), "the daemon says why it did not reload", || {
+        (daemon.log().matches("treshold").count() >= 2
+            || !daemon.json("status")["problems"].as_array()?.is_empty())
+        .then_some(())
+    });
+
+    // The old threshold of five points still holds.
+    log.guesses(attacker_v4(0), 3);
+    log.guesses(attacker_v4(1), 5);
+    daemon.await_drop(attacker_v4(1));
+    assert!(!daemon.drops(attacker_v4(0)));
+
+    fs::write(daemon.config(), format!("{good}\n[decide]\nthreshold = 3\n")).unwrap();
+    assert_eq!(daemon.ctl("reload").code, 0);
+    log.guesses(attacker_v4(2), 3);
+    daemon.await_drop(attacker_v4(2));
+}
+
+#[test]
+fn unlock_takes_everything_out_of_the_kernel() {
+    for options in [Options::xdp(), Options::nftables()] {
+        if let Some(reason) = missing_for_network_tests() {
+            return skip(&reason);
+        }
+        let arena = Arena::new();
+        let daemon = Daemon::start(&arena.host, options);
+        daemon.json(&format!("ban {} {}", attacker_v4(0), attacker_v6(0)));
+        daemon.await_drop(attacker_v6(0));
+
+        daemon.json("unlock");
+
+        assert!(pings(&arena.outside, attacker_v4(0), GUARDED_V4));
+        assert!(pings(&arena.outside, attacker_v6(0), GUARDED_V6));
+        let link = arena.host.ip(&format!("-details link show {}", Arena::INTERFACE));
+        assert!(!link.contains("xdp"), "{link}");
+        let rules = arena.host.enter(|| run(Command::new("nft").args(["list", "ruleset"])));
+        assert!(rules.trim().is_empty(), "{rules}");
+        assert_eq!(pins(&daemon), 0);
+    }
+}
+
+/// The banned targets, as `list` has them.
+fn targets(daemon: &Daemon<'_>) -> Vec<String> {
+    let list = daemon.json("list");
+    list.as_array().unwrap().iter().map(|ban| ban["target"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Number of objects pinned by a daemon.
+fn pins(daemon: &Daemon<'_>) -> usize {
+    fn count(folder: &std::path::Path) -> usize {
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| if entry.path().is_dir() { count(&entry.path()) } else { 1 }).sum()
+    }
+    count(daemon.bpffs())
+}

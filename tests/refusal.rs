@@ -1,0 +1,133 @@
+//! What guard does when something is wrong: it says what, and what it does instead.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use harness::{
+    Arena, Daemon, Denied, GUARDED_V4, LogFile, Options, attach_foreign_xdp, attacker_v4, config_text,
+    foreign_xdp, missing_for_network_tests, pings, poll_until, program, skip,
+};
+
+/// Runs guard to its end.
+fn guard(config: &std::path::Path) -> Output {
+    Command::new(program("guard")).arg("--config").arg(config).output().unwrap()
+}
+
+#[test]
+fn a_wrong_configuration_is_named_by_line_and_starts_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guard.toml");
+    let base = config_text(&Options::nftables(), folder.path(), &folder.path().join("bpf"));
+    let line = base.lines().count() + 2;
+    for (wrong, hint) in [
+        ("treshold = 5", "threshold"),
+        ("threshold = \"many\"", "threshold"),
+        ("window = \"10 parsecs\"", "parsecs"),
+        ("window = 600", "unit"),
+    ] {
+        fs::write(&path, format!("{base}[decide]\n{wrong}\n")).unwrap();
+        let output = guard(&path);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{wrong}: {said}");
+        assert!(said.contains(&format!("{}:{line}", path.display())), "{wrong}: {said}");
+        assert!(said.contains(hint), "{wrong}: {said}");
+        assert!(
+            !folder.path().join("state").exists() && !folder.path().join("run").exists(),
+            "nothing was started"
+        );
+    }
+    let output = guard(&folder.path().join("absent.toml"));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("absent.toml"));
+}
+
+#[test]
+fn a_second_daemon_on_the_same_state_is_refused() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let mut daemon = Daemon::start(&arena.host, Options::xdp());
+    let config = daemon.config();
+    let output = arena.host.enter(|| guard(&config));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let pid = daemon.process().pid().as_raw_nonzero().to_string();
+    assert!(said.contains(&pid), "the owner is named: {said}");
+    daemon.json("status");
+}
+
+#[test]
+fn a_missing_log_file_is_named_and_awaited() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::new();
+    let path = log.path().with_file_name("later.log");
+    let daemon = Daemon::start(&arena.host, Options::xdp().file(&path));
+    let shown = path.to_string_lossy();
+    let problems = poll_until(Duration::from_secs(5), "status names the file", || {
+        let problems = daemon.json("status")["problems"].to_string();
+        problems.contains(&*shown).then_some(problems)
+    });
+    assert!(daemon.ctl("doctor").output.contains(&*shown), "doctor names it too: {problems}");
+
+    fs::rename(log.path(), &path).unwrap();
+    poll_until(Duration::from_secs(10), "the file is read", || {
+        daemon.json("status")["problems"].as_array()?.is_empty().then_some(())
+    });
+}
+
+#[test]
+fn the_xdp_program_of_others_stays() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let theirs = attach_foreign_xdp(&arena.host, Arena::INTERFACE);
+    let daemon = Daemon::start(&arena.host, Options { backend: "auto", ..Options::xdp() });
+    daemon.json(&format!("ban {}", attacker_v4(0)));
+
+    assert!(!pings(&arena.outside, attacker_v4(0), GUARDED_V4), "enforced in another way");
+    assert_eq!(foreign_xdp(&arena.host, Arena::INTERFACE), Some(theirs));
+    let status = daemon.json("status");
+    let enforcer = &status["enforcer"];
+    assert_eq!(enforcer["backend"], "nftables", "{enforcer}");
+    assert!(enforcer.to_string().contains(&theirs.to_string()), "their program is named: {enforcer}");
+    assert!(!status["problems"].as_array().unwrap().is_empty(), "{status}");
+}
+
+#[test]
+fn without_nft_the_fallback_is_named_as_missing() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let options = Options { backend: "nftables", denied: Denied::Nft, ..Options::xdp() };
+    let mut daemon = Daemon::spawn(&arena.host, options);
+    let status = daemon.process().wait(Duration::from_secs(10));
+    assert_eq!(status.code(), Some(1), "{}", daemon.log());
+    assert!(daemon.log().contains("nft"), "{}", daemon.log());
+}
+
+#[test]
+fn without_permission_guard_observes_and_says_so() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::new();
+    fs::set_permissions(log.path(), fs::Permissions::from_mode(0o600)).unwrap();
+    let options = Options { backend: "auto", denied: Denied::Privileges, ..Options::xdp() }.file(log.path());
+    let daemon = Daemon::start(&arena.host, options);
+    let status = daemon.json("status");
+    assert_eq!(status["enforcer"]["backend"], "observe", "{status}");
+    let problems = status["problems"].to_string();
+    assert!(problems.contains("permi"), "{problems}");
+    assert!(problems.contains(&*log.path().to_string_lossy()), "the unreadable log is named: {problems}");
+    let doctor = daemon.ctl("doctor");
+    assert!(doctor.output.contains("permi"), "{doctor:?}");
+}

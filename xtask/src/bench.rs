@@ -1,0 +1,25 @@
+//! `cargo xtask bench`: the benchmark program with everything it measures and compares with.
+
+use std::ffi::OsString;
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::workspace::Workspace;
+use crate::{ebpf, mounts, packages, process, run};
+
+/// Builds a release, both eBPF objects and the benchmark program, then runs it with `arguments`.
+pub fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
+    packages::ensure(packages::BENCH)?;
+    mounts::ensure()?;
+    run::build_release(workspace)?;
+    ebpf::build(workspace, ebpf::Request { bench: true, force: false })?;
+    process::run(workspace.cargo("build").args(["--locked", "--release", "--package", "guard-benches"]))?;
+    process::run(
+        Command::new(workspace.programs("release").join("guard-bench"))
+            .current_dir(&workspace.root)
+            .env("GUARD_BIN_DIR", workspace.programs("release"))
+            .env("GUARD_BENCH_OBJECT", workspace.objects().join("guard-bench.o"))
+            .args(arguments),
+    )
+}

@@ -1,0 +1,136 @@
+//! `cargo xtask clean-root`: the README's commands as a new user runs them, in a fresh Debian.
+//!
+//! The root holds a minimal Debian, the running rustup toolchain, and a clone of the committed state; nothing else.
+//! It is entered with namespaces of its own, so the commands see the network only through the host's resolver and
+//! package mirror, and whatever they start ends with them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::packages;
+use crate::process::{self, find, is_root};
+use crate::workspace::Workspace;
+
+/// How to try.
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Debian's release
+    #[arg(long, default_value = "bookworm")]
+    suite: String,
+    /// The mirror that packages come from
+    #[arg(long, default_value = "http://deb.debian.org/debian")]
+    mirror: String,
+    /// Keep the root for another look
+    #[arg(long)]
+    keep: bool,
+    /// What is run in the clone; the default is `.ci/run`
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
+/// Makes the root, runs the command in it and takes the root away.
+pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    if !is_root() {
+        bail!("making a Debian root needs root: sudo env \"PATH=$PATH\" cargo xtask clean-root");
+    }
+    if find("debootstrap").is_none() {
+        packages::install(&["debootstrap"])?;
+    }
+    let root = Root::make(workspace, options)?;
+    root.give_toolchain()?;
+    root.give_clone(workspace)?;
+    let command: Vec<String> =
+        if options.command.is_empty() { vec![".ci/run".into()] } else { options.command.clone() };
+    root.enter(&command)
+}
+
+/// A Debian root; removed at the end.
+struct Root {
+    path: PathBuf,
+    keep: bool,
+}
+
+impl Root {
+    fn make(workspace: &Workspace, options: &Options) -> Result<Self> {
+        let path = workspace.target.join("clean-root");
+        remove(&path)?;
+        let root = Self { path, keep: options.keep };
+        // What rustup asks its users to have: certificates and a C compiler. Git, because they cloned.
+        let include = "--include=ca-certificates,gcc,libc6-dev,git";
+        process::run(
+            Command::new("debootstrap")
+                .args(["--variant=minbase", include, &options.suite])
+                .arg(&root.path)
+                .arg(&options.mirror),
+        )?;
+        if options.suite == "bookworm" {
+            let security = "http://deb.debian.org/debian-security";
+            let lists = format!(
+                "deb {} bookworm main\ndeb {} bookworm-updates main\ndeb {security} bookworm-security main\n",
+                options.mirror, options.mirror
+            );
+            std::fs::write(root.path.join("etc/apt/sources.list"), lists)?;
+        }
+        for file in ["etc/resolv.conf", "etc/hosts"] {
+            std::fs::copy(Path::new("/").join(file), root.path.join(file))?;
+        }
+        Ok(root)
+    }
+
+    /// Copies the toolchain that runs xtask to the place `rustup` would put it, with its programs on the path.
+    fn give_toolchain(&self) -> Result<()> {
+        let sysroot = process::output(Command::new("rustc").args(["--print", "sysroot"]))?;
+        let place = self.path.join("opt/rust");
+        process::run(Command::new("cp").args(["-a", &sysroot]).arg(&place))?;
+        for program in ["cargo", "rustc", "rustdoc", "rustfmt", "cargo-fmt", "cargo-clippy", "clippy-driver"]
+        {
+            let link = self.path.join("usr/local/bin").join(program);
+            std::os::unix::fs::symlink(Path::new("/opt/rust/bin").join(program), &link)
+                .with_context(|| format!("cannot make {}", link.display()))?;
+        }
+        Ok(())
+    }
+
+    fn give_clone(&self, workspace: &Workspace) -> Result<()> {
+        process::run(
+            Command::new("git")
+                .args(["clone", "--quiet"])
+                .arg(&workspace.root)
+                .arg(self.path.join("root/guard")),
+        )
+    }
+
+    /// Runs a command in the clone. The network is the host's: tests make their own namespaces.
+    fn enter(&self, command: &[String]) -> Result<()> {
+        let prepare = "mount --rbind /dev \"$0/dev\" && mount -t proc proc \"$0/proc\" && mount -t sysfs sysfs \"$0/sys\" \
+                       && mount -t tmpfs tmpfs \"$0/run\" && exec chroot \"$0\" \
+                       env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
+                       sh -c 'cd /root/guard && exec \"$@\"' sh \"$@\"";
+        process::run(
+            Command::new("unshare")
+                .args(["--mount", "--pid", "--fork", "--kill-child=KILL", "sh", "-c", prepare])
+                .arg(&self.path)
+                .args(command),
+        )
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        if self.keep {
+            eprintln!("kept: {}", self.path.display());
+        } else if let Err(error) = remove(&self.path) {
+            eprintln!("{error:#}");
+        }
+    }
+}
+
+/// Mounts were made in a namespace that has ended; `--one-file-system` makes sure of it.
+fn remove(path: &Path) -> Result<()> {
+    if path.exists() {
+        process::run(Command::new("rm").args(["-rf", "--one-file-system"]).arg(path))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Debian packages: which, what for, and their installation.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::process::{self, find, is_root};
+
+/// A package and how to tell that what it brings is there, whoever brought it.
+#[derive(Clone, Copy, Debug)]
+pub struct Package {
+    /// Its name.
+    pub name: &'static str,
+    /// A program on the search path, or the absolute path of a file.
+    pub proof: &'static str,
+    /// What it is needed for.
+    pub why: &'static str,
+}
+
+const fn package(name: &'static str, proof: &'static str, why: &'static str) -> Package {
+    Package { name, proof, why }
+}
+
+/// What every build needs.
+pub const BUILD: &[Package] = &[
+    package("gcc", "cc", "links Rust programs, compiles the embedded SQLite"),
+    package("libc6-dev", "/usr/include/stdlib.h", "headers for the same"),
+];
+
+/// What the daemon uses at run time.
+pub const RUN: &[Package] = &[package("nftables", "nft", "the fallback where XDP cannot be used")];
+
+/// What the end-to-end tests and the demo drive.
+pub const TEST: &[Package] = &[
+    package("openssh-server", "sshd", "the server under attack"),
+    package("openssh-client", "ssh", "attackers and the administrator"),
+    package("sshpass", "sshpass", "types the guessed passwords"),
+    package("rsyslog", "rsyslogd", "writes what sshd says into a log file"),
+    package("nftables", "nft", "the fallback, and `nft flush ruleset` by others"),
+    package("iproute2", "ip", "veth pairs, addresses, XDP programs of others"),
+    package("iputils-ping", "ping", "packets that a ban must drop"),
+    package("procps", "ps", "processes and their memory"),
+    package("systemd", "systemd-analyze", "the unit's exposure; journald as a source"),
+    package(
+        "systemd-journal-remote",
+        "/lib/systemd/systemd-journal-remote",
+        "writes journals with chosen entries",
+    ),
+    package("util-linux", "unshare", "private namespaces"),
+];
+
+/// What the benchmarks compare with.
+pub const BENCH: &[Package] = &[package("ripgrep", "rg", "the limit for reading lines")];
+
+/// Those of `packages` whose proof is absent.
+pub fn missing(packages: &[Package]) -> Vec<Package> {
+    packages.iter().copied().filter(|package| !is_present(package.proof)).collect()
+}
+
+/// Installs what is missing, or fails with the one command that does.
+pub fn ensure(packages: &[Package]) -> Result<()> {
+    let missing = missing(packages);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for package in &missing {
+        eprintln!("missing: {:<24} {}", package.name, package.why);
+    }
+    let names: Vec<&str> = missing.iter().map(|package| package.name).collect();
+    install(&names)
+}
+
+/// Installs Debian packages by name; `apt-get update` runs only if one of them is unknown.
+/// No service that comes with a package is started.
+pub fn install(names: &[&str]) -> Result<()> {
+    if find("apt-get").is_none() {
+        bail!("this machine has no apt-get: install what your distribution calls {}", names.join(" "));
+    }
+    if !is_root() {
+        bail!("missing packages; as root: apt-get install --no-install-recommends {}", names.join(" "));
+    }
+    let _quiet = NoServices::hold()?;
+    if !names.iter().all(|name| is_known(name)) {
+        process::run(apt().arg("update"))?;
+    }
+    let arguments = ["install", "-y", "--no-install-recommends"];
+    if process::run(apt().args(arguments).args(names)).is_err() {
+        // Lists older than the mirror name files that are gone.
+        process::run(apt().arg("update"))?;
+        process::run(apt().args(arguments).args(names))?;
+    }
+    Ok(())
+}
+
+/// Whether apt's lists have a version of a package.
+pub fn is_known(name: &str) -> bool {
+    process::output(Command::new("apt-cache").args(["policy", name])).is_ok_and(|policy| {
+        policy.lines().any(|line| line.contains("Candidate:") && !line.contains("(none)"))
+    })
+}
+
+fn apt() -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-o", "Dpkg::Use-Pty=0"]);
+    command
+}
+
+fn is_present(proof: &str) -> bool {
+    if proof.starts_with('/') { Path::new(proof).exists() } else { find(proof).is_some() }
+}
+
+/// Tells Debian's package scripts to start nothing while it lives: a test must not open an SSH server on the
+/// machine that runs it (`policy-rc.d`, Debian's invoke-rc.d manual page). An existing policy is left alone.
+struct NoServices(Option<PathBuf>);
+
+impl NoServices {
+    fn hold() -> Result<Self> {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let path = PathBuf::from("/usr/sbin/policy-rc.d");
+        if path.exists() {
+            return Ok(Self(None));
+        }
+        std::fs::write(&path, "#!/bin/sh\nexit 101\n")
+            .and_then(|()| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)))
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Self(Some(path)))
+    }
+}
+
+impl Drop for NoServices {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
