@@ -1,4 +1,5 @@
-//! XDP, and nftables beside it as soon as an interface is not covered by XDP.
+//! One backend, a second beside it as soon as an interface is not covered by the first, and the end of what
+//! an earlier run left in a backend that is no longer used.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,12 +13,17 @@ use crate::time::Moment;
 /// How the second enforcer is opened when it is needed; its argument says why.
 pub(super) type Open = Box<dyn Fn(&str) -> Result<Box<dyn Enforcer>, EnforceError> + Send>;
 
+/// Takes away what an earlier run left in another backend; false if there was nothing.
+pub(super) type Clear = Box<dyn Fn() -> Result<bool, EnforceError> + Send>;
+
 /// Two enforcers that are fed the same. The second covers every interface, so it is only there when the first
 /// leaves one uncovered; it then stays until the end.
 pub struct Pair {
     first: Box<dyn Enforcer>,
     second: Option<Box<dyn Enforcer>>,
-    open: Open,
+    open: Option<Open>,
+    /// Cleared once the first holds everything, so that nothing opens in between.
+    leftover: Option<Clear>,
     /// Why the second could not be opened when it was needed.
     refused: Option<String>,
 }
@@ -32,9 +38,9 @@ impl std::fmt::Debug for Pair {
 }
 
 impl Pair {
-    /// The first alone, until an interface needs the second.
-    pub(super) fn new(first: Box<dyn Enforcer>, open: Open) -> Self {
-        Self { first, second: None, open, refused: None }
+    /// The first alone, until an interface needs the second. Without `open` there is never a second.
+    pub(super) fn new(first: Box<dyn Enforcer>, open: Option<Open>, leftover: Clear) -> Self {
+        Self { first, second: None, open, leftover: Some(leftover), refused: None }
     }
 
     /// Why the second could not be opened although it is needed.
@@ -48,12 +54,25 @@ impl Pair {
             return false;
         }
         self.refused = None;
+        let Some(open) = &self.open else { return false };
         let Some(reason) = uncovered(&self.first.status()) else { return false };
-        match (self.open)(&reason) {
+        match open(&reason) {
             Ok(second) => self.second = Some(second),
             Err(error) => self.refused = Some(chain_of(&error)),
         }
         self.second.is_some()
+    }
+
+    /// What cannot be cleared is told and left: the bans in it end by themselves.
+    fn clear(&mut self) {
+        let Some(clear) = self.leftover.take().filter(|_| self.second.is_none()) else { return };
+        match clear() {
+            Ok(true) => tracing::info!("took away what an earlier run left in another backend"),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!("what an earlier run left in another backend stays: {}", chain_of(&error));
+            }
+        }
     }
 }
 
@@ -77,6 +96,7 @@ impl Enforcer for Pair {
             // It was empty because it is new: nothing has been lost.
             second = Drift { attachments: 1, ..Drift::default() };
         }
+        self.clear();
         Ok(Drift {
             missing: first.missing + second.missing,
             foreign: first.foreign + second.foreign,
@@ -185,6 +205,12 @@ mod tests {
     use super::*;
     use crate::ban::{BanId, BanTable};
     use crate::enforce::{InterfaceStatus, Observe};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    fn nothing_left() -> Clear {
+        Box::new(|| Ok(false))
+    }
 
     /// An enforcer that leaves one interface uncovered.
     #[derive(Debug)]
@@ -220,7 +246,7 @@ mod tests {
     fn an_uncovered_interface_brings_the_second_in() {
         let partial = || Box::new(Partial(Observe::new("")));
         let open: Open = Box::new(|reason| Ok(Box::new(Partial(Observe::new(reason)))));
-        let mut pair = Pair::new(partial(), open);
+        let mut pair = Pair::new(partial(), Some(open), nothing_left());
         let now = Moment(0);
         let target = "192.0.2.1".parse().unwrap();
         let address = "192.0.2.1".parse().unwrap();
@@ -244,9 +270,26 @@ mod tests {
         let refuse: Open = Box::new(|_| {
             Err(EnforceError::Unavailable { backend: "nftables", reason: "there is no `nft`".into() })
         });
-        let mut pair = Pair::new(Box::new(Partial(Observe::new(""))), refuse);
+        let mut pair = Pair::new(Box::new(Partial(Observe::new(""))), Some(refuse), nothing_left());
         let bans = BanTable::default();
         assert!(pair.reconcile(Desired { bans: &bans, allowed: &[], now: Moment(0) }).unwrap().is_none());
         assert!(pair.status().reason.contains("there is no `nft`"));
+    }
+
+    #[test]
+    fn another_backend_is_cleared_once_this_one_holds_everything() {
+        let cleared = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&cleared);
+        let clear: Clear = Box::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(true)
+        });
+        let mut pair = Pair::new(Box::new(Observe::new("")), None, clear);
+        assert_eq!(cleared.load(Ordering::Relaxed), 0);
+        let bans = BanTable::default();
+        for _ in 0..2 {
+            pair.reconcile(Desired { bans: &bans, allowed: &[], now: Moment(0) }).unwrap();
+            assert_eq!(cleared.load(Ordering::Relaxed), 1);
+        }
     }
 }

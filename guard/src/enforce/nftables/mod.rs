@@ -324,14 +324,18 @@ impl Nftables {
     }
 }
 
+/// Whether there is a table of this name.
+pub fn is_present(table: &str) -> Result<bool, EnforceError> {
+    check_name(table)?;
+    Ok(Live::open(table).map_err(reading)?.structure().map_err(reading)?.is_some())
+}
+
 /// Takes the table of this name away without a running daemon; false if there was none.
 pub fn nftables_remove(table: &str) -> Result<bool, EnforceError> {
-    check_name(table)?;
-    let mut live = Live::open(table).map_err(reading)?;
-    if live.structure().map_err(reading)?.is_none() {
+    if !is_present(table)? {
         return Ok(false);
     }
-    delete(&Nft::find()?, &mut live, table)
+    delete(&Nft::find()?, &mut Live::open(table).map_err(reading)?, table)
 }
 
 fn delete(nft: &Nft, live: &mut Live, table: &str) -> Result<bool, EnforceError> {
