@@ -40,7 +40,7 @@ fn observe(sources: u32, figures: &mut Vec<Figure>) {
     let decide = Decide { max_sources: sources as usize, ..Decide::default() };
     let mut engine = Engine::new(EngineOptions { decide, seed: 1, evidence: 0 });
     let calls = 4_000_000.max(sources * 2);
-    let mut run = |engine: &mut Engine, calls: u32, start: u32| {
+    let run = |engine: &mut Engine, calls: u32, start: u32| {
         let begin = Instant::now();
         for i in start..start + calls {
             let now = Moment(i64::from(i / 100));

@@ -1,4 +1,5 @@
 //! The main job: a real OpenSSH server under attack by real clients, on each way to the kernel and from each source.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -1,4 +1,5 @@
 //! Enforcement outlives the daemon, its restarts and the mistakes of others.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 use std::fs;
 use std::net::SocketAddr;

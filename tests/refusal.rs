@@ -1,4 +1,5 @@
 //! What guard does when something is wrong: it says what, and what it does instead.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

@@ -1,5 +1,6 @@
 //! The packet program: passes or drops by source address, before anything else in the kernel sees the packet.
 #![no_std]
+#![allow(missing_docs, reason = "the macro makes a function of its own beside the documented one")]
 #![no_main]
 #![feature(asm_experimental_arch)]
 

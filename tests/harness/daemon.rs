@@ -78,12 +78,14 @@ impl Options {
     }
 
     /// With a log file.
+    #[must_use]
     pub fn file(mut self, path: &Path) -> Self {
         self.files.push(path.into());
         self
     }
 
     /// With a journal folder.
+    #[must_use]
     pub fn journal(mut self, folder: &Path) -> Self {
         self.journals.push(folder.into());
         self

@@ -82,6 +82,18 @@ mod tests {
     }
 
     #[test]
+    fn a_foreign_program_is_attached_and_recognised() {
+        if let Some(reason) = missing_for_network_tests() {
+            return skip(&reason);
+        }
+        let arena = Arena::new();
+        assert_eq!(foreign_xdp(&arena.host, Arena::INTERFACE), None);
+        let id = attach_foreign_xdp(&arena.host, Arena::INTERFACE);
+        assert_eq!(foreign_xdp(&arena.host, Arena::INTERFACE), Some(id));
+        assert!(pings(&arena.outside, ADMIN, GUARDED_V4));
+    }
+
+    #[test]
     fn packets_are_counted() {
         if let Some(reason) = missing_for_network_tests() {
             return skip(&reason);

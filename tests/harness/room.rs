@@ -20,6 +20,7 @@ mount -t tmpfs -o mode=0755 tmpfs "$room/dev"
 for node in null zero full random urandom; do : >"$room/dev/$node"; mount --bind "/dev/$node" "$room/dev/$node"; done
 mkdir "$room/dev/pts" "$room/dev/shm"
 mount --rbind /dev/pts "$room/dev/pts"
+mount --rbind /dev/shm "$room/dev/shm"
 ln -s pts/ptmx "$room/dev/ptmx"
 ln -s /proc/self/fd "$room/dev/fd"
 ln -s /run/systemd/journal/dev-log "$room/dev/log"

@@ -1,5 +1,6 @@
 //! Tests that cannot run on a machine.
 
+use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -11,7 +12,7 @@ pub fn skip(reason: &str) {
     let test = thread.name().unwrap_or("main");
     eprintln!("skipped {test}: {reason}");
     let Some(path) = std::env::var_os("GUARD_TEST_SKIPS") else { return };
-    let file = std::fs::OpenOptions::new().create(true).append(true).open(path);
+    let file = fs::OpenOptions::new().create(true).append(true).open(path);
     // One write: tests of a program skip in parallel.
     file.and_then(|mut file| file.write_all(format!("{test}: {reason}\n").as_bytes()))
         .expect("the file named by GUARD_TEST_SKIPS can be written");
@@ -24,6 +25,9 @@ pub fn missing_for_network_tests() -> Option<String> {
     }
     if !Path::new("/sys/kernel/btf/vmlinux").exists() {
         return Some("the kernel has no BTF".into());
+    }
+    if !fs::read_to_string("/proc/self/mounts").is_ok_and(|mounts| mounts.contains(" /sys/fs/bpf bpf ")) {
+        return Some("bpffs is not mounted: mount -t bpf bpf /sys/fs/bpf".into());
     }
     ["ip", "nft", "ping", "unshare", "sshd", "ssh", "ssh-keygen", "sshpass", "rsyslogd"]
         .into_iter()

@@ -268,17 +268,17 @@ proptest! {
             prop_assert_eq!(table.len(), naive.len());
             prop_assert_eq!(table.next_expiry(), naive.values().filter_map(|ban| ban.until).min());
         }
-        let all: Vec<_> = table.page(None, usize::MAX).into_iter().map(|ban| ban.to_ban()).collect();
+        let all: Vec<_> = table.page(None, usize::MAX).into_iter().map(super::BanRef::to_ban).collect();
         let expected: Vec<_> = naive.values().cloned().collect();
         prop_assert_eq!(&all, &expected);
-        let mut unordered: Vec<_> = table.iter().map(|ban| ban.to_ban()).collect();
+        let mut unordered: Vec<_> = table.iter().map(super::BanRef::to_ban).collect();
         unordered.sort_by_key(|ban| ban.target);
         prop_assert_eq!(&unordered, &expected);
 
         let mut paged = Vec::new();
         while let page = table.page(paged.last().map(|ban: &Ban| ban.target), 3) && !page.is_empty() {
             prop_assert!(page.len() <= 3);
-            paged.extend(page.into_iter().map(|ban| ban.to_ban()));
+            paged.extend(page.into_iter().map(super::BanRef::to_ban));
         }
         prop_assert_eq!(paged, expected);
 

@@ -8,6 +8,9 @@ use thiserror::Error;
 /// What a process needs to use the kernel side.
 const CAPABILITIES: &str = "run as root, or with CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and CAP_SYS_ADMIN";
 
+/// Characters of the loader's words that are kept: the verifier tells the whole program.
+const VERIFIER_WORDS: usize = 1000;
+
 /// Why the kernel side could not be set up, changed or read.
 #[derive(Debug, Error)]
 pub enum DatapathError {
@@ -81,6 +84,12 @@ impl DatapathError {
                 reason = format!("{reason}: {text}");
             }
             cause = error.source();
+        }
+        if reason.chars().count() > VERIFIER_WORDS {
+            // What was tried is told first, the verifier's reason last.
+            let head: String = reason.chars().take(VERIFIER_WORDS / 4).collect();
+            let tail = reason.chars().count() - VERIFIER_WORDS * 3 / 4;
+            reason = format!("{head} … {}", reason.chars().skip(tail).collect::<String>());
         }
         Self::Load { reason }
     }

@@ -1,4 +1,5 @@
 //! Scenarios: a few lines of a log each, and what must come of them.
+#![expect(clippy::float_cmp, reason = "scores are exact thousandths, and so are these numbers")]
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -498,6 +499,35 @@ fn a_flood_of_new_sources_neither_grows_memory_nor_hides_the_worst() {
     assert!(scene.engine.bytes() < before + (8 << 20), "{} {before}", scene.engine.bytes());
     let banned = offenders.iter().filter(|offender| scene.fail(offender).is_some()).count();
     assert_eq!(banned, offenders.len());
+}
+
+#[test]
+fn the_past_of_many_targets_is_bounded_and_the_repeat_offender_stays_in_it() {
+    let mut scene = Scene::with(|d| (d.max_bans, d.decoys) = (1000, vec!["decoy".into()]));
+    scene.until_banned(ATTACKER);
+    scene.engine.lifted(target(ATTACKER));
+    scene.wait(SECOND).until_banned(ATTACKER);
+    for i in 0..20_000u32 {
+        let address = IpAddr::from((0x0a00_0000 + i).to_be_bytes());
+        let s = Sighting { address, account: Some(b"decoy"), ..line(ATTACKER, Kind::InvalidUser, 0) };
+        assert!(scene.see(s).is_some());
+    }
+    let count = scene.engine.count();
+    assert_eq!((count.offenders, count.offenders_evicted), (1000, 19_001));
+    assert_eq!(scene.engine.strikes(target(ATTACKER), scene.now), 2);
+}
+
+#[test]
+fn the_past_of_the_forgiven_is_forgotten() {
+    let mut scene = Scene::new();
+    for i in 0..100 {
+        scene.until_banned(&format!("198.51.100.{i}"));
+    }
+    scene.wait(31 * DAY);
+    for i in 0..100 {
+        scene.until_banned(&format!("203.0.113.{i}"));
+    }
+    assert_eq!(scene.engine.count().offenders, 100);
 }
 
 #[test]

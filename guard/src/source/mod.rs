@@ -10,11 +10,65 @@ use std::net::IpAddr;
 use crate::sighting::{Kind, PatternId, Points, Sighting, SourceId};
 use crate::time::Wall;
 
-// pub mod file;
-// pub mod journald;
+pub mod file;
+pub mod journald;
+mod watch;
 
 /// Longest line that is scanned. What is longer is cut here, counted, and skipped to its newline.
 pub const MAX_LINE: usize = 64 * 1024;
+
+/// What looks inside the lines: implemented by the scanner, called by the sources, once per chunk of a file and
+/// once per journal entry.
+pub trait Scan: Send {
+    /// Looks through the lines of a chunk in order and calls `hit` for each sighting. Every line ends with a
+    /// newline, except that a cut line and the last line of a rotated file may end without one, always as the
+    /// last of their chunk. No line is longer than [`MAX_LINE`] without its newline. `reference` is when the
+    /// chunk was read: what stamps without a year or zone are read against.
+    fn lines(&mut self, chunk: &[u8], reference: Wall, hit: &mut dyn FnMut(&Sighting<'_>)) -> Scanned;
+
+    /// Whether any filter takes journal entries with this `SYSLOG_IDENTIFIER`. Asked once per file and
+    /// identifier; entries of other identifiers are never read.
+    fn wants(&self, identifier: &[u8]) -> bool;
+
+    /// Whether an entry of this identifier may come from a process with this user id: a service that logs under
+    /// its own account needs its filter to say so. Anything else is refused and counted as untrusted, because
+    /// anybody may choose an identifier, while the kernel vouches for the user id.
+    fn trusts(&self, _identifier: &[u8], uid: u32) -> bool {
+        uid == 0
+    }
+
+    /// Looks at one trusted journal entry.
+    fn entry<'a>(&mut self, entry: &Entry<'a>) -> Option<Sighting<'a>>;
+}
+
+/// What one call of [`Scan::lines`] went through.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scanned {
+    /// Lines.
+    pub lines: u64,
+    /// Lines that a pattern matched.
+    pub matched: u64,
+}
+
+/// A journal entry, as much of it as filters need. Fields whose name starts with an underscore are set by
+/// journald from the sender's kernel credentials; the others are the sender's own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// When journald received it (`__REALTIME_TIMESTAMP`).
+    pub at: Wall,
+    /// `SYSLOG_IDENTIFIER`.
+    pub identifier: &'a [u8],
+    /// `_UID`, which [`Scan::trusts`] has accepted.
+    pub uid: u32,
+    /// `_PID`, 0 if absent.
+    pub pid: u32,
+    /// `_COMM`, empty if absent. The process chooses it freely: a hint, not a proof.
+    pub comm: &'a [u8],
+    /// `_SYSTEMD_UNIT`, empty if absent.
+    pub unit: &'a [u8],
+    /// `MESSAGE`, at most [`MAX_LINE`] bytes; may hold newlines and is one record all the same.
+    pub message: &'a [u8],
+}
 
 /// What a source hands over at once: the sightings of some lines, and how far it has read.
 #[derive(Clone, Debug, Default)]

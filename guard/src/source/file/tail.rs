@@ -1,0 +1,437 @@
+//! One configured path through all the files that come to stand there.
+//!
+//! The files are kept in reading order: what rotation moved away comes first and stays open for a while, because
+//! its writer may not have noticed yet; the file that has the path now comes last.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::fs::{File, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::folder::{self, After, Refusal};
+use super::identity::{FINGERPRINT, Identity, modified};
+use super::position::{self, Mark};
+use super::reader::{Reader, Step};
+use crate::sighting::SourceId;
+use crate::source::watch::{Watch, WatchId};
+use crate::source::{Batch, Position, ReadCount, Scan, SourceStatus};
+use crate::time::{Wall, boot_nanoseconds};
+
+/// Files of one path that are open at once. With more, the oldest is ended without waiting for its writer.
+const MAX_OPEN: usize = 16;
+
+/// Files that rotation may have put between two looks. More are counted as gaps.
+const MAX_SUCCESSORS: usize = 256;
+
+/// One configured path.
+#[derive(Debug)]
+pub(super) struct Tail {
+    source: SourceId,
+    path: PathBuf,
+    folder: PathBuf,
+    folder_watch: Option<WatchId>,
+    logs: VecDeque<Log>,
+    /// The last file that was read and is closed, when none is open.
+    gone: Option<Mark>,
+    /// Where a file that appears at the path is read from.
+    start: Start,
+    state: State,
+    /// Gaps found between files, for the next batch.
+    gaps: u64,
+    /// Whether there may be something to read.
+    pub(super) dirty: bool,
+    /// Whether the path may stand for another file now.
+    pub(super) moved: bool,
+}
+
+#[derive(Debug)]
+struct Log {
+    reader: Reader,
+    watch: Option<WatchId>,
+    /// When it lost the path, or was read last since then. `None` while it has the path.
+    quiet_since: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Start {
+    Beginning,
+    End { read_back: u64 },
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    New,
+    Reading,
+    Wrong(String),
+}
+
+impl Tail {
+    pub(super) fn new(source: SourceId, path: PathBuf, read_back: u64) -> Self {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        Self {
+            source,
+            path,
+            folder,
+            folder_watch: None,
+            logs: VecDeque::new(),
+            gone: None,
+            start: Start::End { read_back },
+            state: State::New,
+            gaps: 0,
+            dirty: true,
+            moved: true,
+        }
+    }
+
+    /// Finds the files a saved place speaks of, wherever rotation has moved them, and goes on there. To be
+    /// called before anything else. A place that cannot be understood counts as a gap.
+    pub(super) fn resume(&mut self, place: &str) {
+        self.start = Start::Beginning;
+        let Some(marks) = position::decode(place) else {
+            self.gaps += 1;
+            return;
+        };
+        let files = folder::files(&self.folder);
+        for mark in marks {
+            let found = files.iter().filter(|(_, meta)| is_same(mark.identity, Identity::of(meta)));
+            let reader = found.filter_map(|(path, _)| self.reopen(path, &mark)).next();
+            if let Some(reader) = reader.or_else(|| self.same_bytes(&mark)) {
+                self.logs.push_back(Log { reader, watch: None, quiet_since: Some(Instant::now()) });
+            } else {
+                self.gaps += 1;
+                self.gone = Some(mark);
+            }
+        }
+    }
+
+    /// Opens a file that has the identity of `mark`. Other bytes than those that were read mean that the log was
+    /// truncated meanwhile; where births are not kept, a file of another name may also just have its number.
+    fn reopen(&mut self, path: &Path, mark: &Mark) -> Option<Reader> {
+        let (file, meta) = folder::open(path).ok()?;
+        let again = file.try_clone().ok()?;
+        match Reader::resume(file, &meta, mark) {
+            Ok(Some(reader)) => Some(reader),
+            Ok(None) if path == self.path || mark.identity.born != 0 => {
+                self.gaps += 1;
+                Some(Reader::from_start(again, &meta))
+            }
+            _ => None,
+        }
+    }
+
+    /// The file at the path, if it begins with all that was read of another: a log that was edited in place or
+    /// restored has a new identity, and reading it again would count everything twice.
+    fn same_bytes(&self, mark: &Mark) -> Option<Reader> {
+        if mark.offset < FINGERPRINT as u64 {
+            return None;
+        }
+        let (file, meta) = folder::open(&self.path).ok()?;
+        Reader::resume(file, &meta, mark).ok()?
+    }
+
+    /// Looks what is at the path now and takes it up. Cheap when nothing has changed.
+    pub(super) fn attach(&mut self, watch: &Watch) {
+        self.moved = false;
+        if self.folder_watch.is_none() {
+            self.folder_watch = watch.folder(&self.folder).ok();
+        }
+        for log in &mut self.logs {
+            log.watch(watch);
+        }
+        let state = match self.take_up(watch) {
+            Ok(()) => State::Reading,
+            Err(refusal) => {
+                if matches!(refusal, Refusal::Absent) {
+                    self.start = Start::Beginning;
+                }
+                self.retire_all();
+                State::Wrong(refusal.to_string())
+            }
+        };
+        self.dirty |= state == State::Reading;
+        self.state = state;
+    }
+
+    fn take_up(&mut self, watch: &Watch) -> Result<(), Refusal> {
+        let now = folder::look(&self.path)?;
+        if let Some(at) = self.logs.iter().position(|log| log.reader.identity() == now) {
+            // Usually the last already; a file that was renamed back is not.
+            self.retire_all();
+            let mut log = self.logs.remove(at).expect("the index was just found");
+            log.quiet_since = None;
+            self.logs.push_back(log);
+            return Ok(());
+        }
+        let (file, meta) = folder::open(&self.path)?;
+        self.retire_all();
+        let reader = self.begin(file, &meta, watch).map_err(Refusal::Open)?;
+        self.start = Start::Beginning;
+        self.gone = None;
+        let mut log = Log { reader, watch: None, quiet_since: None };
+        log.watch(watch);
+        self.logs.push_back(log);
+        Ok(())
+    }
+
+    /// A reader for a file that is new at the path, after the files that stood there in between.
+    fn begin(&mut self, file: File, meta: &Metadata, watch: &Watch) -> io::Result<Reader> {
+        let last = self.logs.back().map(|log| log.reader.mark()).or(self.gone);
+        if let Some(mark) = last {
+            if mark.offset >= FINGERPRINT as u64
+                && let Some(reader) = Reader::resume(file.try_clone()?, meta, &mark)?
+            {
+                return Ok(reader);
+            }
+            self.take_successors(&mark, Identity::of(meta), watch);
+        }
+        match self.start {
+            Start::End { read_back } => Reader::from_end(file, meta, read_back),
+            Start::Beginning => Ok(Reader::from_start(file, meta)),
+        }
+    }
+
+    fn take_successors(&mut self, last: &Mark, now: Identity, watch: &Watch) {
+        let written = self.logs.back().and_then(|log| log.reader.metadata().ok()).map(|meta| modified(&meta));
+        let after = After {
+            born: last.identity.born,
+            modified: written.unwrap_or(i128::from(last.read.0) * 1_000_000),
+        };
+        let found = folder::successors(&self.path, after);
+        let skipped = found.files.len().saturating_sub(MAX_SUCCESSORS);
+        self.gaps += found.compressed + skipped as u64;
+        for path in &found.files[skipped..] {
+            let Ok((file, meta)) = folder::open(path) else { continue };
+            let identity = Identity::of(&meta);
+            let known = identity == now
+                || identity == last.identity
+                || self.logs.iter().any(|log| log.reader.identity() == identity);
+            if !known {
+                let reader = Reader::from_start(file, &meta);
+                let mut log = Log { reader, watch: None, quiet_since: Some(Instant::now()) };
+                log.watch(watch);
+                self.logs.push_back(log);
+            }
+        }
+    }
+
+    fn retire_all(&mut self) {
+        for log in &mut self.logs {
+            log.quiet_since.get_or_insert_with(Instant::now);
+        }
+    }
+
+    /// Whether a change of this watch, or of this name in it, concerns this path; notes what is to be done.
+    pub(super) fn note(&mut self, id: WatchId, name: Option<&OsStr>) {
+        if let Some(name) = name {
+            self.moved |= self.folder_watch == Some(id) && self.path.file_name() == Some(name);
+        } else {
+            self.dirty |= self.logs.iter().any(|log| log.watch == Some(id));
+        }
+    }
+
+    /// A watch has ended: what it watched is gone.
+    pub(super) fn ended(&mut self, watch: &Watch, id: WatchId) {
+        if self.folder_watch == Some(id) {
+            watch.remove(id);
+            self.folder_watch = None;
+            self.moved = true;
+        }
+        for log in &mut self.logs {
+            if log.watch == Some(id) {
+                log.watch = None;
+                self.dirty = true;
+            }
+        }
+    }
+
+    /// Something may have been missed.
+    pub(super) fn suspect(&mut self) {
+        self.moved = true;
+        self.dirty = true;
+    }
+
+    /// When this tail wants to be called without a change: to end a file that lost the path.
+    pub(super) fn deadline(&self, linger: Duration) -> Option<Instant> {
+        self.closable().filter_map(|log| log.quiet_since).min().map(|since| since + linger)
+    }
+
+    /// Files that end once they are quiet: not the last one, whose successor is yet to come, unless it is deleted.
+    fn closable(&self) -> impl Iterator<Item = &Log> {
+        let last = self.logs.len().saturating_sub(1);
+        self.logs
+            .iter()
+            .enumerate()
+            .filter(move |(at, log)| *at != last || log.is_deleted())
+            .map(|(_, log)| log)
+    }
+
+    /// Reads one buffer from the first file that has something. `None` if there was nothing to read anywhere.
+    pub(super) fn read(
+        &mut self,
+        buffer: &mut [u8],
+        scan: &mut dyn Scan,
+        watch: &Watch,
+        linger: Duration,
+    ) -> Option<Batch> {
+        self.dirty = false;
+        let mut batch = Batch { source: self.source, ..Batch::default() };
+        batch.read.gaps = std::mem::take(&mut self.gaps);
+        let before = self.logs.len();
+        let mut at = 0;
+        while at < self.logs.len() {
+            let ending = self.is_ending(at, linger);
+            match self.logs[at].take(buffer, scan, &mut batch, ending) {
+                Ok(Step::More) => self.dirty = true,
+                Ok(Step::End) if ending => self.close(at, watch),
+                Ok(Step::End) => at += 1,
+                Err(_) if ending => {
+                    batch.read.gaps += 1;
+                    self.close(at, watch);
+                }
+                Err(e) => {
+                    self.state = State::Wrong(format!("cannot be read, trying again: {e}"));
+                    at += 1;
+                }
+            }
+            if batch.read.bytes > 0 || self.dirty {
+                // The files after this one have to wait for it.
+                self.dirty |= at < self.logs.len();
+                break;
+            }
+        }
+        let told = batch.read != ReadCount::default() || self.logs.len() != before;
+        told.then(|| Batch { position: Some(self.position()), ..batch })
+    }
+
+    fn is_ending(&self, at: usize, linger: Duration) -> bool {
+        let Some(since) = self.logs[at].quiet_since else { return false };
+        let last = at + 1 == self.logs.len();
+        (!last && self.logs.len() > MAX_OPEN)
+            || (since.elapsed() >= linger && (!last || self.logs[at].is_deleted()))
+    }
+
+    fn close(&mut self, at: usize, watch: &Watch) {
+        let Some(log) = self.logs.remove(at) else { return };
+        if let Some(id) = log.watch {
+            watch.remove(id);
+        }
+        if self.logs.is_empty() {
+            self.gone = Some(log.reader.mark());
+        }
+        self.dirty = true;
+    }
+
+    /// Where to go on after a restart.
+    pub(super) fn position(&self) -> Position {
+        let marks = self.logs.iter().map(|log| log.reader.mark());
+        let gone = self.gone.filter(|_| self.logs.is_empty());
+        Position {
+            source: self.path.to_string_lossy().into_owned(),
+            place: position::encode(marks.chain(gone)),
+        }
+    }
+
+    /// An empty batch that carries the place: without it, what is written while guard is stopped before the
+    /// first line arrived would be taken for the past at the next start.
+    pub(super) fn first_batch(&mut self) -> Option<Batch> {
+        let known = !self.logs.is_empty() || self.gone.is_some();
+        (known || matches!(self.start, Start::Beginning)).then(|| Batch {
+            source: self.source,
+            read_at: boot_nanoseconds(),
+            position: Some(self.position()),
+            ..Batch::default()
+        })
+    }
+
+    /// Whether the path has to be tried again without a sign from the kernel.
+    pub(super) fn needs_retry(&self) -> bool {
+        self.state != State::Reading || self.folder_watch.is_none()
+    }
+
+    /// Whether `status` is still what there is to say, however far behind.
+    pub(super) fn says(&self, status: &SourceStatus) -> bool {
+        status.healthy == (self.state == State::Reading)
+            && match &self.state {
+                State::Wrong(why) => status.state == *why,
+                State::New | State::Reading => status.healthy,
+            }
+    }
+
+    pub(super) fn source(&self) -> SourceId {
+        self.source
+    }
+
+    pub(super) fn status(&self) -> SourceStatus {
+        SourceStatus {
+            name: self.path.to_string_lossy().into_owned(),
+            state: match &self.state {
+                State::New => "opening".to_owned(),
+                State::Reading => "reading".to_owned(),
+                State::Wrong(why) => why.clone(),
+            },
+            healthy: self.state == State::Reading,
+            behind: self.logs.iter().map(|log| log.reader.behind()).sum(),
+        }
+    }
+}
+
+impl Log {
+    /// Watches the file if it is not yet watched. Without a watch the regular look finds what is new.
+    fn watch(&mut self, watch: &Watch) {
+        if self.watch.is_none() {
+            self.watch = watch.file(self.reader.file()).ok();
+        }
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.reader.metadata().is_ok_and(|meta| meta.nlink() == 0)
+    }
+
+    /// Reads one buffer, or what is left of an ending file, into the batch.
+    fn take(
+        &mut self,
+        buffer: &mut [u8],
+        scan: &mut dyn Scan,
+        batch: &mut Batch,
+        ending: bool,
+    ) -> io::Result<Step> {
+        let mut count = ReadCount::default();
+        let mut first = 0;
+        let mut each = |chunk: &[u8]| {
+            if first == 0 {
+                first = boot_nanoseconds();
+            }
+            let scanned = scan.lines(chunk, Wall::now(), &mut |sighting| batch.push(sighting));
+            batch.read.add(&ReadCount {
+                lines: scanned.lines,
+                bytes: chunk.len() as u64,
+                matched: scanned.matched,
+                ..ReadCount::default()
+            });
+        };
+        let step = match self.reader.step(buffer, &mut count, &mut each) {
+            Ok(Step::End) if ending => self.reader.finish(buffer, &mut count, &mut each).map(|()| Step::End),
+            step => step,
+        };
+        batch.read.add(&count);
+        if first != 0 {
+            batch.read_at = first;
+            self.quiet_since = self.quiet_since.map(|_| Instant::now());
+        } else if batch.read_at == 0 {
+            batch.read_at = boot_nanoseconds();
+        }
+        step
+    }
+}
+
+/// Whether two identities are one file. Device numbers may change with a reboot; a birth in nanoseconds together
+/// with the inode number does not.
+fn is_same(a: Identity, b: Identity) -> bool {
+    a.inode == b.inode && a.born == b.born && (a.born != 0 || a.device == b.device)
+}
