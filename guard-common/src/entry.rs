@@ -17,6 +17,21 @@ pub struct Entry {
     pub bytes: u64,
 }
 
+/// A banned prefix as the kernel holds it.
+///
+/// An LPM trie answers with the longest prefix only. When that ban is over, the program asks again for one that is
+/// shorter than [`length`](Self::length), so that an ended ban never hides a wider one that goes on.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PrefixEntry {
+    /// The ban.
+    pub entry: Entry,
+    /// Length of the prefix in bits, as in its key.
+    pub length: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
 /// Switches that the program reads for each packet that hit a ban.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,4 +43,5 @@ pub struct Settings {
 }
 
 const _: () = assert!(size_of::<Entry>() == 32 && align_of::<Entry>() == 8);
+const _: () = assert!(size_of::<PrefixEntry>() == 40 && align_of::<PrefixEntry>() == 8);
 const _: () = assert!(size_of::<Settings>() == 8);

@@ -11,7 +11,7 @@ mod key;
 pub mod map;
 mod reason;
 
-pub use entry::{Entry, FOREVER, Settings};
+pub use entry::{Entry, FOREVER, PrefixEntry, Settings};
 pub use key::{Cidr4, Cidr6, DropKey};
 pub use reason::{REASONS, Reason, Tally};
 
@@ -25,10 +25,12 @@ pub const MAX_VLAN_TAGS: usize = 4;
 #[cfg(feature = "user")]
 mod pod {
     #![allow(unsafe_code, reason = "aya takes a type's word that it is plain bytes")]
-    use super::{Cidr4, Cidr6, DropKey, Entry, Settings, Tally};
+    use super::{Cidr4, Cidr6, DropKey, Entry, PrefixEntry, Settings, Tally};
 
     // SAFETY: `repr(C)`, only integers and byte arrays, no padding (the sizes are asserted beside each type).
     unsafe impl aya::Pod for Entry {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for PrefixEntry {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Settings {}
     // SAFETY: as above.

@@ -12,13 +12,13 @@ pub const HOSTS4: &str = "guard_hosts4";
 pub const HOSTS6: &str = "guard_hosts6";
 /// IPv6 /64 networks: `[u8; 8]` → [`Entry`](crate::Entry), preallocated hash.
 pub const NETS6: &str = "guard_nets6";
-/// IPv4 prefixes shorter than /32: [`Cidr4`](crate::Cidr4) → [`Entry`](crate::Entry), LPM trie.
+/// IPv4 prefixes shorter than /32: [`Cidr4`](crate::Cidr4) → [`PrefixEntry`](crate::PrefixEntry), LPM trie.
 pub const PREFIXES4: &str = "guard_prefix4";
-/// IPv6 prefixes other than /128 and /64: [`Cidr6`](crate::Cidr6) → [`Entry`](crate::Entry), LPM trie.
+/// IPv6 prefixes other than /128 and /64: [`Cidr6`](crate::Cidr6) → [`PrefixEntry`](crate::PrefixEntry), LPM trie.
 pub const PREFIXES6: &str = "guard_prefix6";
-/// IPv4 allowlist: [`Cidr4`](crate::Cidr4) → `u32` (unused), LPM trie, asked only after a ban has hit.
+/// IPv4 allowlist: [`Cidr4`](crate::Cidr4) → `u32`, its length; LPM trie, asked only after a ban has hit.
 pub const ALLOW4: &str = "guard_allow4";
-/// IPv6 allowlist: [`Cidr6`](crate::Cidr6) → `u32` (unused), LPM trie, asked only after a ban has hit.
+/// IPv6 allowlist: [`Cidr6`](crate::Cidr6) → `u32`, its length; LPM trie, asked only after a ban has hit.
 pub const ALLOW6: &str = "guard_allow6";
 /// Per-CPU [`Tally`](crate::Tally) for each [`Reason`](crate::Reason).
 pub const REASONS: &str = "guard_reasons";

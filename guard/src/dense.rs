@@ -56,7 +56,7 @@ fn fold(a: u64, b: u64) -> u64 {
     (product as u64) ^ ((product >> 64) as u64)
 }
 
-/// Chance as an argument: the generator SplitMix64 (Steele, Lea, Flood 2014).
+/// Chance as an argument: the generator `SplitMix64` (Steele, Lea, Flood 2014).
 #[derive(Clone, Debug)]
 pub(crate) struct Chance(u64);
 
@@ -263,5 +263,45 @@ impl Short48 {
 impl Debug for Short48 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.get().fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn six_bytes_hold_what_fits_and_the_nearest_otherwise() {
+        for number in [0, 1, -1, 65_535, -65_536, 1 << 40, -(1 << 40), Short48::MAX, -Short48::MAX] {
+            assert_eq!(Short48::new(number).get(), number);
+        }
+        assert_eq!(Short48::new(i64::MAX).get(), Short48::MAX);
+        assert_eq!(Short48::new(i64::MIN).get(), -Short48::MAX);
+    }
+
+    #[test]
+    fn neighbouring_addresses_spread_over_all_places_and_tags() {
+        let seed = Seed::new(1);
+        for base in [0xffff_cb00_7100u128, 0x2001_0db8 << 96] {
+            let hashes = (0..4096u128).map(|host| seed.hash(base + host));
+            let mut places = [0u32; 256];
+            let mut tags = [0u32; 128];
+            for hash in hashes {
+                places[hash as usize & 255] += 1;
+                tags[(hash >> 57) as usize] += 1;
+            }
+            assert!(places.iter().all(|&n| n < 64), "{places:?}");
+            assert!(tags.iter().all(|&n| n < 128), "{tags:?}");
+        }
+    }
+
+    #[test]
+    fn chance_stays_below_its_bound_and_reaches_all_of_it() {
+        let mut chance = Chance::new(5);
+        let mut seen = [false; 7];
+        for _ in 0..200 {
+            seen[chance.below(7) as usize] = true;
+        }
+        assert_eq!(seen, [true; 7]);
     }
 }

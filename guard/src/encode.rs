@@ -29,7 +29,7 @@ pub fn printable(bytes: &[u8], limit: usize) -> String {
 }
 
 /// Characters that move or hide other text on a terminal or a page.
-fn is_layout(c: char) -> bool {
+pub(crate) const fn is_layout(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 

@@ -12,8 +12,12 @@ use crate::source::SourceStatus;
 use crate::store::StoredEventView;
 use crate::target::Target;
 
-// pub mod client;
-// pub mod server;
+pub mod client;
+mod listen;
+mod peer;
+pub mod server;
+#[cfg(test)]
+mod tests;
 
 /// What can be asked of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,7 +14,7 @@ pub(super) type CauseId = u32;
 /// The causes of all bans in a table.
 #[derive(Debug, Default)]
 pub(super) struct Causes {
-    causes: Vec<Cause>,
+    all: Vec<Cause>,
     /// Causes no ban uses, to be used again.
     free: Vec<CauseId>,
     index: HashTable<CauseId>,
@@ -48,34 +48,30 @@ struct Cause {
 
 impl Causes {
     /// The cause's index; one more ban has it.
-    pub(super) fn take(&mut self, origin: &Origin, reason: Box<str>, ipv4: bool) -> CauseId {
+    pub(super) fn take(&mut self, origin: &Origin, reason: &str, ipv4: bool) -> CauseId {
         let origin = self.origin(origin);
         *self.origins[origin as usize].1.of(ipv4) += 1;
-        let Self { causes, free, index, hasher, .. } = self;
-        let hash = |cause: &Cause| hasher.hash_one((&cause.reason, cause.origin));
+        let Self { all, free, index, hasher, .. } = self;
+        let hash = |cause: &Cause| hasher.hash_one((&*cause.reason, cause.origin));
         let entry = index.entry(
-            hasher.hash_one((&reason, origin)),
-            |&id| causes[id as usize].origin == origin && causes[id as usize].reason == reason,
-            |&id| hash(&causes[id as usize]),
+            hasher.hash_one((reason, origin)),
+            |&id| all[id as usize].origin == origin && *all[id as usize].reason == *reason,
+            |&id| hash(&all[id as usize]),
         );
         match entry {
             Entry::Occupied(entry) => {
                 let id = *entry.get();
-                causes[id as usize].bans += 1;
+                all[id as usize].bans += 1;
                 id
             }
             Entry::Vacant(entry) => {
-                let cause = Cause { reason, origin, bans: 1 };
-                let id = match free.pop() {
-                    Some(id) => {
-                        causes[id as usize] = cause;
-                        id
-                    }
-                    None => {
-                        causes.push(cause);
-                        causes.len() as CauseId - 1
-                    }
-                };
+                let cause = Cause { reason: reason.into(), origin, bans: 1 };
+                let id = free.pop().unwrap_or(all.len() as CauseId);
+                if let Some(unused) = all.get_mut(id as usize) {
+                    *unused = cause;
+                } else {
+                    all.push(cause);
+                }
                 entry.insert(id);
                 id
             }
@@ -84,12 +80,12 @@ impl Causes {
 
     /// One ban less has this cause.
     pub(super) fn give_back(&mut self, id: CauseId, ipv4: bool) {
-        let Self { causes, free, index, origins, hasher } = self;
-        let cause = &mut causes[id as usize];
+        let Self { all, free, index, origins, hasher } = self;
+        let cause = &mut all[id as usize];
         *origins[cause.origin as usize].1.of(ipv4) -= 1;
         cause.bans -= 1;
         if cause.bans == 0 {
-            let hash = hasher.hash_one((&cause.reason, cause.origin));
+            let hash = hasher.hash_one((&*cause.reason, cause.origin));
             if let Ok(entry) = index.find_entry(hash, |&at| at == id) {
                 entry.remove();
             }
@@ -100,12 +96,12 @@ impl Causes {
 
     /// Who decided.
     pub(super) fn origin_of(&self, id: CauseId) -> &Origin {
-        &self.origins[self.causes[id as usize].origin as usize].0
+        &self.origins[self.all[id as usize].origin as usize].0
     }
 
     /// Why.
     pub(super) fn reason_of(&self, id: CauseId) -> &str {
-        &self.causes[id as usize].reason
+        &self.all[id as usize].reason
     }
 
     /// Numbers of bans by who decided them.
@@ -115,8 +111,8 @@ impl Causes {
 
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
-        let texts: usize = self.causes.iter().map(|cause| cause.reason.len()).sum();
-        self.causes.capacity() * size_of::<Cause>() + self.index.allocation_size() + texts
+        let texts: usize = self.all.iter().map(|cause| cause.reason.len()).sum();
+        self.all.capacity() * size_of::<Cause>() + self.index.allocation_size() + texts
     }
 
     fn origin(&mut self, origin: &Origin) -> u32 {

@@ -90,3 +90,6 @@ impl BanRef<'_> {
         self.until.is_some_and(|until| until <= now)
     }
 }
+
+#[cfg(test)]
+mod tests;

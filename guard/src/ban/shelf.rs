@@ -1,10 +1,13 @@
 //! Bans whose targets have keys of one type, in as few bytes as they need.
 
+use std::ops::{Bound, RangeBounds};
+
 use super::cause::CauseId;
 use super::ends::Ends;
 use super::{Ban, BanId};
 use crate::dense::{Dense, Key, Record, Seed, Short48, TargetKey};
 use crate::sighting::Points;
+use crate::target::Target;
 use crate::time::Moment;
 
 /// A ban: 32 bytes for an IPv4 host, 48 for any other target.
@@ -22,7 +25,7 @@ pub(super) struct Slim<K> {
 }
 
 const _: () = assert!(size_of::<Slim<crate::dense::Host4>>() == 32);
-const _: () = assert!(size_of::<Slim<crate::target::Target>>() == 48);
+const _: () = assert!(size_of::<Slim<Target>>() == 48);
 
 /// `until` of a ban without end.
 const NEVER: i64 = Short48::MAX;
@@ -131,19 +134,16 @@ impl<K: TargetKey> Shelf<K> {
     }
 
     /// The first `limit` bans after a target, in the order of targets.
-    pub(super) fn page(&self, after: Option<crate::target::Target>, limit: usize) -> Vec<&Slim<K>> {
-        use std::ops::{Bound, RangeBounds};
+    pub(super) fn page(&self, after: Option<Target>, limit: usize) -> Vec<&Slim<K>> {
         let range = (after.map_or(Bound::Unbounded, K::after), Bound::Unbounded);
-        let mut page: Vec<_> = self.bans().iter().filter(|ban| range.contains(&ban.key)).collect();
-        if limit == 0 {
-            return Vec::new();
-        }
-        if page.len() > limit {
-            page.select_nth_unstable_by_key(limit - 1, |ban| ban.key);
+        let mut page: Vec<_> =
+            self.bans().iter().map(|ban| ban.key).filter(|key| range.contains(key)).collect();
+        if limit < page.len() {
+            page.select_nth_unstable(limit);
             page.truncate(limit);
         }
-        page.sort_unstable_by_key(|ban| ban.key);
-        page
+        page.sort_unstable();
+        page.into_iter().filter_map(|key| self.get(key)).collect()
     }
 
     /// Bytes held.

@@ -78,10 +78,11 @@ impl BanTable {
     }
 
     /// Bans a target until exactly the end given, even where that is earlier. Gives the ban it had back.
+    #[expect(clippy::needless_pass_by_value, reason = "the ban goes into the table, as in `insert`")]
     pub fn set(&mut self, ban: Ban) -> Option<Ban> {
         let target = ban.target;
         self.reserve_ids(ban.id);
-        let cause = self.causes.take(&ban.origin, ban.reason.clone(), is_ipv4(target));
+        let cause = self.causes.take(&ban.origin, &ban.reason, is_ipv4(target));
         if let Some(key) = Host4::of(target) {
             let old = self.hosts4.insert(Slim::new(key, cause, &ban));
             return old.map(|old| self.release(&old));

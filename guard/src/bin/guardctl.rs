@@ -1,2 +1,7 @@
 //! The control program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    guard::cli::main(std::env::args_os())
+}

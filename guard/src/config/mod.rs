@@ -1,8 +1,8 @@
 //! The configuration: a validated value in which nothing is optional by accident.
 //!
-//! [`load`] reads `guard.toml` through a mirror of the file ([`raw`]) and answers either a [`Config`] or an error
-//! that names file, line, key and the nearest known key. `config/guard.toml` documents every option with its
-//! default; a test compares it with [`Config::default`].
+//! [`load`] reads `guard.toml` and answers either a [`Config`] or an error that names file, line, key and the
+//! nearest known key, for everything that is wrong at once. Each option is declared in one list (`settings`) with
+//! its shape; reading, showing, comparing and the test that holds `config/guard.toml` to the defaults go through it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,13 +11,17 @@ use std::time::Duration;
 use crate::sighting::Points;
 use crate::target::Target;
 
-// mod error;
-// mod load;
-// mod raw;
-// pub mod units;
-//
-// pub use error::ConfigError;
-// pub use load::{load, parse};
+mod error;
+mod load;
+mod settings;
+mod shape;
+mod show;
+#[cfg(test)]
+mod tests;
+pub mod units;
+
+pub use error::{ConfigError, Fault};
+pub use load::{load, parse};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Default)]

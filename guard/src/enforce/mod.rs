@@ -9,15 +9,17 @@ use crate::ban::{BanId, BanTable};
 use crate::target::Target;
 use crate::time::Moment;
 
-// mod nftables;
-// mod observe;
-// mod select;
-// mod xdp;
+pub mod nftables;
+mod observe;
+mod pair;
+mod select;
+mod xdp;
 
-// pub use nftables::Nftables;
-// pub use observe::Observe;
-// pub use select::select;
-// pub use xdp::Xdp;
+pub use nftables::{Nftables, nftables_remove};
+pub use observe::Observe;
+pub use pair::Pair;
+pub use select::select;
+pub use xdp::{Xdp, XdpOptions};
 
 /// What holds the bans.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -192,6 +194,18 @@ pub enum EnforceError {
         /// Why, and the way out.
         reason: String,
     },
+}
+
+/// An error and what caused it, in one line.
+fn chain_of(error: &EnforceError) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 /// Makes the kernel equal to the ban table. Owned by the engine's thread: calls are made one after the other.

@@ -78,8 +78,7 @@ impl Attempts {
         let set = &mut self.sets[hash as usize % SETS];
         let tag = (hash >> 32) as u32 | 1;
         let kind = 1 << s.kind as u16;
-        for place in 0..WAYS {
-            let attempt = &mut set[place];
+        for attempt in set.iter_mut() {
             if attempt.tag == tag && attempt.takes(kind, s.port, via, at) {
                 let points = Points(s.points.0.saturating_sub(attempt.given).max(0));
                 attempt.given = attempt.given.max(s.points.0);

@@ -74,6 +74,8 @@ pub(super) struct Offenders {
     recent_limit: usize,
     /// Targets whose past has changed since the store was last told.
     changed: Vec<Target>,
+    /// Size of `changed` at which it is rid of targets that are in it twice.
+    changed_limit: usize,
     /// The last sentence's target and its past before it.
     undo: Option<(Target, Option<Past>)>,
     /// Where the length's random part comes from.
@@ -91,6 +93,7 @@ impl Offenders {
             recent: HashMap::new(),
             recent_limit: 1024,
             changed: Vec::new(),
+            changed_limit: 1024,
             undo: None,
             seed,
             evicted: 0,
@@ -174,7 +177,7 @@ impl Offenders {
         self.recent.remove(&target);
         if self.past(target).is_some() {
             self.remove(target);
-            self.changed.push(target);
+            self.note_changed(target);
         }
     }
 
@@ -266,6 +269,16 @@ impl Offenders {
 
     fn put(&mut self, target: Target, past: Past) {
         self.put_quietly(target, past);
+        self.note_changed(target);
+    }
+
+    /// Remembers to tell the store. Where nobody asks (a replay), each target is remembered once.
+    fn note_changed(&mut self, target: Target) {
+        if self.changed.len() >= self.changed_limit {
+            self.changed.sort_unstable();
+            self.changed.dedup();
+            self.changed_limit = 1024.max(self.changed.len() * 2);
+        }
         self.changed.push(target);
     }
 

@@ -113,3 +113,6 @@ pub struct EngineOptions {
 
 /// Which reader a sighting came through: the same line through two sources counts once.
 pub type Via = SourceId;
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,26 @@
-//! Scanning: from bytes of a line to one sighting, or nothing. Borrows the source's bytes, allocates nothing
-//! per line and decides nothing. A hit is a [`Sighting`](crate::sighting::Sighting).
+//! Scanning: from bytes of a line to one [`Sighting`](crate::sighting::Sighting), or nothing. Borrows the source's
+//! bytes, allocates nothing for a line and decides nothing.
+//!
+//! `header` takes a line apart, `set` finds what to match it against, `pattern` matches it, `timestamp` and `address`
+//! read the fields; `filter` reads filters from files; `scanner` is the loop, `explain` the same loop with words.
 
 use serde::{Deserialize, Serialize};
 
-/// Which patterns of a filter are in use; each mode includes the ones before it where the filter says so.
+mod address;
+mod explain;
+mod filter;
+mod header;
+mod pattern;
+mod scanner;
+mod set;
+mod timestamp;
+
+pub use explain::{Explanation, Match};
+pub use filter::{FilterError, FilterFile, in_folder, shipped};
+pub use scanner::Scanner;
+pub use set::{FilterSet, read_file};
+
+/// Which patterns of a filter are in use. `ddos` and `extra` each add to `normal`; `aggressive` is all of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -16,4 +33,11 @@ pub enum Mode {
     Extra,
     /// Everything.
     Aggressive,
+}
+
+impl Mode {
+    /// Whether patterns of another mode are in use in this one.
+    pub fn includes(self, pattern: Self) -> bool {
+        pattern == Self::Normal || pattern == self || self == Self::Aggressive
+    }
 }

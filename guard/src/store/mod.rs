@@ -1,17 +1,38 @@
 //! What outlives the daemon: bans, strikes, positions, events. Never on the path to the kernel.
 
-use thiserror::Error;
-
 use crate::ban::BanId;
+use crate::config::Config;
 use crate::source::Position;
 use crate::target::Target;
 use crate::time::Wall;
 
-// #[cfg(feature = "sqlite")]
-// mod sqlite;
+mod error;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod writer;
 
-// #[cfg(feature = "sqlite")]
-// pub use sqlite::Sqlite;
+pub use error::{StoreError, StoreErrorClass};
+#[cfg(feature = "sqlite")]
+pub use sqlite::Sqlite;
+pub use writer::{Writer, WriterOptions, WriterStatus};
+
+/// Opens the durable state that the configuration names. Besides the store come notes for people: what was found
+/// damaged and what became of it, or that nothing can be kept at present. Each is a `problem` in status.
+#[cfg(feature = "sqlite")]
+pub fn open(config: &Config) -> Result<(Box<dyn Store>, Vec<String>), StoreError> {
+    let (store, notes) = Sqlite::open(&config.paths.state)?;
+    Ok((Box::new(store), notes))
+}
+
+/// Built without a store: nothing outlives the daemon.
+#[cfg(not(feature = "sqlite"))]
+pub fn open(config: &Config) -> Result<(Box<dyn Store>, Vec<String>), StoreError> {
+    Err(StoreError::Failed {
+        operation: "opening the store",
+        path: config.paths.state.display().to_string(),
+        reason: "this guard was built without the feature `sqlite`".into(),
+    })
+}
 
 /// A ban as it is kept: in wall-clock time, because moments end with the boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,58 +129,40 @@ pub struct Snapshot {
     pub last_id: u64,
 }
 
-/// Why the store could not be used.
-#[derive(Debug, Error)]
-pub enum StoreError {
-    /// Another daemon owns this state.
-    #[error("{path} is in use by another guard (pid {pid})")]
-    Busy {
-        /// The state's path.
-        path: String,
-        /// The owner, 0 if unknown.
-        pid: u32,
-    },
-    /// The state was written by a newer guard.
-    #[error(
-        "{path} has schema {found}, this guard knows up to {known}: install the newer guard again, or move the file away"
-    )]
-    TooNew {
-        /// The state's path.
-        path: String,
-        /// Schema found.
-        found: u32,
-        /// Newest schema known.
-        known: u32,
-    },
-    /// The store does not work.
-    #[error("{operation} failed in {path}: {reason}")]
-    Failed {
-        /// What was tried.
-        operation: &'static str,
-        /// The state's path.
-        path: String,
-        /// The cause.
-        reason: String,
-    },
+/// What [`Store::prune`] leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Events, ended bans, ended allowances and strikes older than this are forgotten.
+    pub keep_from: Wall,
+    /// Events beyond this number are forgotten, the oldest first.
+    pub max_events: u64,
 }
 
 /// Durable state. Used from the store's own thread only, except for the reads at start.
-pub trait Store: Send {
+pub trait Store: Send + std::fmt::Debug {
     /// Everything small.
     fn snapshot(&mut self) -> Result<Snapshot, StoreError>;
 
     /// Calls `each` with chunks of the bans that have not ended at `now`, the latest to end first, until all were
-    /// given or it answers `false`.
+    /// given or it answers `false`. Where a damage is found and repaired on the way, bans may come twice.
     fn bans(&mut self, now: Wall, each: &mut dyn FnMut(Vec<StoredBan>) -> bool) -> Result<(), StoreError>;
 
-    /// Makes the writes durable, in order, as one transaction.
+    /// Makes the writes durable, in order, as one transaction: after an error none of them has happened.
     fn write(&mut self, writes: &[Write]) -> Result<(), StoreError>;
+
+    /// Forgets every ban and allowance, then does as [`Store::write`], all as one transaction.
+    fn replace(&mut self, writes: &[Write]) -> Result<(), StoreError>;
 
     /// The last events, newest first, of one target or all.
     fn events(&mut self, target: Option<Target>, limit: usize) -> Result<Vec<StoredEvent>, StoreError>;
 
-    /// Forgets what retention says: events older than `keep_from`, bans that ended and strikes last added before it.
-    fn prune(&mut self, keep_from: Wall) -> Result<(), StoreError>;
+    /// Forgets what is past its retention.
+    fn prune(&mut self, retention: Retention) -> Result<(), StoreError>;
+
+    /// What was found and put right since the last call, in words for people.
+    fn take_notes(&mut self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// An event as people see it.

@@ -1,1 +1,530 @@
-//! Journal.
+//! The systemd journal, read from its files without a library or a child process.
+//!
+//! Only system journals are read: users' own journals are theirs to write. Of these, only entries whose
+//! identifier a filter wants, and of these only what comes from a process the filter trusts.
+//!
+//! journald announces new entries up to a quarter of a second late, so the file's header is looked at on a
+//! short beat as well: one `pread` of 208 bytes, more often while entries arrive.
+
+mod cursor;
+mod decompress;
+mod fields;
+mod folder;
+mod format;
+mod journal;
+mod window;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use self::cursor::Cursor;
+use self::fields::{Fields, Known};
+use self::folder::{Candidate, Seen};
+use self::format::Header;
+use self::journal::{Found, Journal, JournalError};
+use super::watch::{Change, Wake, Watch, WatchId};
+use super::{Batch, Closed, Delivery, Entry, Position, ReadCount, Scan, Sink, SourceStatus, Stop};
+use crate::sighting::SourceId;
+use crate::time::{Wall, boot_nanoseconds};
+
+/// Name of the source in positions and status.
+pub const NAME: &str = "journald";
+
+/// How the journal is followed.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Time between two looks for new entries. Default 20 ms.
+    pub poll: Duration,
+    /// The same while wanted entries arrive. Default 1 ms.
+    pub poll_busy: Duration,
+    /// How long after a wanted entry it counts as busy. Default 1 s.
+    pub busy_for: Duration,
+    /// How often the folders are looked at without a sign from the kernel. Default 30 s.
+    pub rescan: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            poll: Duration::from_millis(20),
+            poll_busy: Duration::from_millis(1),
+            busy_for: Duration::from_secs(1),
+            rescan: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Entries a batch holds at most.
+const BATCH: usize = 1024;
+
+/// Bytes of messages a batch holds at most.
+const BATCH_BYTES: u64 = 1 << 20;
+
+/// How often a place is told that moved past entries nobody wants.
+const SAVE: Duration = Duration::from_secs(1);
+
+/// How often folders without a readable journal are looked at.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// Why the reader ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The kernel gives no more inotify instances or events.
+    #[error("cannot watch the journal: {0}")]
+    Watch(#[from] io::Error),
+    /// Nobody takes the entries.
+    #[error(transparent)]
+    Closed(#[from] Closed),
+}
+
+/// Follows the journal.
+pub struct JournalReader {
+    source: SourceId,
+    folders: Vec<PathBuf>,
+    options: Options,
+    scan: Box<dyn Scan>,
+    watch: Watch,
+    watches: Vec<WatchId>,
+    /// `None` until a first look has found where the journal ends.
+    cursor: Option<Cursor>,
+    /// Files in reading order; the ones that are still written to come last.
+    open: Vec<Open>,
+    seen: Seen,
+    fields: Fields,
+    /// What the next batch is to tell beside its own.
+    pending: ReadCount,
+    /// The last damage that was found.
+    trouble: Option<String>,
+    reported: Option<SourceStatus>,
+    /// When a wanted entry was read last.
+    busy_since: Option<Instant>,
+    saved: Instant,
+    /// Whether the cursor has moved since it was told.
+    unsaved: bool,
+    next_look: Instant,
+}
+
+#[derive(Debug)]
+struct Open {
+    journal: Journal,
+    known: Known,
+    path: PathBuf,
+    /// Device and inode.
+    id: (u64, u64),
+    /// Number of the newest entry at the look before: every entry up to it was listed when this one was taken.
+    settled: u64,
+    /// Entries counted so far.
+    counted: u64,
+    /// Where entries begin that cannot have been read before under another number.
+    floor: Floor,
+    /// Nobody writes to it any more.
+    finished: bool,
+}
+
+/// What tells an entry that was read before in another file. journald copies the entries it wrote before its
+/// disk was there, with numbers of their own.
+#[derive(Clone, Copy, Debug)]
+struct Floor {
+    boot: u128,
+    monotonic: u64,
+    realtime: u64,
+    /// Whether the file goes on with a series whose numbers tell, too.
+    known: bool,
+}
+
+impl std::fmt::Debug for JournalReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JournalReader").field("open", &self.open).finish_non_exhaustive()
+    }
+}
+
+impl JournalReader {
+    /// A reader of the system journals in these folders and their subfolders per machine, on from a saved
+    /// position or from now. Reads nothing yet; nothing has to be there.
+    pub fn new(
+        source: SourceId,
+        folders: Vec<PathBuf>,
+        position: Option<&Position>,
+        options: Options,
+        scan: Box<dyn Scan>,
+    ) -> Result<Self, ReadError> {
+        let cursor = position.and_then(|p| Cursor::decode(&p.place));
+        Ok(Self {
+            source,
+            folders,
+            options,
+            scan,
+            watch: Watch::new()?,
+            watches: Vec::new(),
+            pending: ReadCount {
+                gaps: u64::from(position.is_some() && cursor.is_none()),
+                ..ReadCount::default()
+            },
+            cursor,
+            open: Vec::new(),
+            seen: Seen::default(),
+            fields: Fields::default(),
+            trouble: None,
+            reported: None,
+            busy_since: None,
+            saved: Instant::now(),
+            unsaved: true,
+            next_look: Instant::now(),
+        })
+    }
+
+    /// Follows the journal until `stop` is set or the sink closes.
+    pub fn run(mut self, sink: &mut dyn Sink, stop: &Stop) -> Result<(), ReadError> {
+        loop {
+            if Instant::now() >= self.next_look {
+                self.look_around();
+            }
+            self.read(sink, stop)?;
+            self.save(sink)?;
+            self.report(sink)?;
+            match self.watch.wait(stop, self.patience())? {
+                Wake::Stop => return Ok(()),
+                Wake::Changed => self.take_changes()?,
+                Wake::Timeout => {}
+            }
+        }
+    }
+
+    /// How long to wait for the kernel before looking at the files again.
+    fn patience(&self) -> Duration {
+        let now = Instant::now();
+        let busy = self.busy_since.is_some_and(|since| now - since < self.options.busy_for);
+        let beat = match (self.open.is_empty(), busy) {
+            (true, _) => RETRY,
+            (false, true) => self.options.poll_busy,
+            (false, false) => self.options.poll,
+        };
+        beat.min(self.next_look.saturating_duration_since(now))
+    }
+
+    fn take_changes(&mut self) -> io::Result<()> {
+        let mut look = false;
+        self.watch.changes(|change| match change {
+            Change::Name(_, name) => look |= folder::concerns(name),
+            Change::Ended(_) | Change::Overflow => look = true,
+            Change::File(_) => {}
+        })?;
+        if look {
+            self.next_look = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Takes up files that are new, and notes which ones are finished.
+    fn look_around(&mut self) {
+        let places = folder::places(&self.folders);
+        let watches: Vec<_> = places.iter().filter_map(|place| self.watch.folder(place).ok()).collect();
+        for old in self.watches.iter().filter(|old| !watches.contains(old)) {
+            self.watch.remove(*old);
+        }
+        self.watches = watches;
+        let (mut candidates, troubles) = folder::candidates(&places, &mut self.seen);
+        self.trouble = None;
+        for (path, active, error) in troubles {
+            // An active file without a header is just being created.
+            self.pending.gaps += u64::from(!active);
+            self.trouble = Some(format!("{}: {error}", path.display()));
+        }
+        for open in &mut self.open {
+            // Rotation renames a file after its last entry; vacuum deletes it.
+            open.finished |= !candidates.iter().any(|c| c.id == open.id && c.active);
+        }
+        if self.cursor.is_none() {
+            self.cursor = Some(at_the_end(&candidates));
+        } else {
+            self.find_gap(&candidates);
+        }
+        candidates.retain(|c| !self.open.iter().any(|open| open.id == c.id));
+        candidates.sort_by_key(|c| (c.active, c.header.head_realtime));
+        for candidate in candidates {
+            self.take_up(candidate);
+        }
+        let pause = if self.open.is_empty() { RETRY } else { self.options.rescan };
+        self.next_look = Instant::now() + pause;
+    }
+
+    /// Counts a gap where what comes next in the series that was read last is gone.
+    fn find_gap(&mut self, candidates: &[Candidate]) {
+        let Some((series, last)) = self.cursor.as_ref().and_then(Cursor::newest_series) else { return };
+        let mut of_series = candidates.iter().map(|c| &c.header).filter(|h| h.series == series);
+        let first = of_series.clone().filter(|h| h.entries > 0).map(|h| h.head_seqnum).min();
+        let gone = first.map_or_else(|| of_series.next().is_none(), |first| first > last + 1);
+        if gone && last > 0 && self.open.is_empty() {
+            self.pending.gaps += 1;
+        }
+    }
+
+    fn take_up(&mut self, candidate: Candidate) {
+        let cursor = self.cursor.get_or_insert_default();
+        let Candidate { path, file, id, header, active } = candidate;
+        let known = cursor.last(header.series);
+        let old = header.entries > 0
+            && known.map_or(header.tail_realtime <= cursor.realtime, |last| header.tail_seqnum <= last);
+        if old && !active {
+            self.seen.add(path, id);
+            return;
+        }
+        let after = known.unwrap_or(0);
+        let floor = Floor {
+            boot: cursor.boot,
+            monotonic: cursor.monotonic,
+            realtime: cursor.realtime,
+            known: known.is_some(),
+        };
+        match Journal::open(file, after, &mut |name| self.scan.wants(name)) {
+            Ok(journal) => self.open.push(Open {
+                counted: entries_up_to(journal.header(), after),
+                settled: 0,
+                known: Known::default(),
+                floor,
+                finished: !active,
+                journal,
+                path,
+                id,
+            }),
+            Err(e) => {
+                self.pending.gaps += 1;
+                self.trouble = Some(format!("{}: {e}", path.display()));
+                self.seen.add(path, id);
+            }
+        }
+    }
+
+    /// Reads what is new in every file, in order.
+    fn read(&mut self, sink: &mut dyn Sink, stop: &Stop) -> Result<(), Closed> {
+        let mut at = 0;
+        while at < self.open.len() && !stop.is_set() {
+            let before = self.open.len();
+            match self.read_file(at, sink, stop) {
+                Ok(()) => {}
+                Err(FileTrouble::Closed(closed)) => return Err(closed),
+                Err(FileTrouble::Journal(e)) => self.pass_over(at, &e),
+            }
+            if self.open.len() < before {
+                continue;
+            }
+            if self.open[at].finished && !stop.is_set() {
+                let open = self.open.remove(at);
+                self.seen.add(open.path, open.id);
+            } else {
+                at += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn read_file(&mut self, at: usize, sink: &mut dyn Sink, stop: &Stop) -> Result<(), FileTrouble> {
+        let open = &mut self.open[at];
+        let scan = &self.scan;
+        if !open.journal.refresh(&mut |name| scan.wants(name))? && open.settled != 0 {
+            return Ok(());
+        }
+        if open.settled == 0 {
+            // Files before this one have been read since it was taken up.
+            let cursor = self.cursor.get_or_insert_default();
+            (open.floor.boot, open.floor.monotonic) = (cursor.boot, cursor.monotonic);
+        }
+        let mut batch = self.new_batch();
+        while let Some(found) = self.open[at].journal.next()? {
+            self.take(at, &found, &mut batch);
+            if batch.len() >= BATCH || batch.read.bytes >= BATCH_BYTES {
+                let full = std::mem::replace(&mut batch, self.new_batch());
+                self.hand_over(full, sink)?;
+                if stop.is_set() {
+                    return Ok(());
+                }
+            }
+        }
+        self.settle(at);
+        let told = batch.read.bytes > 0 || batch.read.untrusted > 0 || batch.read.gaps > 0;
+        batch.read.add(&std::mem::take(&mut self.pending));
+        if told {
+            self.hand_over(batch, sink)?;
+        } else {
+            self.pending = batch.read;
+        }
+        Ok(())
+    }
+
+    /// Moves the place past entries that nobody wants, once all that are wanted have been read.
+    fn settle(&mut self, at: usize) {
+        let open = &mut self.open[at];
+        let header = *open.journal.header();
+        self.pending.lines += header.entries.saturating_sub(open.counted);
+        open.counted = header.entries.max(open.counted);
+        let passed = if open.finished { header.tail_seqnum } else { open.settled };
+        open.settled = header.tail_seqnum.max(1);
+        let cursor = self.cursor.get_or_insert_default();
+        if passed > cursor.last(header.series).unwrap_or(0) {
+            cursor.advance(header.series, passed);
+            self.unsaved = true;
+        }
+    }
+
+    /// Gives the rest of a damaged file up, and goes on behind it if journald does.
+    fn pass_over(&mut self, at: usize, error: &JournalError) {
+        let open = &mut self.open[at];
+        self.pending.gaps += 1;
+        self.trouble = Some(format!("{}: {error}", open.path.display()));
+        if open.finished || open.journal.skip_to_end().is_err() {
+            let open = self.open.remove(at);
+            let header = *open.journal.header();
+            self.cursor.get_or_insert_default().advance(header.series, header.tail_seqnum);
+            self.seen.add(open.path, open.id);
+            self.unsaved = true;
+        }
+    }
+
+    fn new_batch(&mut self) -> Batch {
+        let mut batch = Batch { source: self.source, read_at: boot_nanoseconds(), ..Batch::default() };
+        batch.read = std::mem::take(&mut self.pending);
+        batch
+    }
+
+    /// Takes one entry into the batch.
+    fn take(&mut self, at: usize, found: &Found, batch: &mut Batch) {
+        let Self { open, fields, scan, .. } = self;
+        let open = &mut open[at];
+        let cursor = self.cursor.get_or_insert_default();
+        let again = open.floor.covers(found);
+        cursor.advance(open.journal.header().series, found.seqnum);
+        self.unsaved = true;
+        if again {
+            return;
+        }
+        cursor.boot = found.boot;
+        cursor.monotonic = found.monotonic;
+        cursor.realtime = found.realtime.max(cursor.realtime);
+        self.busy_since = Some(Instant::now());
+        if let Err(e) = fields.read(&mut open.journal, &mut open.known, found) {
+            batch.read.gaps += 1;
+            self.trouble = Some(format!("{}: {e}", open.path.display()));
+            return;
+        }
+        let identifier = open.journal.identifier(found.stream);
+        batch.read.bytes += fields.message.len() as u64;
+        batch.read.cut += u64::from(fields.cut);
+        let Some(uid) = fields.uid.filter(|uid| scan.trusts(identifier, *uid)) else {
+            batch.read.untrusted += 1;
+            return;
+        };
+        let entry = Entry {
+            at: Wall((found.realtime / 1000) as i64),
+            identifier,
+            uid,
+            pid: fields.pid,
+            comm: &fields.comm,
+            unit: &fields.unit,
+            message: &fields.message,
+        };
+        if let Some(sighting) = scan.entry(&entry) {
+            batch.push(&sighting);
+            batch.read.matched += 1;
+        }
+    }
+
+    fn hand_over(&mut self, mut batch: Batch, sink: &mut dyn Sink) -> Result<(), Closed> {
+        batch.position = Some(self.position());
+        self.unsaved = false;
+        self.saved = Instant::now();
+        sink.deliver(Delivery::Batch(batch))
+    }
+
+    /// Tells the place from time to time although no wanted entry came.
+    fn save(&mut self, sink: &mut dyn Sink) -> Result<(), Closed> {
+        let told = self.unsaved || self.pending != ReadCount::default();
+        if told && self.cursor.is_some() && (self.reported.is_none() || self.saved.elapsed() >= SAVE) {
+            let batch = self.new_batch();
+            self.hand_over(batch, sink)?;
+        }
+        Ok(())
+    }
+
+    /// Tells the state when it has changed.
+    fn report(&mut self, sink: &mut dyn Sink) -> Result<(), Closed> {
+        let healthy = self.open.iter().any(|open| !open.finished);
+        let state = match (&self.trouble, healthy) {
+            (None, true) => "reading".to_owned(),
+            (Some(trouble), true) => format!("reading, but not everything: {trouble}"),
+            (None, false) => format!("waiting for a journal in {}", self.folder_names()),
+            (Some(trouble), false) => format!("cannot be read, trying again: {trouble}"),
+        };
+        let behind = self.open.iter().map(|open| open.journal.behind()).sum();
+        let status = SourceStatus { name: NAME.to_owned(), state, healthy, behind };
+        if self.reported.as_ref() != Some(&status) {
+            sink.deliver(Delivery::Status(self.source, status.clone()))?;
+            self.reported = Some(status);
+        }
+        Ok(())
+    }
+
+    fn folder_names(&self) -> String {
+        let names: Vec<_> = self.folders.iter().map(|folder| folder.display().to_string()).collect();
+        names.join(", ")
+    }
+
+    fn position(&self) -> Position {
+        let place = self.cursor.as_ref().map(Cursor::encode).unwrap_or_default();
+        Position { source: NAME.to_owned(), place }
+    }
+}
+
+/// What stops the reading of one file.
+enum FileTrouble {
+    Closed(Closed),
+    Journal(JournalError),
+}
+
+impl From<Closed> for FileTrouble {
+    fn from(e: Closed) -> Self {
+        Self::Closed(e)
+    }
+}
+
+impl From<JournalError> for FileTrouble {
+    fn from(e: JournalError) -> Self {
+        Self::Journal(e)
+    }
+}
+
+impl Floor {
+    fn covers(&self, found: &Found) -> bool {
+        let same_boot = found.boot == self.boot;
+        if self.known {
+            // Entries of one moment may have been read in part.
+            return same_boot && found.monotonic < self.monotonic;
+        }
+        (same_boot && found.monotonic <= self.monotonic) || found.realtime <= self.realtime
+    }
+}
+
+/// The place behind everything that is there now.
+fn at_the_end(candidates: &[Candidate]) -> Cursor {
+    let mut cursor = Cursor::default();
+    let mut headers: Vec<_> = candidates.iter().map(|c| &c.header).filter(|h| h.entries > 0).collect();
+    headers.sort_by_key(|h| h.tail_realtime);
+    for header in headers {
+        cursor.advance(header.series, header.tail_seqnum);
+        cursor.boot = header.tail_boot;
+        cursor.monotonic = header.tail_monotonic;
+        cursor.realtime = header.tail_realtime.max(cursor.realtime);
+    }
+    cursor
+}
+
+/// How many entries of a file are numbered up to `last`. Numbers may skip, so this is the most there can be.
+fn entries_up_to(header: &Header, last: u64) -> u64 {
+    if header.tail_seqnum <= last {
+        return header.entries;
+    }
+    header.entries.min(last.saturating_sub(header.head_seqnum.saturating_sub(1)))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! The one place that reads packet bytes, each read checked against the end of the packet.
+
+use aya_ebpf::helpers::bpf_xdp_get_buff_len;
+use aya_ebpf::programs::XdpContext;
+use guard_common::{MAX_VLAN_TAGS, Reason};
+
+/// Destination and source address, then the type (IEEE 802.3).
+const ETHERTYPE: usize = 12;
+/// Bytes of a VLAN tag: two of control information, then the type of what follows (IEEE 802.1Q).
+const VLAN_TAG: usize = 4;
+/// Offset of the source address in the fixed IPv4 header (RFC 791). Options come after it, and a fragment has it too.
+const SOURCE4: usize = 12;
+/// Offset of the source address in the fixed IPv6 header (RFC 8200). Extension headers come after it.
+const SOURCE6: usize = 8;
+
+const IPV4: u16 = 0x0800;
+const IPV6: u16 = 0x86dd;
+const VLAN: u16 = 0x8100;
+const VLAN_SERVICE: u16 = 0x88a8;
+const VLAN_OLD_SERVICE: u16 = 0x9100;
+
+/// Where a packet says it comes from.
+pub enum Source {
+    /// An IPv4 packet.
+    V4([u8; 4]),
+    /// An IPv6 packet.
+    V6([u8; 16]),
+}
+
+/// Length of the frame in bytes, from the Ethernet header on, fragments of a large frame included.
+#[inline(always)]
+pub fn length(ctx: &XdpContext) -> u64 {
+    // SAFETY: the context is the one the kernel gave the program.
+    unsafe { bpf_xdp_get_buff_len(ctx.ctx) }
+}
+
+/// The source address, or why there is none to judge.
+#[inline(always)]
+pub fn source(ctx: &XdpContext) -> Result<Source, Reason> {
+    let mut offset = ETHERTYPE;
+    let mut kind = ethertype(ctx, offset)?;
+    for _ in 0..MAX_VLAN_TAGS {
+        if !is_vlan(kind) {
+            break;
+        }
+        offset += VLAN_TAG;
+        kind = ethertype(ctx, offset)?;
+    }
+    let header = offset + 2;
+    match kind {
+        IPV4 => Ok(Source::V4(read(ctx, header + SOURCE4)?)),
+        IPV6 => Ok(Source::V6(read(ctx, header + SOURCE6)?)),
+        _ if is_vlan(kind) => Err(Reason::VlanTooDeep),
+        _ => Err(Reason::NotIp),
+    }
+}
+
+#[inline(always)]
+fn is_vlan(kind: u16) -> bool {
+    matches!(kind, VLAN | VLAN_SERVICE | VLAN_OLD_SERVICE)
+}
+
+#[inline(always)]
+fn ethertype(ctx: &XdpContext, offset: usize) -> Result<u16, Reason> {
+    read(ctx, offset).map(u16::from_be_bytes)
+}
+
+/// `N` bytes at an offset of the packet.
+#[inline(always)]
+fn read<const N: usize>(ctx: &XdpContext, offset: usize) -> Result<[u8; N], Reason> {
+    let start = ctx.data() + offset;
+    if start + N > ctx.data_end() {
+        return Err(Reason::Truncated);
+    }
+    // SAFETY: `start..start + N` lies inside the packet, and an array of bytes needs no alignment.
+    Ok(unsafe { (start as *const [u8; N]).read() })
+}

@@ -1,0 +1,186 @@
+//! The control socket's place in the file system.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::peer;
+
+/// Why the control socket cannot be opened.
+#[derive(Debug, Error)]
+pub enum ListenError {
+    /// Another daemon serves it.
+    #[error("{}: another daemon answers there", path.display())]
+    InUse {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// Something else is in its place.
+    #[error("{}: {reason}", path.display())]
+    Place {
+        /// The socket, or its folder.
+        path: PathBuf,
+        /// What is wrong, with the way out.
+        reason: String,
+    },
+    /// The system refused.
+    #[error("{operation} {} failed", path.display())]
+    System {
+        /// What was tried.
+        operation: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+}
+
+/// A bound control socket. Dropping it removes its file.
+#[derive(Debug)]
+pub struct Listener {
+    pub(super) socket: UnixListener,
+    pub(super) group: Option<u32>,
+    path: PathBuf,
+    inode: u64,
+}
+
+impl Listener {
+    /// Binds the socket: mode 0660 and the group if one is named, 0600 otherwise. A socket file that nobody
+    /// listens on is replaced; the folder is made if it is missing and refused if others may write it.
+    pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, ListenError> {
+        let failed = |operation| {
+            let path = path.to_path_buf();
+            move |source| ListenError::System { operation, path, source }
+        };
+        let group = group.map(peer::group_id).transpose().map_err(failed("finding the group of"))?;
+        prepare_folder(path)?;
+        clear_stale(path)?;
+        let socket = UnixListener::bind(path).map_err(failed("binding"))?;
+        socket.set_nonblocking(true).map_err(failed("opening"))?;
+        if group.is_some() {
+            chown(path, None, group).map_err(failed("changing the group of"))?;
+        }
+        // Who gets in before this is judged by its credentials like everyone.
+        let mode = if group.is_some() { 0o660 } else { 0o600 };
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            .map_err(failed("changing the mode of"))?;
+        let inode = fs::symlink_metadata(path).map_err(failed("looking at"))?.ino();
+        Ok(Self { socket, group, path: path.into(), inode })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Only our own: a later daemon may have put its socket there.
+        if fs::symlink_metadata(&self.path).is_ok_and(|meta| meta.ino() == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn prepare_folder(socket: &Path) -> Result<(), ListenError> {
+    let folder = socket.parent().unwrap_or(Path::new("/"));
+    let failed =
+        |operation| move |source| ListenError::System { operation, path: folder.to_path_buf(), source };
+    fs::DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(failed("making"))?;
+    let meta = fs::metadata(folder).map_err(failed("looking at"))?;
+    let ours = meta.uid() == 0 || meta.uid() == rustix::process::geteuid().as_raw();
+    if ours && meta.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    let shown = folder.display();
+    Err(ListenError::Place {
+        path: folder.into(),
+        reason: format!(
+            "others than root may write this folder (user {}, mode {:04o}); put it right with: chown root {shown} && chmod go-w {shown}",
+            meta.uid(),
+            meta.mode() & 0o7777,
+        ),
+    })
+}
+
+/// Removes a socket file that nobody listens on.
+fn clear_stale(path: &Path) -> Result<(), ListenError> {
+    match fs::symlink_metadata(path) {
+        Err(_) => return Ok(()),
+        Ok(meta) if meta.file_type().is_socket() => {}
+        Ok(_) => {
+            return Err(ListenError::Place {
+                path: path.into(),
+                reason: "something that is not a socket is in its place; move it away".into(),
+            });
+        }
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).or_else(|error| match error.kind() {
+                ErrorKind::NotFound => Ok(()),
+                _ => {
+                    let operation = "removing the old socket";
+                    Err(ListenError::System { operation, path: path.into(), source: error })
+                }
+            })
+        }
+        _ => Err(ListenError::InUse { path: path.into() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o777
+    }
+
+    #[test]
+    fn the_mode_follows_the_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run/guard.sock");
+        let listener = Listener::bind(&path, None).unwrap();
+        assert_eq!(mode(&path), 0o600);
+        drop(listener);
+        assert!(!path.exists());
+
+        let _listener = Listener::bind(&path, Some("root")).unwrap();
+        assert_eq!(mode(&path), 0o660);
+        let error = Listener::bind(&path, Some("no-such-group")).unwrap_err();
+        assert!(std::error::Error::source(&error).unwrap().to_string().contains("no group `no-such-group`"));
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guard.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        let first = Listener::bind(&path, None).unwrap();
+        assert!(matches!(Listener::bind(&path, None), Err(ListenError::InUse { .. })));
+        drop(first);
+    }
+
+    #[test]
+    fn other_things_in_its_place_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guard.sock");
+        fs::write(&path, "mine").unwrap();
+        assert!(matches!(Listener::bind(&path, None), Err(ListenError::Place { .. })));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+    }
+
+    #[test]
+    fn a_folder_that_others_may_write_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let error = Listener::bind(&folder.path().join("guard.sock"), None).unwrap_err();
+        assert!(error.to_string().contains("chmod go-w"), "{error}");
+    }
+}

@@ -1,0 +1,259 @@
+//! guardctl's commands and options.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::config::units;
+use crate::target::Target;
+
+/// Where the configuration is unless `--config` says otherwise.
+pub const CONFIG: &str = "/etc/guard/guard.toml";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "guardctl",
+    version,
+    about = "See and steer guard: who is dropped, why, and until when",
+    max_term_width = 100,
+    after_help = "Examples:
+  guardctl status
+  guardctl check 203.0.113.7
+  guardctl ban 203.0.113.0/24 --for 1h --reason \"port scan\"
+  guardctl why 203.0.113.7
+
+Exit codes: 0 done, 1 failed, 2 wrong use, 3 daemon not reachable."
+)]
+pub struct Cli {
+    /// Control socket of the daemon [default: what the configuration says, else /run/guard/guard.sock]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Configuration file [default: /etc/guard/guard.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Print JSON for scripts
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// When colours are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show how guard is doing
+    #[command(after_help = "Example:\n  guardctl status --json | jq .problems")]
+    Status,
+    /// Ban addresses or prefixes
+    #[command(after_help = "Examples:
+  guardctl ban 203.0.113.7
+  guardctl ban 203.0.113.0/24 2001:db8::/64 --for 2d --reason \"abuse report 1234\"
+  guardctl ban 203.0.113.7 --for permanent")]
+    Ban(Ban),
+    /// Lift bans
+    #[command(after_help = "Examples:\n  guardctl unban 203.0.113.7 2001:db8::/64\n  guardctl unban --all")]
+    Unban(Unban),
+    /// List the bans
+    #[command(after_help = "Examples:\n  guardctl list --limit 20\n  guardctl list --json | jq -r '.[].target'")]
+    List {
+        /// Show at most this many
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
+    /// Ask the kernel whether packets from an address are dropped
+    #[command(after_help = "The exit code is 0 whenever the question was answered, whatever the answer.
+
+Examples:
+  guardctl check 203.0.113.7
+  guardctl check 203.0.113.7 --json | jq .verdict.dropped")]
+    Check {
+        /// The address
+        address: IpAddr,
+    },
+    /// Show or change what is never banned
+    #[command(subcommand)]
+    Allow(Allow),
+    /// Show everything guard knows about an address or prefix
+    #[command(after_help = "Example:\n  guardctl why 203.0.113.7")]
+    Why {
+        /// The address or prefix
+        target: Target,
+    },
+    /// Show what happened lately
+    #[command(after_help = "Example:\n  guardctl events --limit 100")]
+    Events {
+        /// Show at most this many, the newest first
+        #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+    },
+    /// Read the configuration again; a wrong one changes nothing
+    Reload,
+    /// Check or show the configuration
+    #[command(subcommand)]
+    Config(Config),
+    /// Look for what keeps guard from working here, with the way out
+    #[command(after_help = "Works without the daemon. The exit code is 1 if anything fails.")]
+    Doctor,
+    /// Take everything guard put in place out of the kernel, at once
+    #[command(
+        after_help = "All bans stop being enforced until the daemon is started or reloaded. Without a daemon, or
+with --offline, guardctl does it itself.
+
+Examples:
+  guardctl unlock
+  guardctl unlock --offline"
+    )]
+    Unlock {
+        /// Do not ask the daemon
+        #[arg(long)]
+        offline: bool,
+    },
+    /// Print a script that completes guardctl's arguments
+    #[command(after_help = "Examples:
+  guardctl completions bash > /etc/bash_completion.d/guardctl
+  guardctl completions fish > ~/.config/fish/completions/guardctl.fish")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// `guardctl ban`.
+#[derive(Debug, Args)]
+pub struct Ban {
+    /// Addresses or CIDR prefixes
+    #[arg(required = true, value_name = "TARGET")]
+    pub targets: Vec<Target>,
+    /// How long: 90s, 10m, 1h, 30d, or permanent [default: the first step of the ladder]
+    #[arg(long = "for", value_name = "TIME", value_parser = length)]
+    pub length: Option<Length>,
+    /// Why, as status and list show it
+    #[arg(long, value_name = "TEXT", value_parser = remark)]
+    pub reason: Option<String>,
+}
+
+/// `guardctl unban`.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct Unban {
+    /// Addresses or CIDR prefixes, exactly as they were banned
+    #[arg(value_name = "TARGET")]
+    pub targets: Vec<Target>,
+    /// Lift every ban
+    #[arg(long)]
+    pub all: bool,
+}
+
+/// `guardctl allow`.
+#[derive(Debug, Subcommand)]
+pub enum Allow {
+    /// Allow addresses or prefixes; kept over restarts
+    #[command(after_help = "Example:\n  guardctl allow add 198.51.100.7 --for 8h --comment \"contractor\"")]
+    Add {
+        /// Addresses or CIDR prefixes
+        #[arg(required = true, value_name = "TARGET")]
+        targets: Vec<Target>,
+        /// How long [default: for good]
+        #[arg(long = "for", value_name = "TIME", value_parser = length)]
+        length: Option<Length>,
+        /// Why
+        #[arg(long, value_name = "TEXT", value_parser = remark)]
+        comment: Option<String>,
+    },
+    /// Take allowances back that were added here
+    Remove {
+        /// Addresses or CIDR prefixes
+        #[arg(required = true, value_name = "TARGET")]
+        targets: Vec<Target>,
+    },
+    /// List what is allowed or protected, and why
+    List,
+}
+
+/// `guardctl config`.
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Say what is wrong with a configuration
+    Check {
+        /// The file [default: --config]
+        file: Option<PathBuf>,
+    },
+    /// Show the configuration in force, defaults included
+    Show {
+        /// The file [default: --config]
+        file: Option<PathBuf>,
+    },
+}
+
+/// How long something is to last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// For so many seconds.
+    Seconds(u64),
+    /// For good.
+    Permanent,
+}
+
+impl Length {
+    /// As [`crate::api::Request::Ban`] has it: 0 is for good.
+    pub fn for_ban(self) -> u64 {
+        match self {
+            Self::Seconds(seconds) => seconds,
+            Self::Permanent => 0,
+        }
+    }
+
+    /// As [`crate::api::Request::AllowAdd`] has it: nothing is for good.
+    pub fn for_allowance(self) -> Option<u64> {
+        match self {
+            Self::Seconds(seconds) => Some(seconds),
+            Self::Permanent => None,
+        }
+    }
+}
+
+/// A hundred years: what is longer is meant to be for good.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+fn length(text: &str) -> Result<Length, String> {
+    if matches!(text, "permanent" | "0") {
+        return Ok(Length::Permanent);
+    }
+    match units::duration(text)? {
+        length if length < Duration::from_secs(1) => Err("it must last at least a second".into()),
+        length if length > LONGEST => Err("that is too long; write `permanent` for good".into()),
+        length => Ok(Length::Seconds(length.as_secs())),
+    }
+}
+
+/// Characters of a reason or comment.
+const REMARK: usize = 200;
+
+fn remark(text: &str) -> Result<String, String> {
+    if text.chars().count() > REMARK {
+        return Err(format!("at most {REMARK} characters"));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("control characters are not allowed".into());
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,158 @@
+//! From a file to a validated [`Config`], or everything that is wrong with it.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use toml::de::{DeTable, DeValue};
+
+use super::settings::SETTINGS;
+use super::shape::Wrong;
+use super::{Config, ConfigError, Fault};
+
+/// Longest file that is read.
+const LONGEST: u64 = 1 << 20;
+
+/// Reads the configuration from a file that only root (or the caller) can change.
+pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    parse(&read(path)?, path)
+}
+
+/// Reads the configuration from text; `path` is what errors name. What the text leaves out has its default.
+pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+    let (config, wrong) = match DeTable::parse_recoverable(text) {
+        (table, errors) if errors.is_empty() => read_tables(table.get_ref()),
+        (_, errors) => {
+            let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
+            (Config::default(), errors.iter().map(|e| (start(e), e.message().to_owned())).collect())
+        }
+    };
+    if wrong.is_empty() {
+        return Ok(config);
+    }
+    let mut faults: Vec<_> = wrong.into_iter().map(|(at, message)| located(text, at, message)).collect();
+    faults.sort();
+    faults.dedup();
+    Err(ConfigError::Invalid { path: path.into(), faults })
+}
+
+/// The known word nearest to one that is unknown, if one is near enough to be meant.
+pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), candidate), candidate))
+        .filter(|(distance, candidate)| {
+            *distance <= 1.max(candidate.len() / 3) || (word.len() > 3 && candidate.starts_with(word))
+        })
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+fn read(path: &Path) -> Result<String, ConfigError> {
+    let unreadable = |reason: String| ConfigError::Unreadable { path: path.into(), reason };
+    // Without O_NONBLOCK, opening a FIFO would wait for a writer.
+    let file =
+        File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC).open(path).map_err(
+            |error| match error.kind() {
+                ErrorKind::NotFound => ConfigError::Missing { path: path.into() },
+                _ => unreadable(error.to_string()),
+            },
+        )?;
+    check_owner(path, &file)?;
+    let mut text = String::new();
+    file.take(LONGEST + 1).read_to_string(&mut text).map_err(|error| match error.kind() {
+        ErrorKind::InvalidData => unreadable("it is not UTF-8 text".into()),
+        _ => unreadable(error.to_string()),
+    })?;
+    if text.len() as u64 > LONGEST {
+        return Err(unreadable("it is longer than 1 MiB".into()));
+    }
+    Ok(text)
+}
+
+/// Refuses what others than root and the caller could have written. The open file is looked at, not its path.
+fn check_owner(path: &Path, file: &File) -> Result<(), ConfigError> {
+    let unreadable = |reason: String| ConfigError::Unreadable { path: path.into(), reason };
+    let meta = file.metadata().map_err(|error| unreadable(error.to_string()))?;
+    if !meta.is_file() {
+        return Err(unreadable("it is not a regular file".into()));
+    }
+    let unsafe_because =
+        |reason: String, remedy: String| Err(ConfigError::Unsafe { path: path.into(), reason, remedy });
+    if meta.uid() != 0 && meta.uid() != rustix::process::geteuid().as_raw() {
+        return unsafe_because(
+            format!("it belongs to user {}, not to root", meta.uid()),
+            format!("chown root {}", path.display()),
+        );
+    }
+    if meta.mode() & 0o022 != 0 {
+        return unsafe_because(
+            format!("others than its owner may write it (mode {:04o})", meta.mode() & 0o7777),
+            format!("chmod go-w {}", path.display()),
+        );
+    }
+    Ok(())
+}
+
+fn read_tables(root: &DeTable<'_>) -> (Config, Vec<Wrong>) {
+    let mut config = Config::default();
+    let mut wrong = Vec::new();
+    for (name, value) in root {
+        let at = name.span().start;
+        let name = name.get_ref().as_ref();
+        match value.get_ref() {
+            _ if !SETTINGS.iter().any(|setting| setting.place().0 == name) => {
+                wrong.push((at, unknown_table(name)));
+            }
+            DeValue::Table(table) => read_table(&mut config, name, table, &mut wrong),
+            _ => wrong.push((at, format!("`{name}` is a table: write [{name}] on a line of its own"))),
+        }
+    }
+    (config, wrong)
+}
+
+fn read_table(config: &mut Config, table: &str, entries: &DeTable<'_>, wrong: &mut Vec<Wrong>) {
+    for (key, value) in entries {
+        let name = key.get_ref().as_ref();
+        match SETTINGS.iter().find(|setting| setting.place() == (table, name)) {
+            Some(setting) => {
+                if let Err(faults) = (setting.read)(config, value) {
+                    let told = |(at, text)| (at, format!("`{}`: {text}", setting.key));
+                    wrong.extend(faults.into_iter().map(told));
+                }
+            }
+            None => wrong.push((key.span().start, unknown_key(table, name))),
+        }
+    }
+}
+
+fn unknown_table(name: &str) -> String {
+    if let Some(setting) = SETTINGS.iter().find(|setting| setting.place().1 == name) {
+        return format!("`{name}` stands outside of its table; it belongs under [{}]", setting.place().0);
+    }
+    let known = SETTINGS.iter().map(|setting| setting.place().0);
+    with_hint(format!("unknown table `{name}`"), nearest(name, known), None)
+}
+
+fn unknown_key(table: &str, name: &str) -> String {
+    let known = SETTINGS.iter().map(super::settings::Setting::place).filter(|place| place.0 == table);
+    let elsewhere = SETTINGS.iter().map(super::settings::Setting::place).find(|place| place.1 == name);
+    let near = nearest(name, known.map(|place| place.1));
+    with_hint(format!("unknown key `{table}.{name}`"), near, elsewhere.map(|place| place.0))
+}
+
+fn with_hint(message: String, near: Option<&str>, elsewhere: Option<&str>) -> String {
+    match (near, elsewhere) {
+        (Some(near), _) => format!("{message}; did you mean `{near}`?"),
+        (None, Some(table)) => format!("{message}; it belongs under [{table}]"),
+        (None, None) => message,
+    }
+}
+
+fn located(text: &str, at: usize, message: String) -> Fault {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+    Fault { line, column, message }
+}

@@ -1,0 +1,124 @@
+//! The one list of options: each is declared once, and read, shown, compared and documented from here.
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::shape::{
+    Absolute, BanLength, Choice, Flag, InterfaceNames, List, Listen, LogFile, Name, Net, OrEmpty, Score,
+    Shape, Share, Size, Span, Whole, Whole32, Wrong,
+};
+use super::{BackendChoice, Config, Journald};
+use crate::scan::Mode;
+
+/// One option.
+pub(super) struct Setting {
+    /// Its path in the file: `table.key`.
+    pub(super) key: &'static str,
+    /// Whether a reload leaves it as it is until the next start.
+    pub(super) at_restart: bool,
+    /// Reads it into a configuration.
+    pub(super) read: fn(&mut Config, &Spanned<DeValue<'_>>) -> Result<(), Vec<Wrong>>,
+    /// Takes it over from another configuration.
+    pub(super) copy: fn(&mut Config, &Config),
+    /// Its value as TOML.
+    pub(super) show: fn(&Config) -> String,
+}
+
+impl Setting {
+    /// Table and key.
+    pub(super) fn place(&self) -> (&'static str, &'static str) {
+        self.key.split_once('.').unwrap_or(("", self.key))
+    }
+}
+
+/// The option `key`, kept in field `table.field` of [`Config`], of a shape.
+macro_rules! setting {
+    ($key:literal, $when:ident, $table:ident.$field:ident, $shape:expr) => {
+        Setting {
+            key: $key,
+            at_restart: $when,
+            read: |config, value| {
+                config.$table.$field = $shape.read(value)?;
+                Ok(())
+            },
+            copy: |to, from| to.$table.$field.clone_from(&from.$table.$field),
+            show: |config| $shape.show(&config.$table.$field),
+        }
+    };
+}
+
+const LIVE: bool = false;
+const RESTART: bool = true;
+
+const MINUTE: u64 = 60;
+const DAY: u64 = 86_400;
+const YEAR: u64 = 365 * DAY;
+
+const JOURNALD: Choice<Journald> =
+    Choice(&[("auto", Journald::Auto), ("on", Journald::On), ("off", Journald::Off)]);
+
+const MODE: Choice<Mode> = Choice(&[
+    ("normal", Mode::Normal),
+    ("ddos", Mode::Ddos),
+    ("extra", Mode::Extra),
+    ("aggressive", Mode::Aggressive),
+]);
+
+const BACKEND: Choice<BackendChoice> = Choice(&[
+    ("auto", BackendChoice::Auto),
+    ("xdp", BackendChoice::Xdp),
+    ("nftables", BackendChoice::Nftables),
+    ("observe", BackendChoice::Observe),
+]);
+
+/// Log levels, as [`super::Log::level`] keeps them.
+struct Level;
+
+impl Shape for Level {
+    type Value = String;
+
+    fn read(&self, input: &Spanned<DeValue<'_>>) -> Result<String, Vec<Wrong>> {
+        const LEVELS: Choice<&str> =
+            Choice(&[("error", "error"), ("warn", "warn"), ("info", "info"), ("debug", "debug")]);
+        LEVELS.read(input).map(str::to_owned)
+    }
+
+    fn show(&self, value: &String) -> String {
+        format!("\"{value}\"")
+    }
+}
+
+/// Every option, in the order of the shipped file.
+pub(super) static SETTINGS: &[Setting] = &[
+    setting!("paths.state", RESTART, paths.state, Absolute),
+    setting!("paths.run", RESTART, paths.run, Absolute),
+    setting!("paths.bpffs", RESTART, paths.bpffs, Absolute),
+    setting!("source.journald", RESTART, source.journald, JOURNALD),
+    setting!("source.journal_paths", RESTART, source.journal_paths, List(Absolute, 0)),
+    setting!("source.files", RESTART, source.files, List(LogFile, 0)),
+    setting!("source.read_back", RESTART, source.read_back, Size(1 << 40)),
+    setting!("filter.folder", RESTART, filter.folder, Absolute),
+    setting!("filter.enable", RESTART, filter.enable, List(Name(64), 0)),
+    setting!("filter.mode", RESTART, filter.mode, MODE),
+    setting!("decide.threshold", LIVE, decide.threshold, Score(0.1..=1000.0)),
+    setting!("decide.window", LIVE, decide.window, Span(1..=30 * DAY)),
+    setting!("decide.ladder", LIVE, decide.ladder, List(BanLength, 1)),
+    setting!("decide.jitter", LIVE, decide.jitter_permille, Share),
+    setting!("decide.forgive_after", LIVE, decide.forgive_after, Span(MINUTE..=10 * YEAR)),
+    setting!("decide.max_sources", LIVE, decide.max_sources, Whole(1000..=10_000_000)),
+    setting!("decide.decoys", LIVE, decide.decoys, List(Name(64), 0)),
+    setting!("decide.max_bans", LIVE, decide.max_bans, Whole(1000..=20_000_000)),
+    setting!("allow.targets", LIVE, allow.targets, List(Net, 0)),
+    setting!("allow.private", LIVE, allow.private, Flag),
+    setting!("allow.key_login_for", LIVE, allow.key_login_for, Span(0..=YEAR)),
+    setting!("enforce.backend", RESTART, enforce.backend, BACKEND),
+    setting!("enforce.interfaces", RESTART, enforce.interfaces, InterfaceNames),
+    setting!("enforce.capacity", RESTART, enforce.capacity, Whole32(1024..=16_777_216)),
+    setting!("enforce.reconcile", LIVE, enforce.reconcile, Span(1..=3600)),
+    setting!("enforce.nftables_table", RESTART, enforce.nftables_table, Name(31)),
+    setting!("store.keep", LIVE, store.keep, Span(DAY..=100 * YEAR)),
+    setting!("api.socket", RESTART, api.socket, OrEmpty(Absolute)),
+    setting!("api.group", RESTART, api.group, OrEmpty(Name(32))),
+    setting!("metrics.listen", RESTART, metrics.listen, Listen),
+    setting!("log.level", RESTART, log.level, Level),
+];

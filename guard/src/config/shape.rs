@@ -1,0 +1,452 @@
+//! The shapes a value can have: how each is read from TOML, what is wrong with it, and how it is written back.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::{FileSource, Interfaces, units};
+use crate::sighting::Points;
+use crate::target::Target;
+
+/// A value where it stands in the file.
+pub(super) type Input<'a, 'i> = &'a Spanned<DeValue<'i>>;
+
+/// What is wrong with a value, and at which byte of the file.
+pub(super) type Wrong = (usize, String);
+
+/// One shape.
+pub(super) trait Shape {
+    /// What it is read into.
+    type Value;
+
+    /// Reads it; everything that is wrong otherwise.
+    fn read(&self, input: Input<'_, '_>) -> Result<Self::Value, Vec<Wrong>>;
+
+    /// As TOML that [`Shape::read`] reads back.
+    fn show(&self, value: &Self::Value) -> String;
+}
+
+/// `true` or `false`.
+pub(super) struct Flag;
+
+impl Shape for Flag {
+    type Value = bool;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<bool, Vec<Wrong>> {
+        input.get_ref().as_bool().ok_or_else(|| mistyped(input, "true or false"))
+    }
+
+    fn show(&self, value: &bool) -> String {
+        value.to_string()
+    }
+}
+
+/// A whole number within bounds.
+pub(super) struct Whole(pub(super) RangeInclusive<u64>);
+
+impl Whole {
+    fn number(&self, input: Input<'_, '_>) -> Result<u64, Vec<Wrong>> {
+        let expected = format!("a whole number from {} to {}", self.0.start(), self.0.end());
+        let DeValue::Integer(integer) = input.get_ref() else {
+            return Err(mistyped(input, &expected));
+        };
+        u64::from_str_radix(integer.as_str(), integer.radix())
+            .ok()
+            .filter(|number| self.0.contains(number))
+            .ok_or_else(|| wrong(input, format!("{integer} is out of range: {expected}")))
+    }
+}
+
+impl Shape for Whole {
+    type Value = usize;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<usize, Vec<Wrong>> {
+        self.number(input).map(|number| number as usize)
+    }
+
+    fn show(&self, value: &usize) -> String {
+        value.to_string()
+    }
+}
+
+/// A whole number that is kept in 32 bits.
+pub(super) struct Whole32(pub(super) RangeInclusive<u64>);
+
+impl Shape for Whole32 {
+    type Value = u32;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<u32, Vec<Wrong>> {
+        Whole(self.0.clone()).number(input).map(|number| number as u32)
+    }
+
+    fn show(&self, value: &u32) -> String {
+        value.to_string()
+    }
+}
+
+/// Points, with up to three decimals.
+pub(super) struct Score(pub(super) RangeInclusive<f64>);
+
+impl Shape for Score {
+    type Value = Points;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<Points, Vec<Wrong>> {
+        let points = decimal(input, &self.0)?;
+        Points::from_f64(points).ok_or_else(|| wrong(input, "out of range".into()))
+    }
+
+    fn show(&self, value: &Points) -> String {
+        value.as_f64().to_string()
+    }
+}
+
+/// A share from 0 to 1, kept in thousandths.
+pub(super) struct Share;
+
+impl Shape for Share {
+    type Value = u32;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<u32, Vec<Wrong>> {
+        Ok((decimal(input, &(0.0..=1.0))? * 1000.0).round() as u32)
+    }
+
+    fn show(&self, value: &u32) -> String {
+        (f64::from(*value) / 1000.0).to_string()
+    }
+}
+
+/// A duration within bounds, given in seconds.
+pub(super) struct Span(pub(super) RangeInclusive<u64>);
+
+impl Shape for Span {
+    type Value = Duration;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<Duration, Vec<Wrong>> {
+        let duration = with_unit(input, "a duration", "\"90s\", \"10m\" or \"1h 30m\"", units::duration)?;
+        let (least, most) = (Duration::from_secs(*self.0.start()), Duration::from_secs(*self.0.end()));
+        if (least..=most).contains(&duration) {
+            return Ok(duration);
+        }
+        let (least, most) = (units::show_duration(least), units::show_duration(most));
+        Err(wrong(input, format!("out of range: from {least} to {most}")))
+    }
+
+    fn show(&self, value: &Duration) -> String {
+        quoted(&units::show_duration(*value))
+    }
+}
+
+/// The length of a ban: a duration, or `"permanent"` (also 0) for good.
+pub(super) struct BanLength;
+
+impl Shape for BanLength {
+    type Value = Option<Duration>;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<Option<Duration>, Vec<Wrong>> {
+        match input.get_ref() {
+            DeValue::String(text) if text == "permanent" => Ok(None),
+            DeValue::Integer(integer) if integer.as_str() == "0" => Ok(None),
+            _ => Span(1..=100 * 365 * 86_400).read(input).map(Some),
+        }
+    }
+
+    fn show(&self, value: &Option<Duration>) -> String {
+        value.map_or_else(|| quoted("permanent"), |length| quoted(&units::show_duration(length)))
+    }
+}
+
+/// A size in bytes up to a bound.
+pub(super) struct Size(pub(super) u64);
+
+impl Shape for Size {
+    type Value = u64;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<u64, Vec<Wrong>> {
+        let size = with_unit(input, "a size", "\"512B\", \"64KiB\" or \"10MiB\"", units::size)?;
+        if size <= self.0 {
+            return Ok(size);
+        }
+        Err(wrong(input, format!("out of range: at most {}", units::show_size(self.0))))
+    }
+
+    fn show(&self, value: &u64) -> String {
+        quoted(&units::show_size(*value))
+    }
+}
+
+/// One of some words.
+pub(super) struct Choice<T: 'static>(pub(super) &'static [(&'static str, T)]);
+
+impl<T: Copy + PartialEq> Shape for Choice<T> {
+    type Value = T;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<T, Vec<Wrong>> {
+        let names: Vec<_> = self.0.iter().map(|(name, _)| *name).collect();
+        let text = text(input, &format!("one of {}", names.join(", ")))?;
+        self.0.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
+            let hint = super::load::nearest(text, names.iter().copied())
+                .map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
+            wrong(input, format!("\"{text}\" is none of {}{hint}", names.join(", ")))
+        })
+    }
+
+    fn show(&self, value: &T) -> String {
+        let name = self.0.iter().find(|(_, known)| known == value).map_or("", |(name, _)| name);
+        quoted(name)
+    }
+}
+
+/// An absolute path.
+pub(super) struct Absolute;
+
+impl Shape for Absolute {
+    type Value = PathBuf;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<PathBuf, Vec<Wrong>> {
+        let text = text(input, "an absolute path")?;
+        if text.starts_with('/') && !text.contains('\0') {
+            return Ok(PathBuf::from(text));
+        }
+        Err(wrong(input, format!("\"{text}\" is not an absolute path: it must begin with /")))
+    }
+
+    fn show(&self, value: &PathBuf) -> String {
+        quoted(&value.to_string_lossy())
+    }
+}
+
+/// A name of letters, digits, `_`, `-`, `.`, `@`, up to a length.
+pub(super) struct Name(pub(super) usize);
+
+impl Shape for Name {
+    type Value = String;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<String, Vec<Wrong>> {
+        let text = text(input, "a name")?;
+        let known = |c: char| c.is_ascii_alphanumeric() || "_-.@".contains(c);
+        if !text.is_empty() && text.len() <= self.0 && text.chars().all(known) {
+            return Ok(text.to_owned());
+        }
+        Err(wrong(
+            input,
+            format!("{text:?} is not a name of up to {} letters, digits, `_`, `-`, `.` or `@`", self.0),
+        ))
+    }
+
+    fn show(&self, value: &String) -> String {
+        quoted(value)
+    }
+}
+
+/// An address or CIDR prefix.
+pub(super) struct Net;
+
+impl Shape for Net {
+    type Value = Target;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<Target, Vec<Wrong>> {
+        let text = text(input, "an address or CIDR prefix")?;
+        text.parse().map_err(|error: crate::target::ParseTargetError| wrong(input, error.to_string()))
+    }
+
+    fn show(&self, value: &Target) -> String {
+        quoted(&value.to_string())
+    }
+}
+
+/// An address with a port, or `"off"`.
+pub(super) struct Listen;
+
+impl Shape for Listen {
+    type Value = Option<SocketAddr>;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<Option<SocketAddr>, Vec<Wrong>> {
+        let text = text(input, "an address with a port, or \"off\"")?;
+        if text == "off" {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|_| {
+            let example = "\"127.0.0.1:9187\", \"[::1]:9187\" or \"off\"";
+            wrong(input, format!("\"{text}\" is not an address with a port: write {example}"))
+        })
+    }
+
+    fn show(&self, value: &Option<SocketAddr>) -> String {
+        value.map_or_else(|| quoted("off"), |address| quoted(&address.to_string()))
+    }
+}
+
+/// The inner shape, or an empty text for none.
+pub(super) struct OrEmpty<S>(pub(super) S);
+
+impl<S: Shape> Shape for OrEmpty<S> {
+    type Value = Option<S::Value>;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<Self::Value, Vec<Wrong>> {
+        if input.get_ref().as_str() == Some("") { Ok(None) } else { self.0.read(input).map(Some) }
+    }
+
+    fn show(&self, value: &Self::Value) -> String {
+        value.as_ref().map_or_else(|| quoted(""), |value| self.0.show(value))
+    }
+}
+
+/// A list of the inner shape with at least so many items.
+pub(super) struct List<S>(pub(super) S, pub(super) usize);
+
+impl<S: Shape> Shape for List<S> {
+    type Value = Vec<S::Value>;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<Self::Value, Vec<Wrong>> {
+        let Some(items) = input.get_ref().as_array() else {
+            return Err(mistyped(input, "a list in [ ]"));
+        };
+        if items.len() < self.1 {
+            return Err(wrong(input, format!("the list needs at least {} item", self.1)));
+        }
+        gather(items.iter().map(|item| self.0.read(item)))
+    }
+
+    fn show(&self, value: &Self::Value) -> String {
+        let items: Vec<_> = value.iter().map(|item| self.0.show(item)).collect();
+        format!("[{}]", items.join(", "))
+    }
+}
+
+/// `"auto"`, or a list of interface names.
+pub(super) struct InterfaceNames;
+
+/// `IFNAMSIZ` without the terminating NUL (`include/uapi/linux/if.h`).
+const INTERFACE_NAME: usize = 15;
+
+impl Shape for InterfaceNames {
+    type Value = Interfaces;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<Interfaces, Vec<Wrong>> {
+        match input.get_ref() {
+            DeValue::String(text) if text == "auto" => Ok(Interfaces::Auto),
+            DeValue::Array(_) => List(Name(INTERFACE_NAME), 1).read(input).map(Interfaces::Named),
+            DeValue::String(text) => {
+                Err(wrong(input, format!("write \"auto\" or a list, like [{}]", quoted(text))))
+            }
+            _ => Err(mistyped(input, "\"auto\" or a list of interface names")),
+        }
+    }
+
+    fn show(&self, value: &Interfaces) -> String {
+        match value {
+            Interfaces::Auto => quoted("auto"),
+            Interfaces::Named(names) => List(Name(INTERFACE_NAME), 1).show(names),
+        }
+    }
+}
+
+/// A log file: its path, or a table with `path` and `journal_copy`.
+pub(super) struct LogFile;
+
+impl Shape for LogFile {
+    type Value = FileSource;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<FileSource, Vec<Wrong>> {
+        let table = match input.get_ref() {
+            DeValue::String(_) => {
+                return Ok(FileSource { path: Absolute.read(input)?, journal_copy: false });
+            }
+            DeValue::Table(table) => table,
+            _ => return Err(mistyped(input, "a path, or { path = \"…\", journal_copy = true }")),
+        };
+        let mut faults = Vec::new();
+        let (mut path, mut journal_copy) = (None, false);
+        for (key, value) in table {
+            let read = match key.get_ref().as_ref() {
+                "path" => Absolute.read(value).map(|read| path = Some(read)),
+                "journal_copy" => Flag.read(value).map(|read| journal_copy = read),
+                other => {
+                    let near = super::load::nearest(other, ["path", "journal_copy"])
+                        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                    Err(vec![(key.span().start, format!("unknown key `{other}`{near}"))])
+                }
+            };
+            faults.extend(read.err().into_iter().flatten());
+        }
+        match path {
+            Some(path) if faults.is_empty() => Ok(FileSource { path, journal_copy }),
+            None if faults.is_empty() => Err(wrong(input, "`path` is missing".into())),
+            _ => Err(faults),
+        }
+    }
+
+    fn show(&self, value: &FileSource) -> String {
+        let path = Absolute.show(&value.path);
+        if value.journal_copy { format!("{{ path = {path}, journal_copy = true }}") } else { path }
+    }
+}
+
+/// All values, or all faults.
+fn gather<T>(results: impl Iterator<Item = Result<T, Vec<Wrong>>>) -> Result<Vec<T>, Vec<Wrong>> {
+    let (mut values, mut faults) = (Vec::new(), Vec::new());
+    for result in results {
+        match result {
+            Ok(value) => values.push(value),
+            Err(more) => faults.extend(more),
+        }
+    }
+    if faults.is_empty() { Ok(values) } else { Err(faults) }
+}
+
+fn text<'a>(input: Input<'a, '_>, expected: &str) -> Result<&'a str, Vec<Wrong>> {
+    input.get_ref().as_str().ok_or_else(|| mistyped(input, expected))
+}
+
+fn decimal(input: Input<'_, '_>, range: &RangeInclusive<f64>) -> Result<f64, Vec<Wrong>> {
+    let expected = format!("a number from {} to {}", range.start(), range.end());
+    let number = match input.get_ref() {
+        DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse().ok(),
+        DeValue::Float(float) => float.as_str().parse().ok(),
+        _ => return Err(mistyped(input, &expected)),
+    };
+    number
+        .filter(|number| range.contains(number))
+        .ok_or_else(|| wrong(input, format!("out of range: {expected}")))
+}
+
+fn with_unit<T>(
+    input: Input<'_, '_>,
+    what: &str,
+    examples: &str,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<T, Vec<Wrong>> {
+    match input.get_ref() {
+        DeValue::String(text) => parse(text).map_err(|message| wrong(input, message)),
+        DeValue::Integer(number) => {
+            Err(wrong(input, format!("{number} has no unit: {what} is written like {examples}")))
+        }
+        _ => Err(mistyped(input, &format!("{what} like {examples}"))),
+    }
+}
+
+fn mistyped(input: Input<'_, '_>, expected: &str) -> Vec<Wrong> {
+    let found = match input.get_ref() {
+        DeValue::String(_) => "a text",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a decimal number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    };
+    wrong(input, format!("expected {expected}, found {found}"))
+}
+
+fn wrong(input: Input<'_, '_>, message: String) -> Vec<Wrong> {
+    vec![(input.span().start, message)]
+}
+
+/// A TOML basic string.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}

@@ -1,0 +1,234 @@
+//! Many elements in one system call, as far as the kernel has it for the map's type; else one by one.
+#![allow(unsafe_code, reason = "the bpf call takes addresses of keys and values")]
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::thread;
+use std::time::Duration;
+
+use aya::Pod;
+
+use super::sys::{self, Batch, Command, ENOTSUPP, Element};
+
+/// Elements in one call: large enough to make the call's cost vanish, small enough for the cache.
+const CHUNK: usize = 4096;
+/// Tries of an update that found no memory; maps without preallocation refill theirs in the background.
+const MEMORY_TRIES: u32 = 200;
+/// Tries of a read that kept meeting changes.
+const READ_TRIES: u32 = 16;
+/// The largest cursor: a whole key (`trie` maps), or a bucket number.
+const CURSOR: usize = 32;
+
+/// Writes elements, in order. After an error a part of them may have been written.
+pub(super) fn update<K: Pod, V: Pod>(map: BorrowedFd<'_>, elements: &[(K, V)]) -> io::Result<()> {
+    for chunk in elements.chunks(CHUNK) {
+        let (keys, values): (Vec<K>, Vec<V>) = chunk.iter().copied().unzip();
+        update_chunk(map, &keys, &values)?;
+    }
+    Ok(())
+}
+
+fn update_chunk<K: Pod, V: Pod>(map: BorrowedFd<'_>, keys: &[K], values: &[V]) -> io::Result<()> {
+    let mut done = 0;
+    let mut tries = 0;
+    while done < keys.len() {
+        let (keys, values) = (&keys[done..], &values[done..]);
+        let mut batch = Batch {
+            keys: keys.as_ptr() as u64,
+            values: values.as_ptr() as u64,
+            count: keys.len() as u32,
+            map: sys::raw(map),
+            ..Batch::default()
+        };
+        // SAFETY: both slices hold `count` elements of the map's key and value size, which `Table` has checked.
+        let answer = unsafe { sys::bpf(Command::UpdateBatch, &mut batch) };
+        match answer {
+            Ok(_) => return Ok(()),
+            Err(error) if is_unsupported(&error) => {
+                return keys.iter().zip(values).try_for_each(|(key, value)| update_one(map, key, value));
+            }
+            Err(error) => {
+                done += batch.count as usize;
+                wait_for_memory(error, &mut tries)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes one element, waiting for memory if need be.
+pub(super) fn update_one<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<()> {
+    let mut tries = 0;
+    loop {
+        let mut element = element(map, key, std::ptr::from_ref(value) as u64);
+        // SAFETY: key and value have the map's sizes, which `Table` has checked.
+        match unsafe { sys::bpf(Command::Update, &mut element) } {
+            Ok(_) => return Ok(()),
+            Err(error) => wait_for_memory(error, &mut tries)?,
+        }
+    }
+}
+
+/// Removes elements; how many were there.
+pub(super) fn delete<K: Pod>(map: BorrowedFd<'_>, keys: &[K]) -> io::Result<u64> {
+    let mut removed = 0;
+    let mut keys = keys;
+    while !keys.is_empty() {
+        let mut batch = Batch {
+            keys: keys.as_ptr() as u64,
+            count: keys.len().min(CHUNK) as u32,
+            map: sys::raw(map),
+            ..Batch::default()
+        };
+        let asked = batch.count as usize;
+        // SAFETY: the slice holds `count` keys of the map's size, which `Table` has checked.
+        match unsafe { sys::bpf(Command::DeleteBatch, &mut batch) } {
+            Ok(_) => {
+                removed += asked as u64;
+                keys = &keys[asked..];
+            }
+            Err(error) if is_unsupported(&error) => {
+                for key in keys {
+                    removed += u64::from(delete_one(map, key)?);
+                }
+                return Ok(removed);
+            }
+            // The batch stopped at a key that is not there: go on behind it.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                removed += u64::from(batch.count);
+                keys = &keys[(batch.count as usize + 1).min(keys.len())..];
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(removed)
+}
+
+/// Removes one element; whether it was there.
+pub(super) fn delete_one<K: Pod>(map: BorrowedFd<'_>, key: &K) -> io::Result<bool> {
+    let mut element = element(map, key, 0);
+    // SAFETY: the key has the map's size, which `Table` has checked.
+    found(unsafe { sys::bpf(Command::Delete, &mut element) }).map(|answer| answer.is_some())
+}
+
+/// Reads one element into `value`, a slice as long as the kernel's answer; whether it was there.
+pub(super) fn lookup<K: Pod, V: Pod>(map: BorrowedFd<'_>, key: &K, value: &mut [V]) -> io::Result<bool> {
+    let mut element = element(map, key, value.as_mut_ptr() as u64);
+    // SAFETY: the key has the map's size and the slice the length of its answer, which `Table` has checked.
+    found(unsafe { sys::bpf(Command::Lookup, &mut element) }).map(|answer| answer.is_some())
+}
+
+/// The key after `key` in the map's own order; the first key for `None` or a key that is gone.
+pub(super) fn next_key<K: Pod>(map: BorrowedFd<'_>, key: Option<&K>, next: &mut K) -> io::Result<bool> {
+    let mut element = Element {
+        map: sys::raw(map),
+        key: key.map_or(0, |key| std::ptr::from_ref(key) as u64),
+        value: std::ptr::from_mut(next) as u64,
+        ..Element::default()
+    };
+    // SAFETY: both keys have the map's size, which `Table` has checked.
+    found(unsafe { sys::bpf(Command::NextKey, &mut element) }).map(|answer| answer.is_some())
+}
+
+/// Reads every element, in chunks. An element that is added or removed meanwhile may be seen or not.
+pub(super) fn dump<K: Pod, V: Pod>(
+    map: BorrowedFd<'_>,
+    empty: (K, V),
+    mut visit: impl FnMut(&K, &V),
+) -> io::Result<()> {
+    let mut room = CHUNK;
+    let (mut keys, mut values) = (vec![empty.0; room], vec![empty.1; room]);
+    let mut cursor: Option<[u8; CURSOR]> = None;
+    let mut tries = 0;
+    loop {
+        let mut next = [0_u8; CURSOR];
+        let mut batch = Batch {
+            in_batch: cursor.as_ref().map_or(0, |cursor| cursor.as_ptr() as u64),
+            out_batch: next.as_mut_ptr() as u64,
+            keys: keys.as_mut_ptr() as u64,
+            values: values.as_mut_ptr() as u64,
+            count: room as u32,
+            map: sys::raw(map),
+            ..Batch::default()
+        };
+        // SAFETY: keys and values have room for `count` elements of the map's sizes; the cursors are larger than any.
+        let answer = unsafe { sys::bpf(Command::LookupBatch, &mut batch) };
+        let error = answer.err();
+        let code = error.as_ref().and_then(io::Error::raw_os_error);
+        if cursor.is_none() && error.as_ref().is_some_and(is_unsupported) {
+            return dump_singly(map, empty, visit);
+        }
+        match (code, error) {
+            // A bucket holds more than there is room for; nothing of it was read.
+            (Some(libc::ENOSPC), _) => {
+                room *= 2;
+                keys.resize(room, empty.0);
+                values.resize(room, empty.1);
+                continue;
+            }
+            (Some(libc::EINTR | libc::EAGAIN), Some(error)) => {
+                tries += 1;
+                if tries > READ_TRIES {
+                    return Err(error);
+                }
+                if batch.count == 0 {
+                    continue;
+                }
+            }
+            (None | Some(libc::ENOENT), _) => tries = 0,
+            (_, Some(error)) => return Err(error),
+            (_, None) => {}
+        }
+        let read = (batch.count as usize).min(room);
+        keys[..read].iter().zip(&values[..read]).for_each(|(key, value)| visit(key, value));
+        if code == Some(libc::ENOENT) {
+            return Ok(());
+        }
+        cursor = Some(next);
+    }
+}
+
+fn dump_singly<K: Pod, V: Pod>(
+    map: BorrowedFd<'_>,
+    empty: (K, V),
+    mut visit: impl FnMut(&K, &V),
+) -> io::Result<()> {
+    let (mut key, mut next) = (None, empty.0);
+    while next_key(map, key.as_ref(), &mut next)? {
+        let mut value = [empty.1];
+        if lookup(map, &next, &mut value)? {
+            visit(&next, &value[0]);
+        }
+        key = Some(next);
+    }
+    Ok(())
+}
+
+fn element<K: Pod>(map: BorrowedFd<'_>, key: &K, value: u64) -> Element {
+    Element { map: sys::raw(map), key: std::ptr::from_ref(key) as u64, value, ..Element::default() }
+}
+
+/// `None` where the element is not there.
+fn found(answer: io::Result<i64>) -> io::Result<Option<i64>> {
+    match answer {
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
+/// Whether the map's type has no batch operation. `EINVAL` is what kernels without the command answer; the single
+/// operations then tell whether something else was wrong.
+fn is_unsupported(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(ENOTSUPP | libc::EOPNOTSUPP | libc::EINVAL))
+}
+
+/// Lets the kernel refill its memory, for a bounded time.
+fn wait_for_memory(error: io::Error, tries: &mut u32) -> io::Result<()> {
+    let retry = matches!(error.raw_os_error(), Some(libc::ENOMEM | libc::EAGAIN | libc::EINTR | libc::EBUSY));
+    if !retry || *tries >= MEMORY_TRIES {
+        return Err(error);
+    }
+    *tries += 1;
+    thread::sleep(Duration::from_micros(u64::from(*tries) * 50));
+    Ok(())
+}

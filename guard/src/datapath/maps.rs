@@ -1,0 +1,213 @@
+//! The maps by name and type. A pinned map is checked against its layout before it is used.
+
+use std::io;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use aya::Pod;
+use guard_common::bitmap::{WORDS4, WORDS6};
+use guard_common::{Cidr4, Cidr6, DropKey, Entry, PrefixEntry, Settings, Tally, map};
+
+use super::bits::Bits;
+use super::error::DatapathError;
+use super::pin::Pins;
+use super::{batch, sys};
+
+/// Kinds of maps, `enum bpf_map_type` in `include/uapi/linux/bpf.h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Layout {
+    /// Preallocated hash.
+    Hash = 1,
+    /// Array.
+    Array = 2,
+    /// Hash with a value for each processor.
+    PerCpuHash = 5,
+    /// Array with values for each processor.
+    PerCpuArray = 6,
+    /// Longest-prefix-match trie.
+    Trie = 11,
+}
+
+/// A map with keys `K` and values `V`.
+#[derive(Debug)]
+pub struct Table<K, V> {
+    name: &'static str,
+    fd: OwnedFd,
+    capacity: u32,
+    types: PhantomData<fn(K) -> V>,
+}
+
+/// Every map.
+#[derive(Debug)]
+pub struct Maps {
+    /// Switches.
+    pub settings: Table<u32, Settings>,
+    /// Bits over the /24 of IPv4 sources.
+    pub bits4: Bits,
+    /// Bits over the /48 of IPv6 sources.
+    pub bits6: Bits,
+    /// IPv4 hosts.
+    pub hosts4: Table<[u8; 4], Entry>,
+    /// IPv6 hosts.
+    pub hosts6: Table<[u8; 16], Entry>,
+    /// IPv6 /64 networks.
+    pub nets6: Table<[u8; 8], Entry>,
+    /// IPv4 prefixes.
+    pub prefixes4: Table<Cidr4, PrefixEntry>,
+    /// IPv6 prefixes.
+    pub prefixes6: Table<Cidr6, PrefixEntry>,
+    /// IPv4 allowlist.
+    pub allow4: Table<Cidr4, u32>,
+    /// IPv6 allowlist.
+    pub allow6: Table<Cidr6, u32>,
+    /// Packets by reason.
+    pub reasons: Table<u32, Tally>,
+    /// Drops by interface and reason.
+    pub drops: Table<DropKey, Tally>,
+}
+
+impl Maps {
+    /// Opens every map by its pin.
+    pub(super) fn open(pins: &Pins) -> Result<Self, DatapathError> {
+        let bits = |name, words| {
+            let table: Table<u32, u64> = Table::open(pins, name, Layout::Array)?;
+            if table.capacity != words {
+                return Err(DatapathError::Layout { path: pins.map(name) });
+            }
+            Bits::open(table.fd, words).map_err(DatapathError::system(format!("mapping {name} into memory")))
+        };
+        Ok(Self {
+            settings: Table::open(pins, map::SETTINGS, Layout::Array)?,
+            bits4: bits(map::BITS4, WORDS4)?,
+            bits6: bits(map::BITS6, WORDS6)?,
+            hosts4: Table::open(pins, map::HOSTS4, Layout::Hash)?,
+            hosts6: Table::open(pins, map::HOSTS6, Layout::Hash)?,
+            nets6: Table::open(pins, map::NETS6, Layout::Hash)?,
+            prefixes4: Table::open(pins, map::PREFIXES4, Layout::Trie)?,
+            prefixes6: Table::open(pins, map::PREFIXES6, Layout::Trie)?,
+            allow4: Table::open(pins, map::ALLOW4, Layout::Trie)?,
+            allow6: Table::open(pins, map::ALLOW6, Layout::Trie)?,
+            reasons: Table::open(pins, map::REASONS, Layout::PerCpuArray)?,
+            drops: Table::open(pins, map::DROPS, Layout::PerCpuHash)?,
+        })
+    }
+
+    /// Pins again what somebody unpinned, so that it outlives the daemon; how many.
+    pub(super) fn ensure_pins(&self, pins: &Pins) -> Result<u64, DatapathError> {
+        let missing = [
+            self.settings.ensure_pin(pins)?,
+            self.hosts4.ensure_pin(pins)?,
+            self.hosts6.ensure_pin(pins)?,
+            self.nets6.ensure_pin(pins)?,
+            self.prefixes4.ensure_pin(pins)?,
+            self.prefixes6.ensure_pin(pins)?,
+            self.allow4.ensure_pin(pins)?,
+            self.allow6.ensure_pin(pins)?,
+            self.reasons.ensure_pin(pins)?,
+            self.drops.ensure_pin(pins)?,
+            self.bits4.ensure_pin(pins, map::BITS4)?,
+            self.bits6.ensure_pin(pins, map::BITS6)?,
+        ];
+        Ok(missing.into_iter().map(u64::from).sum())
+    }
+}
+
+impl<K: Pod, V: Pod> Table<K, V> {
+    /// Opens a pinned map and checks that it is what its name says.
+    pub(super) fn open(pins: &Pins, name: &'static str, layout: Layout) -> Result<Self, DatapathError> {
+        Self::open_at(&pins.map(name), name, layout)
+    }
+
+    /// The same at another path than the map's own.
+    pub(super) fn open_at(path: &Path, name: &'static str, layout: Layout) -> Result<Self, DatapathError> {
+        let system = || DatapathError::system(format!("opening map {name}"));
+        let fd = sys::open_pinned(path).map_err(system())?;
+        let info = sys::map_info(fd.as_fd()).map_err(system())?;
+        let expected = (layout as u32, size_of::<K>() as u32, size_of::<V>() as u32);
+        if (info.kind, info.key_size, info.value_size) != expected {
+            return Err(DatapathError::Layout { path: path.to_owned() });
+        }
+        Ok(Self { name, fd, capacity: info.max_entries, types: PhantomData })
+    }
+
+    /// The map's name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Entries it can take.
+    pub fn capacity(&self) -> u32 {
+        self.capacity
+    }
+
+    /// The value of a key; of a trie, the value of the longest prefix that covers it.
+    pub fn get(&self, key: &K, empty: V) -> Result<Option<V>, DatapathError> {
+        let mut value = [empty];
+        match batch::lookup(self.fd.as_fd(), key, &mut value).map_err(self.failed("reading"))? {
+            true => Ok(Some(value[0])),
+            false => Ok(None),
+        }
+    }
+
+    /// Writes one element.
+    pub fn set(&self, key: &K, value: &V) -> Result<(), DatapathError> {
+        batch::update_one(self.fd.as_fd(), key, value).map_err(self.failed("writing"))
+    }
+
+    /// Writes elements, in order, in batches. After an error a part of them may have been written.
+    pub fn set_all(&self, elements: &[(K, V)]) -> Result<(), DatapathError> {
+        batch::update(self.fd.as_fd(), elements).map_err(self.failed("writing"))
+    }
+
+    /// Removes keys in batches; how many were there.
+    pub fn remove_all(&self, keys: &[K]) -> Result<u64, DatapathError> {
+        batch::delete(self.fd.as_fd(), keys).map_err(self.failed("changing"))
+    }
+
+    /// Reads every element, in batches.
+    pub fn for_each(&self, empty: (K, V), visit: impl FnMut(&K, &V)) -> Result<(), DatapathError> {
+        batch::dump(self.fd.as_fd(), empty, visit).map_err(self.failed("reading"))
+    }
+
+    /// Pins the map again if somebody took the pin away; whether that was so.
+    pub(super) fn ensure_pin(&self, pins: &Pins) -> Result<bool, DatapathError> {
+        pins.ensure(&pins.map(self.name), self.fd.as_fd())
+    }
+
+    fn failed(&self, doing: &str) -> impl FnOnce(io::Error) -> DatapathError + use<'_, K, V> {
+        let operation = format!("{doing} map {}", self.name);
+        move |error| match error.raw_os_error() {
+            Some(libc::E2BIG | libc::ENOSPC) => DatapathError::Full { map: self.name.into() },
+            _ => DatapathError::system(operation)(error),
+        }
+    }
+}
+
+impl<K: Pod> Table<K, Tally> {
+    /// The sum over all processors.
+    pub fn total(&self, key: &K) -> Result<Tally, DatapathError> {
+        let processors = aya::util::nr_cpus()
+            .map_err(|(path, error)| DatapathError::system(format!("reading {path}"))(error))?;
+        let mut values = vec![Tally::default(); processors];
+        batch::lookup(self.fd.as_fd(), key, &mut values).map_err(self.failed("reading"))?;
+        Ok(values.iter().fold(Tally::default(), |sum, value| Tally {
+            packets: sum.packets + value.packets,
+            bytes: sum.bytes + value.bytes,
+        }))
+    }
+
+    /// Every key.
+    pub fn keys(&self, empty: K) -> Result<Vec<K>, DatapathError> {
+        let mut keys = Vec::new();
+        let mut next = empty;
+        while batch::next_key(self.fd.as_fd(), keys.last(), &mut next).map_err(self.failed("reading"))? {
+            keys.push(next);
+            if keys.len() > self.capacity as usize {
+                break; // the map changes under the walk
+            }
+        }
+        Ok(keys)
+    }
+}

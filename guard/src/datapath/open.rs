@@ -1,0 +1,160 @@
+//! The kernel side as one value.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use guard_common::{ABI, Entry, Settings, map};
+
+use super::attach::{Attachment, Attachments};
+use super::error::DatapathError;
+use super::load::{Program, TestRun};
+use super::maps::{Layout, Maps, Table};
+use super::pin::{Pins, remove_all};
+use super::{features, links, object};
+use crate::config::Interfaces;
+
+/// How the kernel side is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folder on bpffs for the pins; bpffs is mounted if it is missing.
+    pub bpffs: PathBuf,
+    /// Which interfaces are covered.
+    pub interfaces: Interfaces,
+    /// Entries each hash map holds from the start.
+    pub capacity: u32,
+    /// Whether bans drop; otherwise they only count.
+    pub enforce: bool,
+    /// Another object than the one this build carries, aligned to 8 bytes.
+    pub object: Option<Cow<'static, [u8]>>,
+}
+
+/// The loaded program, its maps and its attachments. They stay in the kernel when this is dropped.
+#[derive(Debug)]
+pub struct Datapath {
+    options: Options,
+    pins: Pins,
+    program: Program,
+    maps: Maps,
+    attachments: Attachments,
+}
+
+impl Datapath {
+    /// Takes over what is pinned, or sets it up. Where a program is attached already it is exchanged for this one
+    /// over the same maps, so that no packet passes in between.
+    pub fn open(options: Options) -> Result<Self, DatapathError> {
+        let object = options.object()?;
+        features::permission()?;
+        features::ensure_bpffs(&options.bpffs)?;
+        let pins = Pins::open(&options.bpffs)?;
+        let program = Program::load(object, &pins, options.capacity.max(1), None)?;
+        let maps = Maps::open(&pins)?;
+        let settings = Settings { abi: ABI, enforce: u32::from(options.enforce) };
+        maps.settings.set(&0, &settings)?;
+        let attachments = Attachments::adopt(&pins, program.fd()?)?;
+        let mut datapath = Self { options, pins, program, maps, attachments };
+        for name in [map::HOSTS4, map::HOSTS6, map::NETS6] {
+            if datapath.capacity(name) < datapath.options.capacity {
+                datapath.grow(name, datapath.options.capacity)?;
+            }
+        }
+        Ok(datapath)
+    }
+
+    /// The maps.
+    pub fn maps(&self) -> &Maps {
+        &self.maps
+    }
+
+    /// Whether bans drop; otherwise they only count.
+    pub fn enforces(&self) -> bool {
+        self.options.enforce
+    }
+
+    /// How each interface is covered, as of the last [`attach`](Self::attach).
+    pub fn attachments(&self) -> &[Attachment] {
+        self.attachments.states()
+    }
+
+    /// The kernel's number of the packet program.
+    pub fn program_id(&self) -> Result<u32, DatapathError> {
+        self.program.id()
+    }
+
+    /// Attaches to the interfaces as they are now, repairs pins and settings. How many things were put right.
+    pub fn attach(&mut self) -> Result<u64, DatapathError> {
+        let interfaces = links::list()?;
+        let settings = Settings { abi: ABI, enforce: u32::from(self.options.enforce) };
+        let mut repaired = 0;
+        if self.maps.settings.get(&0, Settings::default())? != Some(settings) {
+            self.maps.settings.set(&0, &settings)?;
+            repaired += 1;
+        }
+        repaired += self.maps.ensure_pins(&self.pins)?;
+        repaired +=
+            self.attachments.sync(&self.pins, self.program.fd()?, &interfaces, &self.options.interfaces)?;
+        Ok(repaired)
+    }
+
+    /// Gives one of the hash maps room for `capacity` entries: a larger map is filled, a program that uses it is put
+    /// into every link, then the pin is replaced. No ban is missing at any time; packets that are counted on a ban
+    /// while this runs are lost to its counters.
+    pub fn grow(&mut self, name: &'static str, capacity: u32) -> Result<(), DatapathError> {
+        self.pins.forget_grown()?;
+        let object = self.options.object()?;
+        let program =
+            Program::load(object, &self.pins, self.options.capacity.max(1), Some((name, capacity)))?;
+        let copied = match name {
+            map::HOSTS4 => copy(&self.maps.hosts4, &self.pins, [0; 4]),
+            map::HOSTS6 => copy(&self.maps.hosts6, &self.pins, [0; 16]),
+            _ => copy(&self.maps.nets6, &self.pins, [0; 8]),
+        };
+        copied?;
+        self.attachments.exchange(program.fd()?)?;
+        self.pins.replace_by_grown(name)?;
+        self.maps = Maps::open(&self.pins)?;
+        self.program = program;
+        Ok(())
+    }
+
+    /// Runs the packet program on a frame, `repeat` times. It counts like any packet.
+    pub fn test_run(&self, frame: &[u8], repeat: u32) -> Result<TestRun, DatapathError> {
+        self.program.test_run(map::XDP, frame, repeat)
+    }
+
+    /// Runs another program of the object, as the benchmark object has.
+    pub fn test_run_of(&self, program: &str, frame: &[u8], repeat: u32) -> Result<TestRun, DatapathError> {
+        self.program.test_run(program, frame, repeat)
+    }
+
+    /// Takes everything out of the kernel.
+    pub fn remove(&mut self) -> Result<(), DatapathError> {
+        remove_all(&self.options.bpffs)?;
+        self.attachments.clear();
+        Ok(())
+    }
+
+    fn capacity(&self, name: &str) -> u32 {
+        match name {
+            map::HOSTS4 => self.maps.hosts4.capacity(),
+            map::HOSTS6 => self.maps.hosts6.capacity(),
+            _ => self.maps.nets6.capacity(),
+        }
+    }
+}
+
+impl Options {
+    fn object(&self) -> Result<&[u8], DatapathError> {
+        match &self.object {
+            Some(object) => Ok(object),
+            None => object::bytes().ok_or(DatapathError::NoObject),
+        }
+    }
+}
+
+/// Fills the larger map that stands beside a present one.
+fn copy<K: aya::Pod>(present: &Table<K, Entry>, pins: &Pins, empty: K) -> Result<(), DatapathError> {
+    let grown: Table<K, Entry> = Table::open_at(&pins.grown(present.name()), present.name(), Layout::Hash)?;
+    let mut entries = Vec::new();
+    present.for_each((empty, Entry::default()), |key, entry| entries.push((*key, *entry)))?;
+    grown.set_all(&entries)
+}

@@ -1,0 +1,176 @@
+//! Where the kernel side is pinned, so that it outlives the daemon.
+//!
+//! `<bpffs>/v<ABI>/maps/<name>` and `<bpffs>/v<ABI>/links/<ifindex>`. bpffs takes no dot in a name, which interface
+//! names may have; so links go by index. A link holds its program, a program its maps.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::fd::BorrowedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use guard_common::ABI;
+
+use super::error::DatapathError;
+use super::sys;
+
+/// Suffix of a map that is being filled to take the place of another.
+const GROWN: &str = "_grown";
+
+/// The pins of this version's layout.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    root: PathBuf,
+    folder: PathBuf,
+}
+
+impl Pins {
+    /// Makes the folders. Refuses where another version's links are in place: two programs would not fit one hook.
+    pub fn open(bpffs: &Path) -> Result<Self, DatapathError> {
+        let pins = Self { root: bpffs.to_owned(), folder: bpffs.join(format!("v{ABI}")) };
+        if let Some(path) = pins.other_versions()?.into_iter().next() {
+            return Err(DatapathError::OtherAbi { path });
+        }
+        for folder in [pins.maps(), pins.links()] {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&folder)
+                .map_err(DatapathError::system(format!("creating {}", folder.display())))?;
+        }
+        pins.forget_grown()?;
+        Ok(pins)
+    }
+
+    /// The pin of a map.
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.maps().join(name)
+    }
+
+    /// The pin of the larger map that is to take a map's place.
+    pub fn grown(&self, name: &str) -> PathBuf {
+        self.maps().join(format!("{name}{GROWN}"))
+    }
+
+    /// The pin of an interface's link.
+    pub fn link(&self, ifindex: u32) -> PathBuf {
+        self.links().join(ifindex.to_string())
+    }
+
+    /// The pinned links with the index of their interface.
+    pub fn all_links(&self) -> Result<Vec<(u32, PathBuf)>, DatapathError> {
+        let links = entries(&self.links())?;
+        Ok(links
+            .into_iter()
+            .filter_map(|path| Some((path.file_name()?.to_str()?.parse().ok()?, path)))
+            .collect())
+    }
+
+    /// Puts a larger map in the place of the smaller one, in one step.
+    pub(super) fn replace_by_grown(&self, name: &str) -> Result<(), DatapathError> {
+        fs::rename(self.grown(name), self.map(name))
+            .map_err(DatapathError::system(format!("replacing the pin of map {name}")))
+    }
+
+    /// Pins an object where its pin is missing; whether it was.
+    pub(super) fn ensure(&self, path: &Path, fd: BorrowedFd<'_>) -> Result<bool, DatapathError> {
+        if path.exists() {
+            return Ok(false);
+        }
+        if let Some(folder) = path.parent() {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(DatapathError::system(format!("creating {}", folder.display())))?;
+        }
+        sys::pin(fd, path).map_err(DatapathError::system(format!("pinning {}", path.display())))?;
+        Ok(true)
+    }
+
+    /// Removes a pin; one that is not there is as good.
+    pub(super) fn unpin(path: &Path) -> Result<(), DatapathError> {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(DatapathError::system(format!("removing the pin {}", path.display()))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes larger maps that a killed daemon left half filled.
+    pub(super) fn forget_grown(&self) -> Result<(), DatapathError> {
+        let is_grown = |path: &PathBuf| path.to_string_lossy().ends_with(GROWN);
+        entries(&self.maps())?.iter().filter(|path| is_grown(path)).try_for_each(|path| Self::unpin(path))
+    }
+
+    /// Folders of other versions that hold links.
+    fn other_versions(&self) -> Result<Vec<PathBuf>, DatapathError> {
+        let mut found = Vec::new();
+        for path in entries(&self.root)? {
+            if path != self.folder && is_version(&path) && !entries(&path.join("links"))?.is_empty() {
+                found.push(path);
+            }
+        }
+        Ok(found)
+    }
+
+    fn maps(&self) -> PathBuf {
+        self.folder.join("maps")
+    }
+
+    fn links(&self) -> PathBuf {
+        self.folder.join("links")
+    }
+}
+
+/// Takes everything of guard under `bpffs` out of the kernel, of every version: links first, so that no packet meets
+/// an emptied map. Needs no daemon. How many interfaces were let go.
+pub fn remove_all(bpffs: &Path) -> Result<usize, DatapathError> {
+    let mut released = 0;
+    for version in entries(bpffs)?.into_iter().filter(|path| is_version(path)) {
+        for link in entries(&version.join("links"))? {
+            Pins::unpin(&link)?;
+            released += 1;
+        }
+        for map in entries(&version.join("maps"))? {
+            Pins::unpin(&map)?;
+        }
+        for folder in [version.join("links"), version.join("maps"), version] {
+            remove_folder(&folder)?;
+        }
+    }
+    remove_folder(bpffs)?;
+    Ok(released)
+}
+
+/// Removes a folder, unless it is gone, holds something of others, or is where the file system is mounted.
+fn remove_folder(folder: &Path) -> Result<(), DatapathError> {
+    match fs::remove_dir(folder) {
+        Err(error)
+            if !matches!(
+                error.kind(),
+                ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty | ErrorKind::ResourceBusy
+            ) =>
+        {
+            Err(DatapathError::system(format!("removing {}", folder.display()))(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_version(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    name.strip_prefix('v').is_some_and(|number| number.parse::<u32>().is_ok())
+}
+
+/// What a folder holds; nothing if there is no folder.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, DatapathError> {
+    let read = || -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect()
+    };
+    match read() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        answer => answer.map_err(DatapathError::system(format!("reading {}", folder.display()))),
+    }
+}

@@ -1,0 +1,453 @@
+//! Bans in an nftables table of our own, for machines where XDP does not run.
+//!
+//! One table of family `inet` holds a hash set for each role, family and prefix length ([`set`]), and a chain
+//! in `prerouting` before defragmentation and connection tracking. A packet's source is looked up in each set of
+//! bans; only if one has it, the allowances are asked. Elements carry their timeouts, so bans end without us.
+//! Changes go through `nft` ([`run`]), reads over netlink ([`live`]).
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use guard_common::Reason;
+use hashbrown::HashMap;
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketType, socket};
+
+use super::{
+    Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, InterfaceStatus,
+    LiveEntry, MapStatus, Verdict,
+};
+use crate::config::Config;
+use crate::target::Target;
+use crate::time::Moment;
+use live::{Live, Structure};
+use plan::Plan;
+use run::Nft;
+use script::{Renewal, Script};
+use set::{Role, Set};
+
+mod live;
+mod netlink;
+mod plan;
+mod run;
+mod script;
+mod set;
+mod watch;
+
+pub use watch::{Watch, watch};
+
+/// Deadlines closer than this are equal: the kernel's ticks, and the time it takes to read a large set.
+const TOLERANCE: Duration = Duration::from_secs(2);
+
+/// Reading every element may take this share of the time, one in so many.
+const READ_SHARE: u32 = 20;
+
+/// Even if nobody changed anything, every element is read this often: the timeouts stand still in suspend.
+const READ_ANYWAY: Duration = Duration::from_secs(600);
+
+/// The bans and allowances in a table of nftables.
+#[derive(Debug)]
+pub struct Nftables {
+    table: String,
+    reason: String,
+    nft: Nft,
+    live: Live,
+    renewal: Renewal,
+    /// The table as we last left it.
+    structure: Structure,
+    /// The generation at which everything was as desired or became so by our own changes alone.
+    known: Option<u32>,
+    /// When every element may and when it must be read again.
+    read: Schedule,
+    counts: Option<(Instant, Vec<MapStatus>)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Schedule {
+    may: Instant,
+    must: Instant,
+}
+
+impl Nftables {
+    /// Makes the table, or adopts the one that is there with everything in it. `reason` says why this backend
+    /// is used, empty if it was asked for.
+    pub fn open(config: &Config, reason: &str) -> Result<Self, EnforceError> {
+        let table = config.enforce.nftables_table.clone();
+        check_name(&table)?;
+        let nft = Nft::find()?;
+        let mut live = Live::open(&table).map_err(reading)?;
+        let renewal = probe(&nft, &table)?;
+        let present = live.structure().map_err(reading)?;
+        let now = Instant::now();
+        let mut this = Self {
+            table,
+            reason: reason.to_owned(),
+            nft,
+            live,
+            renewal,
+            structure: Structure::default(),
+            known: None,
+            read: Schedule { may: now, must: now },
+            counts: None,
+        };
+        let sets = present.map(|structure| structure.sets).unwrap_or_default();
+        this.build(&sets.into_iter().chain(Set::BASE).collect(), &[])?;
+        Ok(this)
+    }
+
+    /// Makes the table's structure, with these sets in it and without the obsolete ones. What others made of
+    /// the table is undone; if it has become something else altogether, it is made anew.
+    fn build(&mut self, sets: &BTreeSet<Set>, obsolete: &[Set]) -> Result<(), EnforceError> {
+        let script = script::structure(&self.table, sets, obsolete);
+        let built = self.commit("making the table", &script);
+        let structure = self.live.structure().map_err(reading)?;
+        self.structure = match (built, structure) {
+            (Ok(()), Some(structure)) if structure.sound => structure,
+            (Err(error @ EnforceError::Permission { .. }), _) => return Err(error),
+            _ => self.rebuild(sets)?,
+        };
+        Ok(())
+    }
+
+    fn rebuild(&mut self, sets: &BTreeSet<Set>) -> Result<Structure, EnforceError> {
+        let table = &self.table;
+        let anew = format!(
+            "add table inet {table}\ndelete table inet {table}\n{}",
+            script::structure(table, sets, &[])
+        );
+        self.commit("making the table anew", &anew)?;
+        let structure = self.live.structure().map_err(reading)?.filter(|structure| structure.sound);
+        structure.ok_or_else(|| EnforceError::Unavailable {
+            backend: "nftables",
+            reason: format!("table inet {} is not what was just made: something else changes it", self.table),
+        })
+    }
+
+    /// Runs a transaction and keeps track of whether it was the only one.
+    fn commit(&mut self, operation: &str, script: &str) -> Result<(), EnforceError> {
+        if script.is_empty() {
+            return Ok(());
+        }
+        let before = self.live.generation().map_err(reading)?;
+        let outcome = self.nft.run(&format!("{operation} (inet {})", self.table), script);
+        let after = self.live.generation().map_err(reading)?;
+        let alone = outcome.is_ok() && self.known == Some(before) && after == before.wrapping_add(1);
+        self.known = alone.then_some(after);
+        outcome
+    }
+
+    /// Puts and takes elements, in as many transactions as it needs. Sets that are not there yet are made first.
+    fn write(&mut self, plan: &Plan) -> Result<(), EnforceError> {
+        if plan.needs().any(|set| !self.structure.sets.contains(&set)) {
+            let sets = self.structure.sets.iter().copied().chain(plan.needs()).collect();
+            self.build(&sets, &[])?;
+        }
+        for script in plan.scripts(&self.table, &self.structure.sets, self.renewal) {
+            self.commit("changing bans", &script)?;
+        }
+        Ok(())
+    }
+
+    /// Compares every element with the desired set; answers what differs and how to put it right.
+    fn compare(&mut self, desired: Desired<'_>) -> Result<(Plan, Drift), EnforceError> {
+        let (mut plan, mut drift) = (Plan::default(), Drift::default());
+        let mut live: HashMap<(Role, Target), Option<Duration>, foldhash::fast::RandomState> =
+            HashMap::default();
+        for &set in &self.structure.sets {
+            let elements = self.live.elements(set).map_err(reading)?;
+            live.extend(elements.into_iter().map(|element| ((set.role, element.target), element.left)));
+        }
+        let bans = desired.bans.iter().map(|ban| (Role::Ban, ban.target, ban.until));
+        let allowances = desired.allowed.iter().map(|&target| (Role::Allow, target, None));
+        for (role, target, until) in bans.chain(allowances) {
+            if until.is_some_and(|until| until <= desired.now) {
+                continue;
+            }
+            let left = until.map(|until| until.since(desired.now));
+            match live.remove(&(role, target)) {
+                Some(actual) if close(actual, left) => continue,
+                Some(_) => drift.changed += 1,
+                None => drift.missing += 1,
+            }
+            plan.put(role, target, left);
+        }
+        for (role, target) in live.into_keys() {
+            drift.foreign += 1;
+            plan.take(role, target);
+        }
+        Ok((plan, drift))
+    }
+
+    /// Takes away sets that nothing desired is in.
+    fn tidy(&mut self, desired: Desired<'_>) -> Result<(), EnforceError> {
+        let bans = desired.bans.iter().map(|ban| Set::of(Role::Ban, ban.target));
+        let allowances = desired.allowed.iter().map(|&target| Set::of(Role::Allow, target));
+        let wanted: BTreeSet<Set> = bans.chain(allowances).chain(Set::BASE).collect();
+        let obsolete: Vec<Set> = self.structure.sets.difference(&wanted).copied().collect();
+        if obsolete.is_empty() { Ok(()) } else { self.build(&wanted, &obsolete) }
+    }
+
+    /// Whether the table is as we left it, without looking at elements.
+    fn is_intact(&mut self) -> Result<bool, EnforceError> {
+        Ok(self.live.structure().map_err(reading)?.as_ref() == Some(&self.structure))
+    }
+}
+
+impl Enforcer for Nftables {
+    fn backend(&self) -> Backend {
+        Backend::Nftables
+    }
+
+    fn apply(&mut self, changes: &[Change]) -> Result<(), EnforceError> {
+        self.write(&Plan::of(changes, Moment::now()))
+    }
+
+    fn reconcile(&mut self, desired: Desired<'_>) -> Result<Drift, EnforceError> {
+        let started = Instant::now();
+        let generation = self.live.generation().map_err(reading)?;
+        let changed = self.known != Some(generation);
+        if !changed && started < self.read.must {
+            return Ok(Drift::default());
+        }
+        let mut attachments = 0;
+        if changed && !self.is_intact()? {
+            attachments = 1;
+            self.build(&self.structure.sets.clone(), &[])?;
+        } else if started < self.read.may {
+            return Ok(Drift::default());
+        }
+        let generation = self.live.generation().map_err(reading)?;
+        let (plan, drift) = self.compare(desired)?;
+        let took = started.elapsed();
+        let now = Instant::now();
+        self.read = Schedule { may: now + took * READ_SHARE, must: now + READ_ANYWAY };
+        self.known = Some(generation);
+        self.write(&plan)?;
+        self.tidy(desired)?;
+        Ok(Drift { attachments, ..drift })
+    }
+
+    fn check(&mut self, address: IpAddr, _now: Moment) -> Result<Verdict, EnforceError> {
+        let mut verdict = Verdict::default();
+        let sets: Vec<Set> = self.structure.sets.iter().rev().copied().collect();
+        for set in sets {
+            let Some(target) = set.covering(address) else { continue };
+            let Some(element) = self.live.element(set.role, target).map_err(reading)? else { continue };
+            match set.role {
+                Role::Allow => verdict.allowed_by = verdict.allowed_by.or(Some(target)),
+                Role::Ban => verdict.entries.push(LiveEntry {
+                    target,
+                    id: 0,
+                    seconds_left: element.left.map(|left| left.as_secs()),
+                    packets: element.tally.map(|tally| tally.packets),
+                    bytes: element.tally.map(|tally| tally.bytes),
+                }),
+            }
+        }
+        if verdict.allowed_by.is_some() {
+            // What matched was not dropped, and the element cannot tell since when.
+            for entry in &mut verdict.entries {
+                (entry.packets, entry.bytes) = (None, None);
+            }
+        }
+        verdict.dropped = !verdict.entries.is_empty() && verdict.allowed_by.is_none() && self.is_intact()?;
+        Ok(verdict)
+    }
+
+    fn status(&mut self) -> EnforcerStatus {
+        let (mode, reason) = match self.is_intact() {
+            Ok(true) => ("nftables", self.reason.clone()),
+            Ok(false) => (
+                "none",
+                format!("table inet {} was changed or removed and is about to be put back", self.table),
+            ),
+            Err(error) => ("none", super::chain_of(&error)),
+        };
+        let interfaces = interfaces().into_iter().map(|(index, name)| InterfaceStatus {
+            name,
+            index,
+            mode: mode.to_owned(),
+            reason: reason.clone(),
+        });
+        EnforcerStatus {
+            backend: Backend::Nftables.name().to_owned(),
+            reason: self.reason.clone(),
+            interfaces: interfaces.collect(),
+            maps: self.counts(),
+        }
+    }
+
+    fn counters(&mut self) -> Result<Counters, EnforceError> {
+        let mut counters = Counters::default();
+        for (reason, name) in [
+            (Reason::Allowed, script::ALLOWED_COUNTER),
+            (Reason::Host, script::HOST_COUNTER),
+            (Reason::Prefix, script::PREFIX_COUNTER),
+        ] {
+            let tally = self.live.counter(name).map_err(reading)?.unwrap_or_default();
+            counters.reasons.push((reason.name().to_owned(), tally.packets, tally.bytes));
+            if reason.is_drop() {
+                let any = "all".to_owned();
+                counters.drops.push((any, reason.name().to_owned(), tally.packets, tally.bytes));
+            }
+        }
+        Ok(counters)
+    }
+
+    fn remove(&mut self) -> Result<(), EnforceError> {
+        self.known = None;
+        delete(&self.nft, &mut self.live, &self.table)?;
+        Ok(())
+    }
+}
+
+impl Nftables {
+    /// Elements by set. Counting reads them, so the figures may be as old as their reading took times twenty.
+    fn counts(&mut self) -> Vec<MapStatus> {
+        let started = Instant::now();
+        if let Some((until, maps)) = &self.counts
+            && started < *until
+        {
+            return maps.clone();
+        }
+        let sets: Vec<Set> = self.structure.sets.iter().copied().collect();
+        let maps: Vec<MapStatus> = sets
+            .into_iter()
+            .filter_map(|set| {
+                Some(MapStatus { name: set.name(), entries: self.live.count(set).ok()?, capacity: 0 })
+            })
+            .collect();
+        self.counts = Some((Instant::now() + started.elapsed() * READ_SHARE, maps.clone()));
+        maps
+    }
+}
+
+/// Whether there is a table of this name.
+pub fn is_present(table: &str) -> Result<bool, EnforceError> {
+    check_name(table)?;
+    Ok(Live::open(table).map_err(reading)?.structure().map_err(reading)?.is_some())
+}
+
+/// Takes the table of this name away without a running daemon; false if there was none.
+pub fn nftables_remove(table: &str) -> Result<bool, EnforceError> {
+    if !is_present(table)? {
+        return Ok(false);
+    }
+    delete(&Nft::find()?, &mut Live::open(table).map_err(reading)?, table)
+}
+
+fn delete(nft: &Nft, live: &mut Live, table: &str) -> Result<bool, EnforceError> {
+    let present = live.structure().map_err(reading)?.is_some();
+    // `add` first: somebody may have been faster.
+    nft.run("removing the table", &format!("add table inet {table}\ndelete table inet {table}\n"))?;
+    Ok(present)
+}
+
+fn close(a: Option<Duration>, b: Option<Duration>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a.abs_diff(b) <= TOLERANCE,
+        (a, b) => a == b,
+    }
+}
+
+/// Finds out in a table of its own whether the kernel renews an element in place (since Linux 6.12).
+fn probe(nft: &Nft, table: &str) -> Result<Renewal, EnforceError> {
+    let table = format!("{table}_probe");
+    let target = Target::host(IpAddr::from([192, 0, 2, 1]));
+    let set = Set::of(Role::Ban, target);
+    let mut live = Live::open(&table).map_err(reading)?;
+    let add = |seconds| {
+        let mut script = Script::new(&table);
+        script.put(set, &[(target, Some(Duration::from_secs(seconds)))], Renewal::InPlace);
+        script.finish()
+    };
+    let operation = "asking what nftables can do";
+    nft.run(operation, &(script::structure(&table, &[set].into(), &[]) + &add(1000)))?;
+    let renewed = nft
+        .run(operation, &add(2000))
+        .and_then(|()| live.element(Role::Ban, target).map_err(reading))
+        .map(|element| element.and_then(|element| element.left).is_some_and(|left| left.as_secs() > 1500));
+    delete(nft, &mut live, &table)?;
+    Ok(if renewed? { Renewal::InPlace } else { Renewal::Replace })
+}
+
+/// Interfaces whose packets pass the hook: all but loopback, by index.
+fn interfaces() -> Vec<(u32, String)> {
+    let Ok(list) = std::fs::read_to_string("/proc/thread-self/net/dev") else { return Vec::new() };
+    let Ok(socket) = socket(AddressFamily::UNIX, SocketType::DGRAM, None) else { return Vec::new() };
+    let names =
+        list.lines().filter_map(|line| Some(line.split_once(':')?.0.trim())).filter(|&name| name != "lo");
+    let mut found: Vec<(u32, String)> =
+        names.filter_map(|name| Some((name_to_index(&socket, name).ok()?, name.to_owned()))).collect();
+    found.sort_unstable();
+    found
+}
+
+/// The name goes into scripts as it is.
+fn check_name(table: &str) -> Result<(), EnforceError> {
+    let fits = (1..=24).contains(&table.len())
+        && table.starts_with(|c: char| c.is_ascii_lowercase())
+        && table.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if fits {
+        return Ok(());
+    }
+    Err(EnforceError::Unavailable {
+        backend: "nftables",
+        reason: "the table's name must be 1 to 24 small letters, digits or underscores, a letter first"
+            .to_owned(),
+    })
+}
+
+fn reading(source: io::Error) -> EnforceError {
+    if source.kind() == io::ErrorKind::PermissionDenied {
+        return EnforceError::Permission {
+            operation: "reading nftables".to_owned(),
+            hint: "it needs CAP_NET_ADMIN in this network namespace".to_owned(),
+        };
+    }
+    EnforceError::Transient { operation: "reading nftables".to_owned(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(unsafe_code, reason = "rustix marks every use of unshare unsafe because of one flag")]
+
+    use super::*;
+    use crate::ban::BanId;
+
+    /// How kernels before 6.12 are served, on whatever kernel this is.
+    #[test]
+    fn replacing_renews_as_well() {
+        if !rustix::process::geteuid().is_root() || Nft::find().is_err() {
+            return;
+        }
+        let thread = std::thread::spawn(|| {
+            let flags = rustix::thread::UnshareFlags::NEWNET;
+            // SAFETY: the function is unsafe because of `UnshareFlags::FILES`, which is not given.
+            unsafe { rustix::thread::unshare_unsafe(flags) }.unwrap();
+            let mut enforcer = Nftables::open(&Config::default(), "").unwrap();
+            enforcer.renewal = Renewal::Replace;
+            let target: Target = "192.0.2.0/24".parse().unwrap();
+            for seconds in [Some(100), Some(500), Some(500), None, Some(50)] {
+                let until = seconds.map(|seconds| Moment::now() + Duration::from_secs(seconds));
+                enforcer.apply(&[Change::Ban { target, id: BanId(1), until }]).unwrap();
+                let verdict = enforcer.check([192, 0, 2, 9].into(), Moment::now()).unwrap();
+                assert!(verdict.dropped);
+                let left = verdict.entries[0].seconds_left;
+                assert_eq!(left.map(|left| left.div_ceil(10) * 10), seconds);
+            }
+            enforcer.apply(&[Change::Unban(target)]).unwrap();
+            assert!(!enforcer.check([192, 0, 2, 9].into(), Moment::now()).unwrap().dropped);
+        });
+        thread.join().unwrap();
+    }
+
+    #[test]
+    fn names_that_could_be_more_than_a_name_are_refused() {
+        for name in ["", "9x", "x y", "x;", "X", "a_name_that_is_far_too_long"] {
+            assert!(check_name(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Hearing of changes that others make to the rule set.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::thread::JoinHandle;
+
+use netlink_sys::{Socket, SocketAddr};
+use rustix::event::{PollFd, PollFlags, poll};
+
+use super::netlink::{GROUP, Message, NEW_GENERATION, PROTOCOL};
+use super::run;
+use crate::source::Stop;
+
+/// Calls back after each transaction of others in the network namespace of the caller, and when messages were
+/// lost, so that a flush is repaired at once. The callback runs on a thread of its own, should only wake whoever
+/// reconciles, and may be called once too often. Ends when the answer is dropped.
+pub fn watch(callback: impl FnMut() + Send + 'static) -> io::Result<Watch> {
+    let mut socket = Socket::new(PROTOCOL)?;
+    socket.bind(&SocketAddr::new(0, 0))?;
+    socket.add_membership(GROUP)?;
+    socket.set_non_blocking(true)?;
+    let stop = Stop::new()?;
+    let heard = stop.clone();
+    let thread = std::thread::Builder::new()
+        .name("guard-nft-watch".into())
+        .spawn(move || listen(&socket, &heard, callback))?;
+    Ok(Watch { stop, thread: Some(thread) })
+}
+
+/// A running [`watch`].
+#[derive(Debug)]
+pub struct Watch {
+    stop: Stop,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.stop.set();
+        if let Some(thread) = self.thread.take() {
+            // It can only have ended by a panic of the callback, which has been printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn listen(socket: &Socket, stop: &Stop, mut callback: impl FnMut()) {
+    let mut buffer = vec![0; 1 << 16];
+    while wait(socket, stop) {
+        let mut changed = false;
+        loop {
+            let mut free = &mut buffer[..];
+            match socket.recv(&mut free, 0) {
+                Ok(length) => changed |= Message::all(&buffer[..length]).any(|message| is_foreign(&message)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // ENOBUFS: more was told than fits. Whose it was is lost with it.
+                Err(_) => {
+                    changed = true;
+                    break;
+                }
+            }
+        }
+        if changed {
+            callback();
+        }
+    }
+}
+
+/// Waits for messages; false when it is time to end.
+fn wait(socket: &Socket, stop: &Stop) -> bool {
+    #[allow(unsafe_code, reason = "the socket's crate lends its descriptor as a number only")]
+    // SAFETY: the descriptor is open as long as `socket` is borrowed.
+    let socket = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
+    loop {
+        match poll(&mut [PollFd::new(&socket, PollFlags::IN), PollFd::new(stop, PollFlags::IN)], None) {
+            Ok(_) => return !stop.is_set(),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Whether a message ends a transaction of somebody else: it names the process that made it.
+fn is_foreign(message: &Message<'_>) -> bool {
+    const PROCESS: u16 = 2; // NFTA_GEN_PROC_PID
+    message.kind == NEW_GENERATION && message.attributes().u32(PROCESS).is_none_or(|pid| !run::is_ours(pid))
+}

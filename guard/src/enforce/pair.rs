@@ -1,0 +1,295 @@
+//! One backend, a second beside it as soon as an interface is not covered by the first, and the end of what
+//! an earlier run left in a backend that is no longer used.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::{
+    Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, LiveEntry, Verdict,
+    chain_of,
+};
+use crate::time::Moment;
+
+/// How the second enforcer is opened when it is needed; its argument says why.
+pub(super) type Open = Box<dyn Fn(&str) -> Result<Box<dyn Enforcer>, EnforceError> + Send>;
+
+/// Takes away what an earlier run left in another backend; false if there was nothing.
+pub(super) type Clear = Box<dyn Fn() -> Result<bool, EnforceError> + Send>;
+
+/// Two enforcers that are fed the same. The second covers every interface, so it is only there when the first
+/// leaves one uncovered; it then stays until the end.
+pub struct Pair {
+    first: Box<dyn Enforcer>,
+    second: Option<Box<dyn Enforcer>>,
+    open: Option<Open>,
+    /// Cleared once the first holds everything, so that nothing opens in between.
+    leftover: Option<Clear>,
+    /// Why the second could not be opened when it was needed.
+    refused: Option<String>,
+}
+
+impl std::fmt::Debug for Pair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pair")
+            .field("first", &self.first)
+            .field("second", &self.second)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pair {
+    /// The first alone, until an interface needs the second. Without `open` there is never a second.
+    pub(super) fn new(first: Box<dyn Enforcer>, open: Option<Open>, leftover: Clear) -> Self {
+        Self { first, second: None, open, leftover: Some(leftover), refused: None }
+    }
+
+    /// Why the second could not be opened although it is needed.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        self.refused.as_deref()
+    }
+
+    /// Opens the second if an interface is uncovered; `true` if it is new.
+    pub(super) fn cover(&mut self) -> bool {
+        if self.second.is_some() {
+            return false;
+        }
+        self.refused = None;
+        let Some(open) = &self.open else { return false };
+        let Some(reason) = uncovered(&self.first.status()) else { return false };
+        match open(&reason) {
+            Ok(second) => self.second = Some(second),
+            Err(error) => self.refused = Some(chain_of(&error)),
+        }
+        self.second.is_some()
+    }
+
+    /// What cannot be cleared is told and left: the bans in it end by themselves.
+    fn clear(&mut self) {
+        let Some(clear) = self.leftover.take().filter(|_| self.second.is_none()) else { return };
+        match clear() {
+            Ok(true) => tracing::info!("took away what an earlier run left in another backend"),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!("what an earlier run left in another backend stays: {}", chain_of(&error));
+            }
+        }
+    }
+}
+
+impl Enforcer for Pair {
+    fn backend(&self) -> Backend {
+        self.first.backend()
+    }
+
+    fn apply(&mut self, changes: &[Change]) -> Result<(), EnforceError> {
+        let first = self.first.apply(changes);
+        let second = self.second.as_mut().map_or(Ok(()), |second| second.apply(changes));
+        first.and(second)
+    }
+
+    fn reconcile(&mut self, desired: Desired<'_>) -> Result<Drift, EnforceError> {
+        let first = self.first.reconcile(desired);
+        let opened = self.cover();
+        let second = self.second.as_mut().map_or(Ok(Drift::default()), |second| second.reconcile(desired));
+        let (first, mut second) = (first?, second?);
+        if opened {
+            // It was empty because it is new: nothing has been lost.
+            second = Drift { attachments: 1, ..Drift::default() };
+        }
+        self.clear();
+        Ok(Drift {
+            missing: first.missing + second.missing,
+            foreign: first.foreign + second.foreign,
+            changed: first.changed + second.changed,
+            attachments: first.attachments + second.attachments,
+        })
+    }
+
+    /// Dropped if both say so, since the first leaves interfaces uncovered and the second covers all.
+    fn check(&mut self, address: IpAddr, now: Moment) -> Result<Verdict, EnforceError> {
+        let first = self.first.check(address, now)?;
+        let Some(second) = &mut self.second else {
+            let dropped = first.dropped && uncovered(&self.first.status()).is_none();
+            return Ok(Verdict { dropped, ..first });
+        };
+        let second = second.check(address, now)?;
+        Ok(Verdict {
+            dropped: second.dropped,
+            entries: join(first.entries, second.entries),
+            allowed_by: first.allowed_by.or(second.allowed_by),
+        })
+    }
+
+    fn status(&mut self) -> EnforcerStatus {
+        let mut status = self.first.status();
+        let Some(second) = &mut self.second else {
+            if let Some(refused) = &self.refused {
+                status.reason = joined(&status.reason, refused);
+            }
+            return status;
+        };
+        let second = second.status();
+        status.reason = joined(&status.reason, &second.reason);
+        for interface in status.interfaces.iter_mut().filter(|interface| interface.mode == "none") {
+            if let Some(other) = second.interfaces.iter().find(|other| other.index == interface.index) {
+                interface.mode.clone_from(&other.mode);
+            }
+        }
+        status.maps.extend(second.maps);
+        status
+    }
+
+    /// A packet is counted by one of the two: what the first drops never reaches the second.
+    fn counters(&mut self) -> Result<Counters, EnforceError> {
+        let mut counters = self.first.counters()?;
+        if let Some(second) = &mut self.second {
+            let Counters { reasons, drops } = second.counters()?;
+            for (reason, packets, bytes) in reasons {
+                match counters.reasons.iter_mut().find(|(name, ..)| *name == reason) {
+                    Some(sum) => (sum.1, sum.2) = (sum.1 + packets, sum.2 + bytes),
+                    None => counters.reasons.push((reason, packets, bytes)),
+                }
+            }
+            counters.drops.extend(drops);
+        }
+        Ok(counters)
+    }
+
+    fn remove(&mut self) -> Result<(), EnforceError> {
+        let first = self.first.remove();
+        let second = self.second.as_mut().map_or(Ok(()), |second| second.remove());
+        self.second = None;
+        first.and(second)
+    }
+}
+
+/// Which interfaces the first leaves open, and why; `None` if there is none.
+pub(super) fn uncovered(status: &EnforcerStatus) -> Option<String> {
+    let open = status.interfaces.iter().filter(|interface| interface.mode == "none");
+    let list: Vec<String> =
+        open.map(|interface| format!("{}: {}", interface.name, interface.reason)).collect();
+    (!list.is_empty()).then(|| list.join("; "))
+}
+
+/// One entry for each target, packets of both added up, widest last.
+fn join(first: Vec<LiveEntry>, second: Vec<LiveEntry>) -> Vec<LiveEntry> {
+    let mut entries: BTreeMap<_, LiveEntry> = BTreeMap::new();
+    for entry in first.into_iter().chain(second) {
+        let narrow_first = std::cmp::Reverse(entry.target.length());
+        match entries.get_mut(&narrow_first) {
+            None => {
+                entries.insert(narrow_first, entry);
+            }
+            Some(sum) => {
+                sum.packets = plus(sum.packets, entry.packets);
+                sum.bytes = plus(sum.bytes, entry.bytes);
+            }
+        }
+    }
+    entries.into_values().collect()
+}
+
+fn plus(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a + b),
+        (a, b) => a.or(b),
+    }
+}
+
+fn joined(a: &str, b: &str) -> String {
+    if a.is_empty() || b.is_empty() { format!("{a}{b}") } else { format!("{a}; {b}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ban::{BanId, BanTable};
+    use crate::enforce::{InterfaceStatus, Observe};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    fn nothing_left() -> Clear {
+        Box::new(|| Ok(false))
+    }
+
+    /// An enforcer that leaves one interface uncovered.
+    #[derive(Debug)]
+    struct Partial(Observe);
+
+    impl Enforcer for Partial {
+        fn backend(&self) -> Backend {
+            Backend::Xdp
+        }
+        fn apply(&mut self, changes: &[Change]) -> Result<(), EnforceError> {
+            self.0.apply(changes)
+        }
+        fn reconcile(&mut self, desired: Desired<'_>) -> Result<Drift, EnforceError> {
+            self.0.reconcile(desired)
+        }
+        fn check(&mut self, address: IpAddr, now: Moment) -> Result<Verdict, EnforceError> {
+            Ok(Verdict { dropped: true, ..self.0.check(address, now)? })
+        }
+        fn status(&mut self) -> EnforcerStatus {
+            let none =
+                InterfaceStatus { name: "eth9".into(), index: 9, mode: "none".into(), reason: "busy".into() };
+            EnforcerStatus { interfaces: vec![none], ..self.0.status() }
+        }
+        fn counters(&mut self) -> Result<Counters, EnforceError> {
+            Ok(Counters { reasons: vec![("host".into(), 2, 20)], drops: Vec::new() })
+        }
+        fn remove(&mut self) -> Result<(), EnforceError> {
+            self.0.remove()
+        }
+    }
+
+    #[test]
+    fn an_uncovered_interface_brings_the_second_in() {
+        let partial = || Box::new(Partial(Observe::new("")));
+        let open: Open = Box::new(|reason| Ok(Box::new(Partial(Observe::new(reason)))));
+        let mut pair = Pair::new(partial(), Some(open), nothing_left());
+        let now = Moment(0);
+        let target = "192.0.2.1".parse().unwrap();
+        let address = "192.0.2.1".parse().unwrap();
+        let ban = Change::Ban { target, id: BanId(7), until: None };
+        pair.apply(&[ban]).unwrap();
+        assert!(!pair.check(address, now).unwrap().dropped, "an interface is open");
+
+        let bans = BanTable::default();
+        let drift = pair.reconcile(Desired { bans: &bans, allowed: &[], now }).unwrap();
+        assert_eq!(drift, Drift { attachments: 1, ..Drift::default() });
+        pair.apply(&[ban]).unwrap();
+        let verdict = pair.check(address, now).unwrap();
+        assert!(verdict.dropped);
+        assert_eq!(verdict.entries.len(), 1);
+        assert_eq!(pair.counters().unwrap().reasons, [("host".to_owned(), 4, 40)]);
+        assert!(pair.status().reason.contains("eth9: busy"));
+    }
+
+    #[test]
+    fn without_a_second_the_reason_is_told() {
+        let refuse: Open = Box::new(|_| {
+            Err(EnforceError::Unavailable { backend: "nftables", reason: "there is no `nft`".into() })
+        });
+        let mut pair = Pair::new(Box::new(Partial(Observe::new(""))), Some(refuse), nothing_left());
+        let bans = BanTable::default();
+        assert!(pair.reconcile(Desired { bans: &bans, allowed: &[], now: Moment(0) }).unwrap().is_none());
+        assert!(pair.status().reason.contains("there is no `nft`"));
+    }
+
+    #[test]
+    fn another_backend_is_cleared_once_this_one_holds_everything() {
+        let cleared = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&cleared);
+        let clear: Clear = Box::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(true)
+        });
+        let mut pair = Pair::new(Box::new(Observe::new("")), None, clear);
+        assert_eq!(cleared.load(Ordering::Relaxed), 0);
+        let bans = BanTable::default();
+        for _ in 0..2 {
+            pair.reconcile(Desired { bans: &bans, allowed: &[], now: Moment(0) }).unwrap();
+            assert_eq!(cleared.load(Ordering::Relaxed), 1);
+        }
+    }
+}

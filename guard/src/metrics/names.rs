@@ -1,0 +1,139 @@
+//! Every metric guard exports: name, kind, labels, meaning. Base units (seconds, bytes), bounded labels, never an
+//! address. `docs/metrics.md` is generated from this list.
+
+/// What a metric's samples are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows while the daemon lives.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Buckets, sum and count.
+    Histogram,
+}
+
+impl MetricKind {
+    /// The word of the exposition format.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// Its kind.
+    pub kind: MetricKind,
+    /// Its label names, in the order of the values.
+    pub labels: &'static [&'static str],
+    /// What it means.
+    pub help: &'static str,
+}
+
+/// Declares the metrics and the list of all of them.
+macro_rules! metrics {
+    ($($id:ident $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $id: Metric =
+                Metric { name: $name, kind: MetricKind::$kind, labels: &[$($label),*], help: $help };
+        )*
+
+        /// Every metric, in the order of the exposition.
+        pub const ALL: &[Metric] = &[$($id),*];
+    };
+}
+
+metrics! {
+    BUILD_INFO Gauge "guard_build_info" ["version"]
+        "Always 1; the label says which guard this is.";
+    PROBLEMS Gauge "guard_problems" []
+        "Things that need attention now; `guardctl status` names them.";
+    RESTORED Gauge "guard_restored" []
+        "Whether all bans of the store have been restored since the start (1) or not yet (0).";
+
+    SOURCE_LINES Counter "guard_source_lines_total" ["source"]
+        "Lines or journal entries read.";
+    SOURCE_BYTES Counter "guard_source_bytes_total" ["source"]
+        "Bytes of lines or journal entries read.";
+    SOURCE_MATCHES Counter "guard_source_matches_total" ["source"]
+        "Lines that a pattern matched.";
+    SOURCE_CUT Counter "guard_source_cut_lines_total" ["source"]
+        "Lines longer than 64 KiB, of which only the beginning was looked at.";
+    SOURCE_UNTRUSTED Counter "guard_source_untrusted_entries_total" ["source"]
+        "Journal entries refused because their trusted fields did not fit.";
+    SOURCE_GAPS Counter "guard_source_gaps_total" ["source"]
+        "Losses: bytes or entries truncated, rotated or vacuumed away before they were read.";
+    SOURCE_HEALTHY Gauge "guard_source_healthy" ["source"]
+        "Whether lines can arrive (1) or not (0).";
+    SOURCE_LAG Gauge "guard_source_lag" ["source", "unit"]
+        "What exists but has not been read yet; unit is `bytes` for files, `entries` for the journal.";
+
+    SIGHTINGS Counter "guard_sightings_total" ["filter", "kind"]
+        "Sightings judged, by filter and by what the line says.";
+    SIGHTINGS_JOINED Counter "guard_sightings_joined_total" []
+        "Sightings that belonged to an attempt which had counted already.";
+    SIGHTINGS_TOO_OLD Counter "guard_sightings_too_old_total" []
+        "Sightings older than the window.";
+    TRACKED Gauge "guard_tracked_sources" []
+        "Addresses that have a score now.";
+    EVICTED Counter "guard_evicted_sources_total" []
+        "Addresses forgotten to make room: raise decide.max_sources if this grows.";
+
+    BANS Counter "guard_bans_total" ["rule"]
+        "Bans begun or extended, by the filter that led to them; `manual` for guardctl.";
+    BANS_REFUSED Counter "guard_bans_refused_total" []
+        "Bans that the allowlist or a protection refused.";
+    BANS_EVICTED Counter "guard_bans_evicted_total" []
+        "Bans given up before their end because decide.max_bans was reached.";
+    BANS_ACTIVE Gauge "guard_active_bans" ["family", "backend"]
+        "Bans in force, by address family and by what enforces them.";
+
+    PACKETS Counter "guard_packets_total" ["reason"]
+        "Packets judged by the kernel, by the reason of the verdict, over all interfaces.";
+    PACKET_BYTES Counter "guard_packet_bytes_total" ["reason"]
+        "Bytes of the packets judged by the kernel.";
+    DROPPED Counter "guard_dropped_packets_total" ["interface", "reason"]
+        "Packets dropped, by interface and reason.";
+    DROPPED_BYTES Counter "guard_dropped_bytes_total" ["interface", "reason"]
+        "Bytes of the packets dropped.";
+    INTERFACE Gauge "guard_interface_info" ["interface", "mode"]
+        "Always 1; mode is how the interface is covered: native, generic, nftables, none.";
+    MAP_ENTRIES Gauge "guard_map_entries" ["map"]
+        "Entries in a map or set of the kernel.";
+    MAP_CAPACITY Gauge "guard_map_capacity" ["map"]
+        "Entries a map or set takes without growing; 0 for one without bound.";
+    ENFORCER_ERRORS Counter "guard_enforcer_errors_total" []
+        "Changes to the kernel that failed; each is followed by a reconciliation.";
+    DRIFT Counter "guard_drift_total" ["kind"]
+        "Differences between kernel and wanted bans that were put right: missing, foreign, changed, attachments.";
+    LINE_TO_KERNEL Histogram "guard_line_to_kernel_seconds" []
+        "Time from reading the line that tipped a ban to the kernel's confirmation of the ban.";
+
+    STORE_QUEUED Gauge "guard_store_queued_writes" []
+        "Writes that wait for the store.";
+    STORE_FAILURES Counter "guard_store_failures_total" []
+        "Transactions of the store that failed.";
+    STORE_LOST Counter "guard_store_lost_writes_total" []
+        "Writes given up: what they held does not survive a restart.";
+
+    API_REQUESTS Counter "guard_api_requests_total" []
+        "Requests taken on the control socket.";
+    API_REFUSED Counter "guard_api_refused_total" ["because"]
+        "Requests and connections refused on the control socket: denied, malformed, too_many.";
+
+    CPU Counter "guard_process_cpu_seconds_total" []
+        "User and system time of the daemon.";
+    RESIDENT Gauge "guard_process_resident_bytes" []
+        "Resident memory of the daemon.";
+    OPEN_FDS Gauge "guard_process_open_fds" []
+        "Open file descriptors of the daemon.";
+    STARTED Gauge "guard_process_start_time_seconds" []
+        "When the daemon started, in seconds since the Unix epoch.";
+}

@@ -1,0 +1,392 @@
+//! The pure part: who is protected, why, and since what changed.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::overlap::TargetMap;
+use super::ranges;
+use super::system::{Connection, SystemAddresses};
+use crate::config::Allow;
+use crate::target::Target;
+use crate::time::Moment;
+
+/// Addresses that are remembered for their logins at most. Only who holds a key can fill this.
+const MAX_ADDRESSES: usize = 65_536;
+
+/// Sessions of one address that are remembered: any one of them protects it.
+const MAX_SESSIONS: usize = 256;
+
+/// What must never be banned.
+#[derive(Clone, Debug)]
+pub struct Protection {
+    allow: Allow,
+    system: SystemAddresses,
+    /// What holds until configuration or machine change: words for each reason.
+    fixed: TargetMap<Vec<String>>,
+    /// What comes and goes by itself.
+    passing: TargetMap<Passing>,
+    /// Local ports of the SSH server.
+    ssh_ports: BTreeSet<u16>,
+    /// What [`Protection::take_changes`] has told last.
+    told: BTreeSet<Target>,
+    evicted: u64,
+}
+
+/// Reasons that end.
+#[derive(Clone, Debug, Default)]
+struct Passing {
+    sessions: Vec<Session>,
+    /// End of the time after the last key login.
+    login_until: Option<Moment>,
+    allowance: Option<Allowance>,
+}
+
+/// A connection that has authenticated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Session {
+    /// The peer's port, 0 if unknown.
+    port: u16,
+    since: Moment,
+    /// Whether it was open before guard started, so that nobody knows how it authenticated.
+    found: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Allowance {
+    until: Option<Moment>,
+    comment: String,
+}
+
+/// What the kernel has to learn about allowed targets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Newly allowed.
+    pub allow: Vec<Target>,
+    /// No longer allowed.
+    pub disallow: Vec<Target>,
+}
+
+impl Changes {
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
+        self.allow.is_empty() && self.disallow.is_empty()
+    }
+}
+
+impl Protection {
+    /// Protects what is configured, and the ranges that are always protected.
+    pub fn new(allow: &Allow) -> Self {
+        let mut protection = Self {
+            allow: allow.clone(),
+            system: SystemAddresses::default(),
+            fixed: TargetMap::default(),
+            passing: TargetMap::default(),
+            ssh_ports: BTreeSet::from([22]),
+            told: BTreeSet::new(),
+            evicted: 0,
+        };
+        protection.rebuild();
+        protection
+    }
+
+    /// Takes a new configuration over. Logins that are remembered keep the time they were given.
+    pub fn configure(&mut self, allow: &Allow) {
+        if self.allow != *allow {
+            self.allow = allow.clone();
+            self.rebuild();
+        }
+    }
+
+    /// Takes over the machine's own addresses, gateways and resolvers.
+    pub fn set_system(&mut self, system: SystemAddresses) {
+        self.ssh_ports = system.ssh_ports.iter().copied().chain([22]).collect();
+        if self.system != system {
+            self.system = system;
+            self.rebuild();
+        }
+    }
+
+    /// Someone logged in with a key: the address is protected while the session lives, and
+    /// [`Allow::key_login_for`] from the login on. `port` is the peer's, 0 if unknown.
+    pub fn key_login(&mut self, address: IpAddr, port: u16, at: Moment) {
+        let until = at + self.allow.key_login_for;
+        let passing = self.passing(address);
+        passing.login_until = passing.login_until.max(Some(until));
+        passing.open(Session { port, since: at, found: false });
+    }
+
+    /// A session that was open before guard started: protected while its connection lives, because it cannot be
+    /// known how it authenticated and the owner may be the one who sits there.
+    pub fn found_session(&mut self, address: IpAddr, port: u16, at: Moment) {
+        self.passing(address).open(Session { port, since: at, found: true });
+    }
+
+    /// A session ended, as its log says. Without a port [`Protection::set_live_sessions`] has to find out which.
+    pub fn session_end(&mut self, address: IpAddr, port: u16) {
+        if let Some(passing) = self.passing.get_mut(Target::host(address)).filter(|_| port != 0) {
+            passing.sessions.retain(|s| s.port != port);
+        }
+    }
+
+    /// Tells which TCP connections were established at `seen_at`: sessions that began before and have none are
+    /// over. A session whose port is unknown lives while its address has any connection to the SSH server.
+    pub fn set_live_sessions(&mut self, connections: &[Connection], seen_at: Moment) {
+        let by_port: BTreeSet<(IpAddr, u16)> = connections.iter().map(|c| (c.peer, c.peer_port)).collect();
+        let by_address: BTreeSet<IpAddr> =
+            connections.iter().filter(|c| self.ssh_ports.contains(&c.local_port)).map(|c| c.peer).collect();
+        self.passing.retain(|target, passing| {
+            let address = target.address();
+            passing.sessions.retain(|s| {
+                let lives = match s.port {
+                    0 => by_address.contains(&address),
+                    port => by_port.contains(&(address, port)),
+                };
+                lives || s.since >= seen_at
+            });
+            !passing.is_empty()
+        });
+    }
+
+    /// Whether any session is believed to live: then connections are worth looking at.
+    pub fn has_sessions(&self) -> bool {
+        self.passing.iter().any(|(_, p)| !p.sessions.is_empty())
+    }
+
+    /// Allows a target at run time, in place of an earlier allowance of the same.
+    pub fn allow_runtime(&mut self, target: Target, until: Option<Moment>, comment: &str) {
+        let comment = comment.chars().take(200).collect();
+        self.passing.entry(target, Passing::default).allowance = Some(Allowance { until, comment });
+    }
+
+    /// Takes a run-time allowance back; `false` if there was none.
+    pub fn disallow_runtime(&mut self, target: Target) -> bool {
+        let taken = self.passing.get_mut(target).and_then(|p| p.allowance.take()).is_some();
+        if taken {
+            self.passing.retain(|_, p| !p.is_empty());
+        }
+        taken
+    }
+
+    /// Forgets what has ended; the run-time allowances among it.
+    pub fn expire(&mut self, now: Moment) -> Vec<Target> {
+        let mut ended = Vec::new();
+        self.passing.retain(|target, passing| {
+            passing.login_until = passing.login_until.filter(|until| *until > now);
+            if passing.allowance.as_ref().is_some_and(|a| !a.holds(now)) {
+                passing.allowance = None;
+                ended.push(target);
+            }
+            !passing.is_empty()
+        });
+        ended
+    }
+
+    /// What protects `target` or something inside it, in words; `None` if it may be banned.
+    pub fn refusal(&self, target: Target, now: Moment) -> Option<String> {
+        let (protected, because) = self
+            .fixed
+            .overlapping(target)
+            .find_map(|(t, reasons)| Some((t, reasons.first()?.clone())))
+            .or_else(|| {
+                self.passing.overlapping(target).find_map(|(t, p)| Some((t, p.reason(now)?.because)))
+            })?;
+        Some(
+            if protected == target
+                || protected.covers(target.address()) && protected.length() <= target.length()
+            {
+                explain(target, protected, &because)
+            } else {
+                format!("{target} covers {protected}: {}", explain(protected, protected, &because))
+            },
+        )
+    }
+
+    /// Everything protected, the reason, and the seconds left where it ends by itself.
+    pub fn allowed(&self, now: Moment) -> Vec<(Target, String, Option<u64>)> {
+        let fixed =
+            self.fixed.iter().flat_map(|(t, reasons)| reasons.iter().map(move |r| (t, r.clone(), None)));
+        let passing = self.passing.iter().flat_map(|(t, p)| {
+            p.reasons(now).into_iter().map(move |r| (t, r.because, r.until.map(|u| u.since(now).as_secs())))
+        });
+        let mut all: Vec<_> = fixed.chain(passing).collect();
+        all.sort();
+        all
+    }
+
+    /// The targets that bans must not touch, sorted; what another covers is left out.
+    pub fn targets(&self, now: Moment) -> Vec<Target> {
+        let passing = self.passing.iter().filter(|(_, p)| p.reason(now).is_some()).map(|(t, _)| t);
+        let all: BTreeSet<Target> = self.fixed.iter().map(|(t, _)| t).chain(passing).collect();
+        let mut widest: Vec<Target> = Vec::new();
+        for target in all {
+            // Sorted by address, then length: what covers a target comes before it, with only its inside between.
+            if !widest.last().is_some_and(|wide| wide.overlaps(target)) {
+                widest.push(target);
+            }
+        }
+        widest
+    }
+
+    /// What has to be told to the kernel since the last call. At first, that is everything.
+    pub fn take_changes(&mut self, now: Moment) -> Changes {
+        let wanted: BTreeSet<Target> = self.targets(now).into_iter().collect();
+        let changes = Changes {
+            allow: wanted.difference(&self.told).copied().collect(),
+            disallow: self.told.difference(&wanted).copied().collect(),
+        };
+        self.told = wanted;
+        changes
+    }
+
+    /// Those of the given bans that must not be any more, each with what protects it. Worth asking when
+    /// [`Changes::allow`] is not empty.
+    pub fn conflicts(&self, bans: impl IntoIterator<Item = Target>, now: Moment) -> Vec<(Target, String)> {
+        bans.into_iter().filter_map(|ban| Some((ban, self.refusal(ban, now)?))).collect()
+    }
+
+    /// Addresses whose login was forgotten early because too many were remembered.
+    pub fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    fn rebuild(&mut self) {
+        self.fixed = TargetMap::default();
+        let private: &[_] = if self.allow.private { ranges::PRIVATE } else { &[] };
+        for (text, name) in ranges::ALWAYS.iter().chain(private) {
+            if let Ok(target) = text.parse() {
+                self.fix(target, (*name).to_owned());
+            }
+        }
+        let system = std::mem::take(&mut self.system);
+        for (target, because) in system.reasons() {
+            self.fix(target, because);
+        }
+        self.system = system;
+        for target in std::mem::take(&mut self.allow.targets) {
+            self.fix(target, "configuration".into());
+            self.allow.targets.push(target);
+        }
+    }
+
+    fn fix(&mut self, target: Target, because: String) {
+        let reasons = self.fixed.entry(target, Vec::new);
+        if !reasons.contains(&because) {
+            reasons.push(because);
+        }
+    }
+
+    fn passing(&mut self, address: IpAddr) -> &mut Passing {
+        let target = Target::host(address);
+        if self.passing.len() >= MAX_ADDRESSES && self.passing.get_mut(target).is_none() {
+            self.evict();
+        }
+        self.passing.entry(target, Passing::default)
+    }
+
+    /// Forgets the login that ends first, among those that nothing else keeps.
+    fn evict(&mut self) {
+        let first = self
+            .passing
+            .iter()
+            .filter(|(_, p)| p.allowance.is_none())
+            .min_by_key(|(_, p)| (!p.sessions.is_empty(), p.login_until))
+            .map(|(target, _)| target);
+        if let Some(first) = first {
+            self.passing.retain(|target, _| target != first);
+            self.evicted += 1;
+        }
+    }
+}
+
+/// One reason and its end.
+struct Reason {
+    because: String,
+    until: Option<Moment>,
+}
+
+impl Passing {
+    fn is_empty(&self) -> bool {
+        self.sessions.is_empty() && self.login_until.is_none() && self.allowance.is_none()
+    }
+
+    fn open(&mut self, session: Session) {
+        if let Some(known) = self.sessions.iter_mut().find(|s| s.port == session.port) {
+            // A new connection from the same port, or the same one heard of twice: a key login says more.
+            known.since = known.since.max(session.since);
+            known.found &= session.found;
+        } else {
+            if self.sessions.len() >= MAX_SESSIONS {
+                self.sessions.remove(0);
+            }
+            self.sessions.push(session);
+        }
+    }
+
+    /// The reason that holds longest.
+    fn reason(&self, now: Moment) -> Option<Reason> {
+        self.reasons(now).into_iter().next()
+    }
+
+    fn reasons(&self, now: Moment) -> Vec<Reason> {
+        let session = self.sessions.iter().map(|s| Reason { because: s.words(), until: None });
+        let allowance = self.allowance.iter().filter(|a| a.holds(now)).map(|a| Reason {
+            because: if a.comment.is_empty() { "allowed".into() } else { format!("allowed: {}", a.comment) },
+            until: a.until,
+        });
+        let login = self.login_until.filter(|until| *until > now).map(|until| Reason {
+            because: format!("key login, protected for another {}", length(until.since(now))),
+            until: Some(until),
+        });
+        session.chain(allowance).chain(login).collect()
+    }
+}
+
+impl Allowance {
+    fn holds(&self, now: Moment) -> bool {
+        self.until.is_none_or(|until| until > now)
+    }
+}
+
+impl Session {
+    fn words(self) -> String {
+        let how = if self.found {
+            "live SSH session from before guard started"
+        } else {
+            "live SSH session authenticated by key"
+        };
+        match self.port {
+            0 => how.to_owned(),
+            port => format!("{how} (port {port})"),
+        }
+    }
+}
+
+/// Why `target`, which is or lies in `protected`, is protected.
+fn explain(target: Target, protected: Target, because: &str) -> String {
+    if because.starts_with("live SSH") {
+        format!("{target} has a {because}")
+    } else if because == "configuration" {
+        format!("{target} is allowed by the configuration ({protected})")
+    } else if because.starts_with("key login") {
+        format!("{target} had a {because}")
+    } else if because.starts_with("allowed") {
+        format!("{target} was {because} ({protected}, `guardctl allow remove {protected}` takes it back)")
+    } else if target == protected {
+        format!("{target} is {because}")
+    } else {
+        format!("{target} is in {protected}, {because}")
+    }
+}
+
+/// A time as people say it, at most a minute wrong.
+fn length(time: Duration) -> String {
+    match time.as_secs() {
+        s @ 0..60 => format!("{s} s"),
+        s @ 60..7200 => format!("{} min", s / 60),
+        s => format!("{} h", s / 3600),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: Moment = Moment(1_000_000);
+
+fn at(seconds: i64) -> Moment {
+    Moment(NOW.0 + seconds * 1000)
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+fn target(text: &str) -> Target {
+    text.parse().unwrap()
+}
+
+fn connection(peer: &str, peer_port: u16) -> Connection {
+    Connection { local_port: 22, peer: ip(peer), peer_port }
+}
+
+fn plain() -> Protection {
+    let mut protection = Protection::new(&Allow::default());
+    protection.set_system(SystemAddresses {
+        own: [(ip("203.0.113.1"), "eth0".to_owned()), (ip("2001:db8::1"), "eth0".to_owned())].into(),
+        broadcast: [(ip("203.0.113.63"), "eth0".to_owned())].into(),
+        gateways: [ip("203.0.113.62")].into(),
+        resolvers: [ip("198.51.100.53")].into(),
+        ssh_ports: [2222].into(),
+    });
+    protection
+}
+
+fn refusal(protection: &Protection, text: &str) -> Option<String> {
+    protection.refusal(target(text), NOW)
+}
+
+#[test]
+fn refusals_say_what_protects() {
+    let mut protection = plain();
+    protection.configure(&Allow { targets: vec![target("192.0.2.0/25")], ..Allow::default() });
+    protection.key_login(ip("198.51.100.9"), 50122, NOW);
+    protection.found_session(ip("198.51.100.10"), 50123, NOW);
+    protection.allow_runtime(target("198.51.100.11"), None, "office");
+    for (asked, said) in [
+        ("127.0.0.1", "127.0.0.1 is in 127.0.0.0/8, loopback"),
+        ("::1", "::1 is loopback"),
+        ("203.0.113.1", "203.0.113.1 is an own address of eth0"),
+        ("::ffff:203.0.113.1", "203.0.113.1 is an own address of eth0"),
+        ("203.0.113.62", "203.0.113.62 is a gateway"),
+        ("203.0.113.63", "203.0.113.63 is the broadcast address of eth0"),
+        ("198.51.100.53", "198.51.100.53 is a resolver"),
+        ("192.0.2.77", "192.0.2.77 is allowed by the configuration (192.0.2.0/25)"),
+        ("10.1.2.3", "10.1.2.3 is in 10.0.0.0/8, a private range"),
+        ("198.51.100.9", "198.51.100.9 has a live SSH session authenticated by key (port 50122)"),
+        ("198.51.100.10", "198.51.100.10 has a live SSH session from before guard started (port 50123)"),
+        (
+            "198.51.100.11",
+            "198.51.100.11 was allowed: office (198.51.100.11, `guardctl allow remove 198.51.100.11` takes it back)",
+        ),
+        ("203.0.113.0/26", "203.0.113.0/26 covers 203.0.113.1: 203.0.113.1 is an own address of eth0"),
+        (
+            "192.0.2.0/24",
+            "192.0.2.0/24 covers 192.0.2.0/25: 192.0.2.0/25 is allowed by the configuration (192.0.2.0/25)",
+        ),
+    ] {
+        assert_eq!(refusal(&protection, asked).as_deref(), Some(said), "{asked}");
+    }
+    for free in
+        ["203.0.113.2", "192.0.2.128/25", "2001:db8::2", "198.51.100.12", "8.0.0.0/8", "172.32.0.0/16"]
+    {
+        assert_eq!(refusal(&protection, free), None, "{free}");
+    }
+    for wide in ["0.0.0.0/0", "::/0", "2001:db8::/32", "::/80"] {
+        assert!(refusal(&protection, wide).is_some(), "{wide}");
+    }
+}
+
+#[test]
+fn private_ranges_are_an_option_but_loopback_is_not() {
+    let protection = Protection::new(&Allow { private: false, ..Allow::default() });
+    for free in ["10.1.2.3", "192.168.0.0/16", "fe80::1", "fd00::/8", "100.64.0.1"] {
+        assert_eq!(refusal(&protection, free), None, "{free}");
+    }
+    for kept in ["127.0.0.1", "::", "0.0.0.0", "224.0.0.1", "ff02::1", "255.255.255.255"] {
+        assert!(refusal(&protection, kept).is_some(), "{kept}");
+    }
+}
+
+#[test]
+fn a_session_protects_while_its_connection_lives_and_the_login_for_a_while() {
+    let mut protection = plain();
+    protection.key_login(ip("198.51.100.9"), 50122, NOW);
+    let last = at(2 * 3600);
+    // Seen alive after the hour.
+    protection.set_live_sessions(&[connection("198.51.100.9", 50122)], last);
+    protection.expire(last);
+    assert!(protection.refusal(target("198.51.100.9"), last).is_some());
+    // Another connection from there is not the session.
+    protection.set_live_sessions(&[connection("198.51.100.9", 50999)], last);
+    protection.expire(last);
+    assert_eq!(protection.refusal(target("198.51.100.9"), last), None);
+    assert!(!protection.has_sessions());
+}
+
+#[test]
+fn the_log_of_an_end_ends_the_session_but_not_the_time_after_it() {
+    let mut protection = plain();
+    protection.key_login(ip("198.51.100.9"), 50122, NOW);
+    protection.session_end(ip("198.51.100.9"), 50122);
+    assert!(!protection.has_sessions());
+    assert_eq!(
+        protection.refusal(target("198.51.100.9"), at(60)).unwrap(),
+        "198.51.100.9 had a key login, protected for another 59 min"
+    );
+    assert_eq!(protection.refusal(target("198.51.100.9"), at(3600)), None);
+}
+
+#[test]
+fn a_login_newer_than_the_look_at_connections_stays() {
+    let mut protection = plain();
+    protection.key_login(ip("198.51.100.9"), 50122, at(1));
+    protection.set_live_sessions(&[], NOW);
+    assert!(protection.has_sessions());
+    protection.set_live_sessions(&[], at(2));
+    assert!(!protection.has_sessions());
+}
+
+#[test]
+fn without_a_port_any_connection_to_the_ssh_server_stands_for_it() {
+    let mut protection = plain();
+    protection.key_login(ip("198.51.100.9"), 0, NOW);
+    let to = |local_port| [Connection { local_port, ..connection("198.51.100.9", 7) }];
+    protection.session_end(ip("198.51.100.9"), 0);
+    for port in [22, 2222] {
+        protection.set_live_sessions(&to(port), at(10));
+        assert!(protection.has_sessions(), "{port}");
+    }
+    protection.set_live_sessions(&to(443), at(10));
+    assert!(!protection.has_sessions());
+}
+
+#[test]
+fn allowances_end() {
+    let mut protection = plain();
+    protection.allow_runtime(target("198.51.100.0/24"), Some(at(60)), "audit");
+    assert!(protection.allowed(NOW).contains(&(
+        target("198.51.100.0/24"),
+        "allowed: audit".into(),
+        Some(60)
+    )));
+    assert_eq!(protection.expire(at(59)), []);
+    assert!(protection.refusal(target("198.51.100.7"), at(59)).is_some());
+    assert_eq!(protection.refusal(target("198.51.100.7"), at(60)), None);
+    assert_eq!(protection.expire(at(60)), [target("198.51.100.0/24")]);
+    protection.allow_runtime(target("198.51.100.0/24"), None, "");
+    assert!(protection.disallow_runtime(target("198.51.100.0/24")));
+    assert!(!protection.disallow_runtime(target("198.51.100.0/24")));
+    assert_eq!(refusal(&protection, "198.51.100.7"), None);
+}
+
+#[test]
+fn changes_are_told_once_and_collisions_are_found() {
+    let mut protection = plain();
+    let first = protection.take_changes(NOW);
+    assert_eq!(first.allow, protection.targets(NOW));
+    assert!(protection.take_changes(NOW).is_empty());
+
+    protection.key_login(ip("198.51.100.9"), 1, NOW);
+    protection.key_login(ip("10.0.0.9"), 1, NOW); // inside a range that is allowed already
+    let changes = protection.take_changes(NOW);
+    assert_eq!(changes, Changes { allow: vec![target("198.51.100.9")], disallow: vec![] });
+    let bans = ["198.51.100.9", "198.51.100.0/24", "192.0.2.1"].map(target);
+    let hit: Vec<Target> = protection.conflicts(bans, NOW).into_iter().map(|(t, _)| t).collect();
+    assert_eq!(hit, bans[..2]);
+
+    protection.session_end(ip("198.51.100.9"), 1);
+    assert!(protection.take_changes(at(10)).is_empty());
+    let ended = protection.take_changes(at(3600));
+    assert_eq!(ended, Changes { allow: vec![], disallow: vec![target("198.51.100.9")] });
+}
+
+#[test]
+fn memory_is_bounded_and_the_living_stay() {
+    let mut protection = plain();
+    protection.key_login(ip("198.51.100.9"), 7, NOW);
+    for n in 0..MAX_ADDRESSES as u32 + 3 {
+        let address = IpAddr::from(std::net::Ipv4Addr::from(0x0800_0000 + n));
+        protection.passing(address).login_until = Some(at(1 + i64::from(n)));
+        if n % 10_000 == 0 {
+            protection.expire(NOW);
+        }
+    }
+    assert_eq!(protection.passing.len(), MAX_ADDRESSES);
+    assert_eq!(protection.evicted(), 4);
+    assert!(refusal(&protection, "198.51.100.9").is_some());
+    assert_eq!(refusal(&protection, "8.0.0.0"), None);
+}
+
+fn any_target() -> impl Strategy<Value = Target> {
+    prop_oneof![
+        (any::<u32>(), 8u8..=32).prop_map(|(a, l)| Target::prefix(
+            std::net::Ipv4Addr::from(a & 0x0f0f_0fff).into(),
+            l
+        )
+        .unwrap()),
+        (any::<u128>(), 8u8..=128).prop_map(|(a, l)| {
+            Target::prefix(std::net::Ipv6Addr::from(0x2001_0db8 << 96 | a & 0xfff).into(), l).unwrap()
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_ban_ever_overlaps_what_is_protected(
+        configured in prop::collection::vec(any_target(), 0..8),
+        allowed in prop::collection::vec(any_target(), 0..8),
+        logins in prop::collection::vec(any_target(), 0..8),
+        own in prop::collection::vec(any_target(), 0..8),
+        asked in prop::collection::vec(any_target(), 1..32),
+    ) {
+        let mut protection = Protection::new(&Allow { targets: configured.clone(), ..Allow::default() });
+        let addresses = own.iter().map(|t| (t.address(), "eth0".to_owned())).collect();
+        protection.set_system(SystemAddresses { own: addresses, ..SystemAddresses::default() });
+        for t in &allowed { protection.allow_runtime(*t, Some(at(5)), "x"); }
+        for t in &logins { protection.key_login(t.address(), 5, NOW); }
+
+        let hosts = logins.iter().chain(&own).map(|t| Target::host(t.address()));
+        let known: Vec<Target> = configured.iter().chain(&allowed).copied().chain(hosts).collect();
+        let listed = protection.targets(NOW);
+        for t in asked {
+            let expected = listed.iter().any(|p| p.overlaps(t));
+            prop_assert_eq!(protection.refusal(t, NOW).is_some(), expected, "{}", t);
+            prop_assert!(expected || !known.iter().any(|p| p.overlaps(t)), "{}", t);
+        }
+        // The kernel's list covers all of it, without an entry inside another.
+        prop_assert!(known.iter().all(|t| listed.iter().any(|p| p.overlaps(*t) && p.length() <= t.length())));
+        prop_assert!(listed.iter().enumerate().all(|(n, a)| listed[n + 1..].iter().all(|b| !a.overlaps(*b))));
+    }
+}

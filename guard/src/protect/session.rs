@@ -1,0 +1,193 @@
+//! Sessions that were there before guard: whom a person at this machine is connected from.
+//!
+//! What is found here is only ever used to refuse a ban of these addresses. None of it proves who authenticated
+//! how, so it earns nothing else; and an address counts only while a connection from it really exists.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::mem::{offset_of, size_of};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+
+use super::system::Connection;
+use crate::target::canonical;
+
+/// Generations of ancestors that are looked at.
+const GENERATIONS: usize = 64;
+
+/// The peer of the SSH session in which process `pid` runs, by `SSH_CONNECTION` of it or its nearest ancestor that
+/// has it. Any user can set that variable for his own processes.
+pub fn caller_peer(pid: i32) -> Option<IpAddr> {
+    Some(ssh_connection_of(pid)?.peer)
+}
+
+/// Sessions that are open now, each with its live connection: the one this process was started from, and remote
+/// logins that systemd-logind or utmp know. To be asked at every start: sessions may be older than the daemon.
+pub fn open_sessions(connections: &[Connection]) -> Vec<Connection> {
+    let starter = ssh_connection_of(std::process::id() as i32);
+    let remote: BTreeSet<IpAddr> = logind_peers(Path::new("/run/systemd/sessions"))
+        .into_iter()
+        .chain(utmp_peers(&fs::read("/run/utmp").unwrap_or_default()))
+        .collect();
+    sessions_among(connections, starter, &remote)
+}
+
+/// A login record names an address without a port, so every connection from that address stands for its session.
+fn sessions_among(
+    connections: &[Connection],
+    starter: Option<Connection>,
+    remote: &BTreeSet<IpAddr>,
+) -> Vec<Connection> {
+    connections.iter().filter(|c| Some(**c) == starter || remote.contains(&c.peer)).copied().collect()
+}
+
+fn ssh_connection_of(pid: i32) -> Option<Connection> {
+    let mut pid = pid;
+    for _ in 0..GENERATIONS {
+        if pid <= 1 {
+            return None;
+        }
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        if let Some(found) = ssh_connection(&environment) {
+            return Some(found);
+        }
+        pid = parent(pid)?;
+    }
+    None
+}
+
+/// `SSH_CONNECTION=peer port address port` (ssh(1)) in an environment block.
+fn ssh_connection(environment: &[u8]) -> Option<Connection> {
+    let value = environment.split(|b| *b == 0).find_map(|entry| entry.strip_prefix(b"SSH_CONNECTION="))?;
+    let mut words = std::str::from_utf8(value).ok()?.split(' ');
+    let peer = address(words.next()?)?;
+    let peer_port = words.next()?.parse().ok()?;
+    let _local_address = words.next()?;
+    let local_port = words.next()?.parse().ok()?;
+    Some(Connection { local_port, peer, peer_port })
+}
+
+/// The fourth field of /proc/PID/stat; the second may hold anything, so the rest is counted from its last `)`.
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let rest = &stat[stat.iter().rposition(|b| *b == b')')? + 1..];
+    std::str::from_utf8(rest).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// `REMOTE_HOST` of the sessions that systemd-logind keeps.
+fn logind_peers(folder: &Path) -> BTreeSet<IpAddr> {
+    let mut peers = BTreeSet::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        // Beside each session's file lies a FIFO, `ID.ref`, which must not be opened.
+        if entry.file_type().is_ok_and(|kind| kind.is_file())
+            && let Ok(text) = fs::read_to_string(entry.path())
+            && text.lines().any(|line| line == "REMOTE=1")
+        {
+            peers.extend(text.lines().find_map(|line| address(line.strip_prefix("REMOTE_HOST=")?)));
+        }
+    }
+    peers
+}
+
+/// Addresses of the logged-in users in a utmp file (utmp(5)).
+fn utmp_peers(records: &[u8]) -> BTreeSet<IpAddr> {
+    const KIND: usize = offset_of!(libc::utmpx, ut_type);
+    const PEER: usize = offset_of!(libc::utmpx, ut_addr_v6);
+    let peer = |record: &[u8]| {
+        let kind = i16::from_ne_bytes(record[KIND..KIND + 2].try_into().ok()?);
+        let bytes: [u8; 16] = record[PEER..PEER + 16].try_into().ok()?;
+        // An IPv4 address is in the first word, the others are zero.
+        let address = match bytes {
+            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0] => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+            bytes => canonical(IpAddr::V6(Ipv6Addr::from(bytes))),
+        };
+        (kind == libc::USER_PROCESS && !address.is_unspecified()).then_some(address)
+    };
+    records.chunks_exact(size_of::<libc::utmpx>()).filter_map(peer).collect()
+}
+
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text.split_once('%').map_or(text, |(bare, _zone)| bare);
+    bare.parse().ok().map(canonical)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn the_nearest_ancestor_with_a_connection_tells() {
+        // A shell with the variable starts a child without it.
+        let mut child = Command::new("/bin/sh")
+            .args(["-c", "env -u SSH_CONNECTION sh -c 'echo $$; read line'; true"])
+            .env("SSH_CONNECTION", "::ffff:203.0.113.9 50122 192.0.2.1 22")
+            .arg0("sh ) (x")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
+            .unwrap();
+        let pid: i32 = line.trim().parse().unwrap();
+        assert_ne!(pid, child.id() as i32);
+        assert_eq!(caller_peer(pid), Some("203.0.113.9".parse().unwrap()));
+        child.stdin.take().unwrap().write_all(b"\n").unwrap();
+        child.wait().unwrap();
+        assert_eq!(caller_peer(0), None);
+        assert_eq!(caller_peer(1), None);
+    }
+
+    #[test]
+    fn hostile_environments_say_nothing() {
+        for text in
+            ["", "SSH_CONNECTION=", "SSH_CONNECTION=host 1 2 3", "SSH_CONNECTION=1.2.3.4 99999 1.1.1.1 22"]
+        {
+            assert_eq!(ssh_connection(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(ssh_connection(b"A=SSH_CONNECTION=1.2.3.4 1 1.1.1.1 22\0SSH_CONNECTION=\xff"), None);
+    }
+
+    #[test]
+    fn logins_that_the_system_knows() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("1"), "UID=0\nREMOTE=1\nREMOTE_HOST=203.0.113.9\nSERVICE=sshd\n")
+            .unwrap();
+        fs::write(folder.path().join("2"), "REMOTE=1\nREMOTE_HOST=host.example\n").unwrap();
+        fs::write(folder.path().join("3"), "REMOTE=0\nREMOTE_HOST=203.0.113.10\n").unwrap();
+        let fifo = folder.path().join("1.ref");
+        assert!(Command::new("mkfifo").arg(fifo).status().unwrap().success());
+        assert_eq!(logind_peers(folder.path()), ["203.0.113.9".parse().unwrap()].into());
+
+        let record = |kind: i16, address: [u8; 16]| {
+            let mut record = vec![0; size_of::<libc::utmpx>()];
+            record[offset_of!(libc::utmpx, ut_type)..][..2].copy_from_slice(&kind.to_ne_bytes());
+            record[offset_of!(libc::utmpx, ut_addr_v6)..][..16].copy_from_slice(&address);
+            record
+        };
+        let v4 = [203, 0, 113, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        let v6 = "2001:db8::7".parse::<Ipv6Addr>().unwrap().octets();
+        let mut file = record(libc::USER_PROCESS, v4);
+        file.extend(record(libc::DEAD_PROCESS, [9; 16]));
+        file.extend(record(libc::USER_PROCESS, v6));
+        file.extend(record(libc::USER_PROCESS, [0; 16]));
+        file.extend([1, 2, 3]);
+        let expected = ["203.0.113.7".parse().unwrap(), "2001:db8::7".parse().unwrap()].into();
+        assert_eq!(utmp_peers(&file), expected);
+    }
+
+    #[test]
+    fn only_what_is_connected_counts() {
+        let c =
+            |peer: &str, port| Connection { local_port: 22, peer: peer.parse().unwrap(), peer_port: port };
+        let connections = [c("203.0.113.9", 1), c("203.0.113.9", 2), c("198.51.100.1", 3), c("192.0.2.7", 4)];
+        let remote = ["203.0.113.9".parse().unwrap(), "203.0.113.200".parse().unwrap()].into();
+        let found = sessions_among(&connections, Some(connections[3]), &remote);
+        assert_eq!(found, [connections[0], connections[1], connections[3]]);
+        assert_eq!(sessions_among(&connections, Some(c("192.0.2.99", 4)), &BTreeSet::new()), []);
+    }
+}

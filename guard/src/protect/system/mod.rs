@@ -1,0 +1,67 @@
+//! Facts about this machine, of the network namespace it is called in: own addresses, gateways, resolvers,
+//! established connections, and word when any of them changes.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::IpAddr;
+
+mod addresses;
+mod netlink;
+mod resolvers;
+mod sockets;
+mod watch;
+
+pub use sockets::{Connection, connections};
+pub use watch::{Changed, watch};
+
+use crate::target::Target;
+
+/// Addresses this machine cannot do without.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SystemAddresses {
+    /// Own addresses with the interface that has them.
+    pub own: BTreeSet<(IpAddr, String)>,
+    /// Broadcast addresses with their interface.
+    pub broadcast: BTreeSet<(IpAddr, String)>,
+    /// Next hops of routes in any table, and the far ends of point-to-point links.
+    pub gateways: BTreeSet<IpAddr>,
+    /// Name servers.
+    pub resolvers: BTreeSet<IpAddr>,
+    /// Local ports that an SSH server listens on, as far as that can be seen.
+    pub ssh_ports: BTreeSet<u16>,
+}
+
+impl SystemAddresses {
+    /// Reads them all. What one source does not give is left out and named: the others are still worth having.
+    pub fn read() -> (Self, Vec<io::Error>) {
+        let mut system = Self::default();
+        let mut errors = Vec::new();
+        let mut note = |what: &str, read: io::Result<()>| {
+            if let Err(e) = read {
+                errors.push(io::Error::new(e.kind(), format!("reading {what} failed: {e}")));
+            }
+        };
+        note("own addresses", addresses::read_own(&mut system));
+        note("routes", addresses::read_gateways(&mut system));
+        note("name servers", resolvers::read(&mut system.resolvers));
+        note("ports of the SSH server", sockets::ssh_ports().map(|ports| system.ssh_ports = ports));
+        (system, errors)
+    }
+
+    /// Each protected address with the reason in words.
+    pub(super) fn reasons(&self) -> impl Iterator<Item = (Target, String)> {
+        let named = |what: &'static str| {
+            move |(a, i): &(IpAddr, String)| (Target::host(*a), format!("{what} of {i}"))
+        };
+        let plain = |what: &'static str| move |a: &IpAddr| (Target::host(*a), what.to_owned());
+        self.own
+            .iter()
+            .map(named("an own address"))
+            .chain(self.gateways.iter().map(plain("a gateway")))
+            .chain(self.resolvers.iter().map(plain("a resolver")))
+            .chain(self.broadcast.iter().map(named("the broadcast address")))
+    }
+}
+
+#[cfg(test)]
+mod tests;

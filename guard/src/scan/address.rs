@@ -1,0 +1,182 @@
+//! Addresses in text: strict, canonical, without allocation.
+//!
+//! Accepts exactly what [`std::net::IpAddr`] accepts (no octal, hexadecimal or shortened IPv4, no zone, no
+//! brackets) and answers IPv4-mapped IPv6 as IPv4. A property test holds it against the standard library.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Longest text of an IPv6 address, with an IPv4 tail.
+pub(super) const MAX_TEXT: usize = 45;
+
+/// Whether a byte can be part of an address.
+pub(super) const fn is_address_byte(b: u8) -> bool {
+    matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b':' | b'.')
+}
+
+/// The address that `text` is, all of it; IPv4-mapped IPv6 as IPv4.
+#[inline]
+pub(super) fn parse(text: &[u8]) -> Option<IpAddr> {
+    if let Some(v4) = parse_v4(text) {
+        return Some(IpAddr::V4(v4));
+    }
+    parse_v6(text).map(|v6| v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4))
+}
+
+/// Four decimal numbers of one to three digits, without leading zeros.
+#[inline]
+fn parse_v4(text: &[u8]) -> Option<Ipv4Addr> {
+    if !(7..=15).contains(&text.len()) {
+        return None;
+    }
+    let mut octets = [0u8; 4];
+    let mut at = 0;
+    for (index, octet) in octets.iter_mut().enumerate() {
+        if index > 0 {
+            if *text.get(at)? != b'.' {
+                return None;
+            }
+            at += 1;
+        }
+        let first = text.get(at)?.wrapping_sub(b'0');
+        if first > 9 {
+            return None;
+        }
+        let mut value = u32::from(first);
+        at += 1;
+        let mut digits = 1;
+        while let Some(digit) = text.get(at).map(|b| b.wrapping_sub(b'0')).filter(|digit| *digit <= 9) {
+            digits += 1;
+            if value == 0 || digits > 3 {
+                return None;
+            }
+            value = value * 10 + u32::from(digit);
+            at += 1;
+        }
+        *octet = u8::try_from(value).ok()?;
+    }
+    (at == text.len()).then(|| Ipv4Addr::from(octets))
+}
+
+/// Groups of one to four hexadecimal digits, at most one `::`, an IPv4 tail allowed (RFC 4291, section 2.2).
+fn parse_v6(text: &[u8]) -> Option<Ipv6Addr> {
+    if !(2..=MAX_TEXT).contains(&text.len()) {
+        return None;
+    }
+    let mut groups = [0u16; 8];
+    let mut count = 0;
+    let mut gap = None;
+    let mut at = 0;
+    if text.starts_with(b"::") {
+        gap = Some(0);
+        at = 2;
+    }
+    while at < text.len() {
+        if count == 8 {
+            return None;
+        }
+        if count <= 6
+            && let Some(v4) = parse_v4(&text[at..])
+        {
+            let [a, b, c, d] = v4.octets();
+            groups[count] = u16::from_be_bytes([a, b]);
+            groups[count + 1] = u16::from_be_bytes([c, d]);
+            count += 2;
+            break;
+        }
+        let start = at;
+        let mut value = 0u32;
+        while let Some(digit) = text.get(at).and_then(|b| hex(*b)) {
+            value = value << 4 | u32::from(digit);
+            at += 1;
+            if at - start > 4 {
+                return None;
+            }
+        }
+        if at == start {
+            return None;
+        }
+        groups[count] = value as u16;
+        count += 1;
+        if at == text.len() {
+            break;
+        }
+        if text[at] != b':' {
+            return None;
+        }
+        at += 1;
+        if text.get(at) == Some(&b':') {
+            if gap.is_some() {
+                return None;
+            }
+            gap = Some(count);
+            at += 1;
+        } else if at == text.len() {
+            return None;
+        }
+    }
+    match gap {
+        None => (count == 8).then(|| Ipv6Addr::from(groups)),
+        Some(gap) => {
+            if count > 7 {
+                return None;
+            }
+            groups.copy_within(gap..count, 8 - (count - gap));
+            groups[gap..8 - (count - gap)].fill(0);
+            Some(Ipv6Addr::from(groups))
+        }
+    }
+}
+
+const fn hex(b: u8) -> Option<u8> {
+    match b {
+        b'0'..=b'9' => Some(b - b'0'),
+        b'a'..=b'f' => Some(b - b'a' + 10),
+        b'A'..=b'F' => Some(b - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::canonical;
+    use proptest::prelude::*;
+
+    fn std_parse(text: &[u8]) -> Option<IpAddr> {
+        std::str::from_utf8(text).ok()?.parse().ok().map(canonical)
+    }
+
+    #[test]
+    fn what_is_and_is_not_an_address() {
+        for text in [
+            "1.2.3.4", "255.255.255.255", "0.0.0.0", "::", "::1", "1::", "2001:db8::1", "::ffff:1.2.3.4", "1:2:3:4:5:6:7:8",
+            "1:2:3:4:5:6:1.2.3.4", "1::8", "::2:3:4:5:6:7:8", "1:2:3:4:5:6:7::", "fe80::1",
+        ] {
+            assert!(parse(text.as_bytes()).is_some(), "{text}");
+            assert_eq!(parse(text.as_bytes()), std_parse(text.as_bytes()), "{text}");
+        }
+        for text in [
+            "", "127.1", "01.2.3.4", "1.2.3.256", "1.2.3.4.5", "1.2.3.", "0x1.2.3.4", "fe80::1%eth0", "[::1]", "1:2:3:4:5:6:7",
+            "1:2:3:4:5:6:7:8:9", "1::2::3", ":1", "1:", ":::", "12345::", "1:2:3:4:5:6:7:1.2.3.4", "::1.2.3", "1.2.3.4:22", "::1.2.3.4.5",
+            "1:2:3:4::5:6:7:8",
+        ] {
+            assert_eq!(parse(text.as_bytes()), None, "{text}");
+            assert_eq!(std_parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn equals_the_standard_library(text in "[0-9a-fA-F:.]{0,46}|([0-9]{1,4}\\.){3}[0-9]{1,4}|([0-9a-f]{0,5}:){2,8}[0-9a-f]{0,4}|([0-9a-f]{0,4}:){1,7}[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}\\.[0-9]{1,3}") {
+            prop_assert_eq!(parse(text.as_bytes()), std_parse(text.as_bytes()));
+        }
+
+        #[test]
+        fn reads_what_the_standard_library_writes(bits: u128, zero in 0u32..8) {
+            let v6 = Ipv6Addr::from(bits & !(0xffff_ffff_u128 << (zero * 16)));
+            prop_assert_eq!(parse(v6.to_string().as_bytes()), Some(canonical(IpAddr::V6(v6))));
+            let v4 = Ipv4Addr::from(bits as u32);
+            prop_assert_eq!(parse(v4.to_string().as_bytes()), Some(IpAddr::V4(v4)));
+        }
+    }
+}

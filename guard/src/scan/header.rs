@@ -1,0 +1,203 @@
+//! The head of a syslog line: stamp, host, identifier, process; what follows is the message.
+//!
+//! Three forms: RFC 3164 (`Nov  1 00:00:00 host ident[7]: text`), the same with an RFC 3339 stamp, as rsyslog and
+//! syslog-ng write it today, and RFC 5424 (`<34>1 2026-… host app 7 - - text`). A priority in front is skipped.
+
+use crate::time::Wall;
+
+use super::timestamp::{BSD_LENGTH, Stamps};
+
+/// Longest identifier. RFC 5424 allows 48 bytes.
+const MAX_IDENTIFIER: usize = 64;
+
+/// A line taken apart. Borrows the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header<'a> {
+    /// The stamp's text; read only when the line matters.
+    pub(super) stamp: Stamp<'a>,
+    /// Who wrote the line: the program's name.
+    pub(super) identifier: &'a [u8],
+    /// Its process id, 0 if the line does not say.
+    pub(super) pid: u32,
+    /// The rest of the line.
+    pub(super) message: &'a [u8],
+}
+
+/// A stamp that has not been read yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stamp<'a> {
+    /// RFC 3164.
+    Bsd(&'a [u8; BSD_LENGTH]),
+    /// RFC 3339; the slice begins with it.
+    Iso(&'a [u8]),
+    /// RFC 5424's "no time".
+    None,
+}
+
+impl Stamp<'_> {
+    /// The time it says; `None` if there is none or it cannot be read.
+    pub(super) fn read(self, stamps: &mut Stamps, reference: Wall) -> Option<Wall> {
+        match self {
+            Self::Bsd(text) => stamps.bsd(text, reference),
+            Self::Iso(text) => stamps.iso(text, reference).map(|(wall, _)| wall),
+            Self::None => None,
+        }
+    }
+}
+
+/// Takes a line apart; `None` if it has no header of a known form.
+#[inline]
+pub(super) fn split(line: &[u8]) -> Option<Header<'_>> {
+    let first = *line.first()?;
+    if first.is_ascii_uppercase() {
+        return split_bsd(line);
+    }
+    if first.is_ascii_digit() {
+        return split_iso(line);
+    }
+    if first == b'<' { split_priority(line) } else { None }
+}
+
+#[inline]
+fn split_bsd(line: &[u8]) -> Option<Header<'_>> {
+    let stamp: &[u8; BSD_LENGTH] = line.first_chunk()?;
+    let fits = stamp[3] == b' ' && stamp[6] == b' ' && stamp[9] == b':' && stamp[12] == b':';
+    if !fits || *line.get(BSD_LENGTH)? != b' ' {
+        return None;
+    }
+    split_tag(&line[BSD_LENGTH + 1..], Stamp::Bsd(stamp))
+}
+
+fn split_iso(line: &[u8]) -> Option<Header<'_>> {
+    let end = memchr::memchr(b' ', line.get(..40.min(line.len()))?)?;
+    if line.get(10) != Some(&b'T') || end < 19 {
+        return None;
+    }
+    split_tag(&line[end + 1..], Stamp::Iso(line))
+}
+
+/// `host ident[pid]: message`, or without a host where a local daemon leaves it out.
+#[inline]
+fn split_tag<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
+    let host = rest.iter().position(|b| *b == b' ')?;
+    let (tag, message) = match rest[..host].last() {
+        // The host is left out: this is the tag already.
+        Some(b':') => (&rest[..host - 1], &rest[host + 1..]),
+        _ => {
+            let rest = &rest[host + 1..];
+            let window = &rest[..rest.len().min(MAX_IDENTIFIER + 16)];
+            let end = window.iter().position(|b| *b == b' ')?;
+            if end == 0 || rest[end - 1] != b':' {
+                return None;
+            }
+            (&rest[..end - 1], &rest[end + 1..])
+        }
+    };
+    let (identifier, pid) = split_pid(tag)?;
+    Some(Header { stamp, identifier, pid, message })
+}
+
+/// `ident[pid]` or `ident`.
+#[inline]
+fn split_pid(tag: &[u8]) -> Option<(&[u8], u32)> {
+    if tag.last() != Some(&b']') {
+        return (!tag.is_empty()).then_some((tag, 0));
+    }
+    let mut at = tag.len() - 1;
+    let mut pid = 0u32;
+    let mut unit = 1u32;
+    while at > 0 && tag[at - 1].is_ascii_digit() {
+        at -= 1;
+        pid = pid.wrapping_add(u32::from(tag[at] - b'0').wrapping_mul(unit));
+        unit = unit.wrapping_mul(10);
+    }
+    (at > 1 && tag[at - 1] == b'[').then(|| (&tag[..at - 1], pid))
+}
+
+/// `<34>` in front of either form, or of RFC 5424's version.
+fn split_priority(line: &[u8]) -> Option<Header<'_>> {
+    let end = line.iter().take(5).position(|b| *b == b'>')?;
+    if end < 2 || !line[1..end].iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let rest = &line[end + 1..];
+    match rest.strip_prefix(b"1 ") {
+        Some(rest) => split_5424(rest),
+        None if rest.first().is_some_and(|b| *b != b'<') => split(rest),
+        None => None,
+    }
+}
+
+/// RFC 5424, section 6, from the stamp on.
+fn split_5424(rest: &[u8]) -> Option<Header<'_>> {
+    let stamp = if rest.starts_with(b"- ") { Stamp::None } else { Stamp::Iso(rest) };
+    let mut fields = rest.splitn(6, |b| *b == b' ');
+    let (_stamp, _host) = (fields.next()?, fields.next()?);
+    let (identifier, pid, _id) = (fields.next()?, fields.next()?, fields.next()?);
+    let message = skip_structured_data(fields.next()?)?;
+    let pid = std::str::from_utf8(pid).ok().and_then(|pid| pid.parse().ok()).unwrap_or(0);
+    Some(Header { stamp, identifier, pid, message })
+}
+
+/// `-` or `[id name="value"]…`, then the message, perhaps behind a byte order mark.
+fn skip_structured_data(text: &[u8]) -> Option<&[u8]> {
+    let mut at = 0;
+    if text.first() == Some(&b'-') {
+        at = 1;
+    } else {
+        while text.get(at) == Some(&b'[') {
+            let mut quoted = false;
+            loop {
+                at += 1;
+                match (*text.get(at)?, quoted) {
+                    (b'\\', true) => at += 1,
+                    (b'"', _) => quoted = !quoted,
+                    (b']', false) => break,
+                    _ => {}
+                }
+            }
+            at += 1;
+        }
+        if at == 0 {
+            return None;
+        }
+    }
+    let message = text[at..].strip_prefix(b" ")?;
+    Some(message.strip_prefix("\u{feff}".as_bytes()).unwrap_or(message))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(line: &str) -> Option<(String, u32, String)> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        split(line.as_bytes()).map(|h| (text(h.identifier), h.pid, text(h.message)))
+    }
+
+    #[test]
+    fn every_form() {
+        let sshd = |pid| Some(("sshd".to_owned(), pid, "text: a b".to_owned()));
+        for (line, expected) in [
+            ("Nov  1 00:00:00 web1 sshd[123]: text: a b", sshd(123)),
+            ("Nov  1 00:00:00 web1 sshd: text: a b", sshd(0)),
+            ("Nov  1 00:00:00 sshd[123]: text: a b", sshd(123)),
+            ("<38>Nov  1 00:00:00 web1 sshd[123]: text: a b", sshd(123)),
+            ("2026-11-01T00:00:00.123456+01:00 web1 sshd[123]: text: a b", sshd(123)),
+            ("<34>1 2026-11-01T00:00:00Z web1 sshd 123 - - text: a b", sshd(123)),
+            ("<34>1 - web1 sshd - ID [a b=\"]\\\"\"][c] \u{feff}text: a b", sshd(0)),
+        ] {
+            assert_eq!(parts(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_has_no_header() {
+        for line in [
+            "", "x", "sshd[1]: text", "Nov  1 00:00:00", "Nov  1 00:00:00 web1 sshd text", "Nov  1 00:00:00 web1 [1]: x",
+            "<34>1 2026-11-01T00:00:00Z web1 sshd 123 - [open text", "<>Nov  1 00:00:00 w s: x", "<34><34>Nov  1 00:00:00 w s: x",
+        ] {
+            assert_eq!(parts(line), None, "{line}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The loop over lines and journal entries.
+
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+
+use super::header;
+use super::pattern::Found;
+use super::set::{FilterSet, Hit};
+use super::timestamp::Stamps;
+use crate::sighting::Sighting;
+use crate::source::{Entry, Scan, Scanned};
+use crate::time::Wall;
+
+/// Scans lines and journal entries with a set of filters.
+#[derive(Clone, Debug)]
+pub struct Scanner {
+    filters: Arc<FilterSet>,
+    stamps: Stamps,
+    last: LastIdentifier,
+}
+
+/// The identifier of the last line, so that runs of one program cost a comparison.
+#[derive(Clone, Copy, Debug, Default)]
+struct LastIdentifier {
+    text: [u8; 16],
+    length: u8,
+    service: Option<u32>,
+}
+
+impl Scanner {
+    /// A scanner that reads stamps without a zone in this machine's zone.
+    pub fn new(filters: Arc<FilterSet>) -> Self {
+        Self::with_zone(filters, TimeZone::system())
+    }
+
+    /// A scanner that reads stamps without a zone in `zone`.
+    pub fn with_zone(filters: Arc<FilterSet>, zone: TimeZone) -> Self {
+        Self { filters, stamps: Stamps::new(zone), last: LastIdentifier::default() }
+    }
+
+    /// The filters it scans with.
+    pub fn filters(&self) -> &FilterSet {
+        &self.filters
+    }
+
+    /// Scans every line of `text`, newline-terminated or not, and calls `hit` for each sighting.
+    #[inline]
+    pub fn scan<'a>(&mut self, text: &'a [u8], reference: Wall, mut hit: impl FnMut(&Sighting<'a>)) -> Scanned {
+        let mut scanned = Scanned::default();
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', text) {
+            scanned.lines += 1;
+            if let Some(sighting) = self.line(&text[start..end], reference) {
+                scanned.matched += 1;
+                hit(&sighting);
+            }
+            start = end + 1;
+        }
+        if start < text.len() {
+            scanned.lines += 1;
+            if let Some(sighting) = self.line(&text[start..], reference) {
+                scanned.matched += 1;
+                hit(&sighting);
+            }
+        }
+        scanned
+    }
+
+    /// Scans one line without its newline.
+    #[inline]
+    pub fn line<'a>(&mut self, line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
+        let header = header::split(line)?;
+        let service = self.service(header.identifier)?;
+        let message = trim_end(header.message);
+        let (hit, found) = self.filters.read(service, message)?;
+        let at = header.stamp.read(&mut self.stamps, reference);
+        sighting(hit, &found, at, header.pid, line)
+    }
+
+    /// Scans a message of a program, without a header.
+    pub fn message<'a>(&self, identifier: &[u8], pid: u32, at: Option<Wall>, message: &'a [u8]) -> Option<Sighting<'a>> {
+        let service = self.filters.service(identifier)?;
+        let (hit, found) = self.filters.read(service, trim_end(message))?;
+        sighting(hit, &found, at, pid, message)
+    }
+
+    /// Reads a stamp.
+    pub(super) fn stamp(&mut self, stamp: header::Stamp<'_>, reference: Wall) -> Option<Wall> {
+        stamp.read(&mut self.stamps, reference)
+    }
+
+    #[inline]
+    fn service(&mut self, identifier: &[u8]) -> Option<usize> {
+        let last = &self.last;
+        if identifier.len() == usize::from(last.length) && identifier == &last.text[..usize::from(last.length)] {
+            return last.service.map(|service| service as usize);
+        }
+        let service = self.filters.service(identifier);
+        if identifier.len() <= self.last.text.len() {
+            self.last.text[..identifier.len()].copy_from_slice(identifier);
+            self.last.length = identifier.len() as u8;
+            self.last.service = service.map(|service| service as u32);
+        }
+        service
+    }
+}
+
+impl Scan for Scanner {
+    fn lines(&mut self, chunk: &[u8], reference: Wall, hit: &mut dyn FnMut(&Sighting<'_>)) -> Scanned {
+        self.scan(chunk, reference, |sighting| hit(sighting))
+    }
+
+    fn wants(&self, identifier: &[u8]) -> bool {
+        self.filters.service(identifier).is_some()
+    }
+
+    fn trusts(&self, identifier: &[u8], uid: u32) -> bool {
+        self.filters.trusts(identifier, uid, None)
+    }
+
+    fn entry<'a>(&mut self, entry: &Entry<'a>) -> Option<Sighting<'a>> {
+        self.message(entry.identifier, entry.pid, Some(entry.at), entry.message)
+    }
+}
+
+#[inline]
+fn sighting<'a>(hit: Hit, found: &Found<'a>, at: Option<Wall>, pid: u32, line: &'a [u8]) -> Option<Sighting<'a>> {
+    Some(Sighting {
+        at,
+        address: found.address?,
+        kind: hit.kind,
+        points: hit.points,
+        pattern: hit.pattern,
+        pid,
+        port: found.port,
+        account: found.account,
+        line,
+    })
+}
+
+/// A carriage return or spaces at the end of a line are some syslog daemon's, not the program's.
+#[inline]
+fn trim_end(message: &[u8]) -> &[u8] {
+    match message {
+        [rest @ .., b'\r' | b' '] => rest.trim_ascii_end(),
+        _ => message,
+    }
+}

@@ -1,0 +1,128 @@
+//! Which files make up the system journal.
+
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use hashbrown::HashMap;
+
+use super::format::Header;
+use super::journal::{self, JournalError};
+
+/// A journal file that may have something to read.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) path: PathBuf,
+    pub(super) file: File,
+    /// Device and inode.
+    pub(super) id: (u64, u64),
+    pub(super) header: Header,
+    /// Whether journald writes to it.
+    pub(super) active: bool,
+}
+
+/// Files that need no second look as long as they are the same.
+#[derive(Debug, Default)]
+pub(super) struct Seen(HashMap<PathBuf, (u64, u64)>);
+
+impl Seen {
+    pub(super) fn add(&mut self, path: PathBuf, id: (u64, u64)) {
+        self.0.insert(path, id);
+    }
+}
+
+/// The folders and the ones in them that are named after a machine id. Namespaces (`ID.NAME`) and the journals
+/// of other hosts (`remote`) are not this system's.
+pub(super) fn places(folders: &[PathBuf]) -> Vec<PathBuf> {
+    let mut places = Vec::new();
+    for folder in folders {
+        places.push(folder.clone());
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let machines = entries.filter(|entry| is_machine_id(entry.file_name().as_bytes()));
+        places.extend(machines.filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()));
+    }
+    places
+}
+
+/// Whether a change of this name may mean a new journal file.
+pub(super) fn concerns(name: &OsStr) -> bool {
+    is_journal(name.as_bytes()).is_some() || is_machine_id(name.as_bytes())
+}
+
+/// Opens every journal file in these folders that is not settled in `seen`. Also answers what cannot be read.
+pub(super) fn candidates(
+    places: &[PathBuf],
+    seen: &mut Seen,
+) -> (Vec<Candidate>, Vec<(PathBuf, bool, JournalError)>) {
+    let (mut found, mut troubles, mut present) = (Vec::new(), Vec::new(), HashMap::new());
+    for place in places {
+        for entry in std::fs::read_dir(place).into_iter().flatten().flatten() {
+            let Some(active) = is_journal(entry.file_name().as_bytes()) else { continue };
+            let path = entry.path();
+            let Ok(meta) = entry.metadata() else { continue };
+            let id = (meta.dev(), meta.ino());
+            if seen.0.get(&path) == Some(&id) {
+                present.insert(path, id);
+                continue;
+            }
+            match open(&path) {
+                Ok((file, id, header)) => found.push(Candidate { path, file, id, header, active }),
+                // Vacuumed, or renamed and found by its new name.
+                Err(JournalError::Io(e)) if e.kind() == std::io::ErrorKind::NotFound => {}
+                Err(e) => {
+                    if !active {
+                        present.insert(path.clone(), id);
+                    }
+                    troubles.push((path, active, e));
+                }
+            }
+        }
+    }
+    seen.0 = present;
+    (found, troubles)
+}
+
+fn open(path: &Path) -> Result<(File, (u64, u64), Header), JournalError> {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(JournalError::Io(std::io::ErrorKind::InvalidInput.into()));
+    }
+    let header = journal::header(&file)?;
+    Ok((file, (meta.dev(), meta.ino()), header))
+}
+
+/// Whether this is a system journal, and then whether it is the one that is written to.
+fn is_journal(name: &[u8]) -> Option<bool> {
+    if name == b"system.journal" {
+        return Some(true);
+    }
+    let archived =
+        name.starts_with(b"system@") && (name.ends_with(b".journal") || name.ends_with(b".journal~"));
+    archived.then_some(false)
+}
+
+fn is_machine_id(name: &[u8]) -> bool {
+    name.len() == 32 && name.iter().all(u8::is_ascii_hexdigit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_system_journals_count() {
+        assert_eq!(is_journal(b"system.journal"), Some(true));
+        assert_eq!(is_journal(b"system@0123-45-67.journal"), Some(false));
+        assert_eq!(is_journal(b"system@0123-45.journal~"), Some(false));
+        for other in [&b"user-1000.journal"[..], b"user-1000@1.journal", b"system.journal.tmp", b"x.journal"]
+        {
+            assert_eq!(is_journal(other), None);
+        }
+        assert!(is_machine_id(b"3d1219c7c4c5404aaa1f6d2a48adfda4"));
+        assert!(!is_machine_id(b"3d1219c7c4c5404aaa1f6d2a48adfda4.ns"));
+    }
+}

@@ -1,0 +1,298 @@
+//! Values to rows and back.
+
+use std::net::IpAddr;
+
+use rusqlite::types::ValueRef;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
+
+use super::schema::FOR_GOOD;
+use crate::ban::BanId;
+use crate::source::Position;
+use crate::store::{Retention, Snapshot, StoredAllow, StoredBan, StoredEvent, StoredStrikes, Write};
+use crate::target::Target;
+use crate::time::Wall;
+
+/// Carries out writes in order, inside the caller's transaction.
+pub(super) fn put(connection: &Connection, writes: &[Write]) -> rusqlite::Result<()> {
+    let mut last_id = 0;
+    for write in writes {
+        match write {
+            Write::Ban(ban) => {
+                last_id = last_id.max(ban.id.0);
+                put_ban(connection, ban)?;
+            }
+            Write::Unban(target) => {
+                on_target(
+                    connection.prepare_cached("DELETE FROM ban WHERE address = ?1 AND length = ?2")?,
+                    *target,
+                )?;
+            }
+            Write::Strikes(s) => {
+                connection
+                    .prepare_cached("INSERT OR REPLACE INTO strike VALUES (?1, ?2, ?3, ?4)")?
+                    .execute(params![octets(s.target).as_ref(), s.target.length(), s.strikes, s.last.0])?;
+            }
+            Write::Position(p) => {
+                connection
+                    .prepare_cached("INSERT OR REPLACE INTO position VALUES (?1, ?2)")?
+                    .execute(params![p.source, p.place])?;
+            }
+            Write::Event(event) => put_event(connection, event)?,
+            Write::Allow { target, until, comment } => {
+                connection
+                    .prepare_cached("INSERT OR REPLACE INTO allow VALUES (?1, ?2, ?3, ?4)")?
+                    .execute(params![octets(*target).as_ref(), target.length(), end_of(*until), comment])?;
+            }
+            Write::Disallow(target) => {
+                on_target(
+                    connection.prepare_cached("DELETE FROM allow WHERE address = ?1 AND length = ?2")?,
+                    *target,
+                )?;
+            }
+        }
+    }
+    if last_id > 0 {
+        connection.prepare_cached("UPDATE last SET id = max(id, ?1)")?.execute([last_id as i64])?;
+    }
+    Ok(())
+}
+
+fn put_ban(connection: &Connection, ban: &StoredBan) -> rusqlite::Result<()> {
+    // Replaces the row of the same target, whatever its end, through the unique index `ban_target`.
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO ban (until, address, length, id, since, score, strike, origin, reason)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![
+            end_of(ban.until),
+            octets(ban.target).as_ref(),
+            ban.target.length(),
+            ban.id.0 as i64,
+            ban.since.0,
+            ban.score,
+            ban.strike,
+            ban.origin,
+            ban.reason
+        ])?;
+    Ok(())
+}
+
+fn put_event(connection: &Connection, event: &StoredEvent) -> rusqlite::Result<()> {
+    let address = event.target.map(octets);
+    connection
+        .prepare_cached("INSERT INTO event (at, kind, address, length, detail) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute(params![
+            event.at.0,
+            event.kind,
+            address.as_ref().map(AsRef::<[u8]>::as_ref),
+            event.target.map(Target::length),
+            event.detail
+        ])?;
+    Ok(())
+}
+
+/// Hands over the bans that end after `now`, the latest to end first.
+pub(super) fn bans(
+    connection: &Connection,
+    now: Wall,
+    chunk: usize,
+    each: &mut dyn FnMut(Vec<StoredBan>) -> bool,
+    notes: &mut Vec<String>,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(
+        "SELECT until, address, length, id, since, score, strike, origin, reason FROM ban
+         WHERE until > ?1 ORDER BY until DESC",
+    )?;
+    let mut rows = statement.query([now.0])?;
+    let mut unreadable = Unreadable::default();
+    let mut bans = Vec::with_capacity(chunk);
+    while let Some(row) = rows.next()? {
+        bans.extend(unreadable.sift(ban(row))?);
+        if bans.len() == chunk && !each(std::mem::replace(&mut bans, Vec::with_capacity(chunk))) {
+            return Ok(());
+        }
+    }
+    if !bans.is_empty() {
+        each(bans);
+    }
+    unreadable.tell("bans", notes);
+    Ok(())
+}
+
+/// Everything small.
+pub(super) fn snapshot(connection: &Connection, notes: &mut Vec<String>) -> rusqlite::Result<Snapshot> {
+    let mut unreadable = Unreadable::default();
+    let strikes = unreadable.all(connection, "SELECT address, length, strikes, last FROM strike", |row| {
+        Ok(StoredStrikes { target: target(row, 0)?, strikes: row.get(2)?, last: Wall(row.get(3)?) })
+    })?;
+    let positions = unreadable.all(connection, "SELECT source, place FROM position", |row| {
+        Ok(Position { source: row.get(0)?, place: row.get(1)? })
+    })?;
+    let allowed = unreadable.all(connection, "SELECT address, length, until, comment FROM allow", |row| {
+        Ok(StoredAllow { target: target(row, 0)?, until: end(row.get(2)?), comment: row.get(3)? })
+    })?;
+    let last_id: Option<i64> =
+        connection.query_row("SELECT id FROM last", [], |row| row.get(0)).optional()?;
+    unreadable.tell("strikes, positions and allowances", notes);
+    Ok(Snapshot { strikes, positions, allowed, last_id: last_id.unwrap_or(0) as u64 })
+}
+
+/// The last events, newest first.
+pub(super) fn events(
+    connection: &Connection,
+    about: Option<Target>,
+    limit: usize,
+    notes: &mut Vec<String>,
+) -> rusqlite::Result<Vec<StoredEvent>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(if about.is_some() {
+        "SELECT at, kind, address, length, detail FROM event
+         WHERE address = ?2 AND length = ?3 ORDER BY number DESC LIMIT ?1"
+    } else {
+        "SELECT at, kind, address, length, detail FROM event ORDER BY number DESC LIMIT ?1"
+    })?;
+    let mut rows = match about {
+        Some(t) => statement.query(params![limit, octets(t).as_ref(), t.length()])?,
+        None => statement.query([limit])?,
+    };
+    let mut unreadable = Unreadable::default();
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.extend(unreadable.sift(event(row))?);
+    }
+    unreadable.tell("events", notes);
+    Ok(found)
+}
+
+/// Deletes what is past its retention.
+pub(super) fn prune(connection: &mut Connection, retention: Retention) -> rusqlite::Result<()> {
+    let from = [retention.keep_from.0];
+    let transaction = connection.transaction()?;
+    transaction.execute("DELETE FROM ban WHERE until < ?1", from)?;
+    transaction.execute("DELETE FROM strike WHERE last < ?1", from)?;
+    transaction.execute("DELETE FROM allow WHERE until < ?1", from)?;
+    transaction.execute("DELETE FROM event WHERE at < ?1", from)?;
+    transaction.execute(
+        "DELETE FROM event WHERE number <= (SELECT max(number) FROM event) - ?1",
+        [i64::try_from(retention.max_events).unwrap_or(i64::MAX)],
+    )?;
+    transaction.commit()
+}
+
+/// Counts rows whose values make no sense. They are left out: the file itself is in order.
+#[derive(Default)]
+struct Unreadable(u64);
+
+impl Unreadable {
+    fn sift<T>(&mut self, row: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
+        use rusqlite::Error;
+        match row {
+            Err(
+                Error::FromSqlConversionFailure(..)
+                | Error::IntegralValueOutOfRange(..)
+                | Error::InvalidColumnType(..)
+                | Error::Utf8Error(..),
+            ) => {
+                self.0 += 1;
+                Ok(None)
+            }
+            row => row.map(Some),
+        }
+    }
+
+    fn all<T>(
+        &mut self,
+        connection: &Connection,
+        sql: &str,
+        read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> rusqlite::Result<Vec<T>> {
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        let mut values = Vec::new();
+        while let Some(row) = rows.next()? {
+            values.extend(self.sift(read(row))?);
+        }
+        Ok(values)
+    }
+
+    fn tell(self, what: &str, notes: &mut Vec<String>) {
+        if self.0 > 0 {
+            notes.push(format!("{} stored {what} could not be understood and were left out", self.0));
+        }
+    }
+}
+
+fn on_target(mut statement: CachedStatement<'_>, target: Target) -> rusqlite::Result<usize> {
+    statement.execute(params![octets(target).as_ref(), target.length()])
+}
+
+fn ban(row: &Row<'_>) -> rusqlite::Result<StoredBan> {
+    Ok(StoredBan {
+        until: end(row.get(0)?),
+        target: target(row, 1)?,
+        id: BanId(row.get::<_, i64>(3)? as u64),
+        since: Wall(row.get(4)?),
+        score: row.get(5)?,
+        strike: row.get(6)?,
+        origin: row.get(7)?,
+        reason: row.get(8)?,
+    })
+}
+
+fn event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
+    let about = if row.get_ref(2)? == ValueRef::Null { None } else { Some(target(row, 2)?) };
+    Ok(StoredEvent { at: Wall(row.get(0)?), kind: row.get(1)?, target: about, detail: row.get(4)? })
+}
+
+/// The target in two columns, address and length.
+fn target(row: &Row<'_>, column: usize) -> rusqlite::Result<Target> {
+    let nonsense = || {
+        rusqlite::Error::FromSqlConversionFailure(
+            column,
+            rusqlite::types::Type::Blob,
+            "no address and length".into(),
+        )
+    };
+    let bytes = row.get_ref(column)?.as_blob().map_err(|_| nonsense())?;
+    let address = <[u8; 4]>::try_from(bytes)
+        .map(IpAddr::from)
+        .or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
+        .map_err(|_| nonsense())?;
+    Target::prefix(address, row.get(column + 1)?).ok_or_else(nonsense)
+}
+
+fn end(milliseconds: i64) -> Option<Wall> {
+    (milliseconds != FOR_GOOD).then_some(Wall(milliseconds))
+}
+
+fn end_of(until: Option<Wall>) -> i64 {
+    until.map_or(FOR_GOOD, |wall| wall.0)
+}
+
+/// An address's bytes in network order, on the stack.
+struct Octets {
+    bytes: [u8; 16],
+    length: usize,
+}
+
+impl AsRef<[u8]> for Octets {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
+fn octets(target: Target) -> Octets {
+    let mut bytes = [0; 16];
+    let length = match target.address() {
+        IpAddr::V4(a) => {
+            bytes[..4].copy_from_slice(&a.octets());
+            4
+        }
+        IpAddr::V6(a) => {
+            bytes = a.octets();
+            16
+        }
+    };
+    Octets { bytes, length }
+}

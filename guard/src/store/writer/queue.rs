@@ -1,0 +1,187 @@
+//! What waits for the store, and what is given up first when there is too much of it.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use super::WriterStatus;
+use crate::store::{StoreError, StoredEvent, Write};
+use crate::target::Target;
+
+/// Called with the answer to a question.
+pub(super) struct Reply(pub(super) Box<dyn FnOnce(Result<Vec<StoredEvent>, StoreError>) + Send>);
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Reply")
+    }
+}
+
+/// A question for events.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) target: Option<Target>,
+    pub(super) limit: usize,
+    pub(super) reply: Reply,
+}
+
+/// What is written as one transaction.
+#[derive(Debug, Default)]
+pub(super) struct Job {
+    /// Whether bans and allowances are forgotten first.
+    pub(super) afresh: bool,
+    pub(super) writes: Vec<Write>,
+}
+
+#[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a request or a fact of its own, not a state")]
+pub(super) struct Queue {
+    waiting: VecDeque<Write>,
+    /// A whole set that comes before everything in `waiting`.
+    whole: Option<Vec<Write>>,
+    urgent: bool,
+    capacity: usize,
+    /// Writes the thread has taken and not yet made durable.
+    pub(super) in_hand: usize,
+    pub(super) questions: VecDeque<Question>,
+    /// Changes were lost; the whole set is needed.
+    pub(super) resync_pending: bool,
+    /// Someone waits: do not linger.
+    pub(super) hurry: bool,
+    pub(super) stopping: bool,
+    pub(super) stopped: bool,
+    pub(super) status: WriterStatus,
+}
+
+impl Queue {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            whole: None,
+            urgent: false,
+            capacity: capacity.max(1),
+            in_hand: 0,
+            questions: VecDeque::new(),
+            resync_pending: false,
+            hurry: false,
+            stopping: false,
+            stopped: false,
+            status: WriterStatus::default(),
+        }
+    }
+
+    /// Takes a write, or what has to give way to it.
+    pub(super) fn push(&mut self, write: Write) {
+        if self.resync_pending && matches!(write, Write::Position(_)) {
+            return; // may not be ahead of bans that are missing; the next one says more
+        }
+        if self.waiting.len() >= self.capacity {
+            if is_note(&write) {
+                self.status.lost_events += u64::from(matches!(write, Write::Event(_)));
+                return;
+            }
+            self.overflow();
+        }
+        self.urgent |= !is_note(&write);
+        self.waiting.push_back(write);
+    }
+
+    /// Drops what a later resync brings again, and if that is not enough everything that waits.
+    fn overflow(&mut self) {
+        self.status.overflows += 1;
+        self.lose();
+        if self.waiting.len() >= self.capacity {
+            self.status.lost_events += self.waiting.len() as u64;
+            self.waiting.clear();
+        }
+    }
+
+    /// Changes are lost: only the whole set helps.
+    fn lose(&mut self) {
+        self.resync_pending = true;
+        self.waiting.retain(outlives_resync);
+    }
+
+    /// Takes a whole set. Events and strikes that waited stay, before it, because they are older.
+    pub(super) fn replace(&mut self, writes: Vec<Write>) {
+        self.resync_pending = false;
+        let older = self.whole.take().into_iter().flatten().chain(self.waiting.drain(..));
+        self.whole = Some(older.filter(outlives_resync).chain(writes).collect());
+        self.urgent = true;
+    }
+
+    /// The next transaction after one that failed: the same, unless a whole set has come since.
+    pub(super) fn take_again(&mut self, failed: Job) -> Job {
+        let Some(whole) = self.whole.take() else { return failed };
+        let writes: Vec<Write> = failed.writes.into_iter().filter(outlives_resync).chain(whole).collect();
+        self.in_hand = writes.len().max(1);
+        Job { afresh: true, writes }
+    }
+
+    /// A transaction can never be written: gives it up.
+    pub(super) fn give_up(&mut self, job: &Job) {
+        self.in_hand = 0;
+        self.status.lost_events += job.writes.iter().filter(|w| matches!(w, Write::Event(_))).count() as u64;
+        self.lose();
+    }
+
+    pub(super) fn ask(&mut self, target: Option<Target>, limit: usize, reply: Reply) {
+        self.questions.push_back(Question { target, limit, reply });
+    }
+
+    /// The next transaction, at most `limit` writes unless it is a whole set; `None` if nothing waits.
+    pub(super) fn take(&mut self, limit: usize) -> Option<Job> {
+        let job = if let Some(writes) = self.whole.take() {
+            Job { afresh: true, writes }
+        } else if self.waiting.is_empty() {
+            return None;
+        } else {
+            let n = self.waiting.len().min(limit);
+            Job { afresh: false, writes: self.waiting.drain(..n).collect() }
+        };
+        if self.waiting.is_empty() {
+            self.urgent = false;
+            if self.waiting.capacity() > 4096 {
+                self.waiting = VecDeque::new(); // an idle daemon does not pay for a past flood
+            }
+        }
+        self.in_hand = job.writes.len().max(1);
+        Some(job)
+    }
+
+    /// Writes that are not durable yet.
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len() + self.in_hand + self.whole.as_ref().map_or(0, Vec::len)
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.in_hand == 0 && self.is_empty()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.whole.is_none()
+    }
+
+    /// Whether something waits that must not wait long.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.urgent
+    }
+
+    /// Whether the thread has to hear of what was just pushed: it knows already of anything that was there.
+    pub(super) fn wants_attention(&self, was_calm: bool) -> bool {
+        (was_calm && self.urgent) || (!self.urgent && self.waiting.len() == 1)
+    }
+
+    pub(super) fn wants_answers(&self) -> bool {
+        !self.questions.is_empty()
+    }
+}
+
+/// Whether a write is not superseded by a later whole set of bans and allowances.
+fn outlives_resync(write: &Write) -> bool {
+    matches!(write, Write::Event(_) | Write::Strikes(_))
+}
+
+/// Whether a write only records what happened.
+fn is_note(write: &Write) -> bool {
+    matches!(write, Write::Event(_) | Write::Position(_))
+}

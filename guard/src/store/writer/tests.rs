@@ -1,0 +1,259 @@
+use std::sync::mpsc;
+
+use super::*;
+use crate::ban::BanId;
+use crate::source::Position;
+use crate::store::{Retention, Snapshot, StoredBan};
+use crate::time::Wall;
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// What a [`Disk`] holds, and how it behaves.
+#[derive(Debug, Default)]
+struct State {
+    writes: Vec<Write>,
+    batches: usize,
+    full: bool,
+    poison: bool,
+    attempts: usize,
+    replaced: usize,
+}
+
+/// A store in memory whose disk can be full.
+#[derive(Clone, Debug, Default)]
+struct Disk(Arc<Mutex<State>>);
+
+impl Disk {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    fn bans(&self) -> Vec<u64> {
+        let ids = |w: &Write| if let Write::Ban(ban) = w { Some(ban.id.0) } else { None };
+        self.state().writes.iter().filter_map(ids).collect()
+    }
+
+    fn has_position(&self) -> bool {
+        self.state().writes.iter().any(|w| matches!(w, Write::Position(_)))
+    }
+}
+
+impl Store for Disk {
+    fn snapshot(&mut self) -> Result<Snapshot, StoreError> {
+        Ok(Snapshot::default())
+    }
+
+    fn bans(&mut self, _: Wall, _: &mut dyn FnMut(Vec<StoredBan>) -> bool) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        let mut state = self.state();
+        state.attempts += 1;
+        if state.full {
+            return Err(StoreError::Full { operation: "writing", path: "disk".into() });
+        }
+        if state.poison && writes.contains(&ban(666)) {
+            return Err(StoreError::Failed {
+                operation: "writing",
+                path: "disk".into(),
+                reason: "poison".into(),
+            });
+        }
+        state.batches += 1;
+        state.writes.extend_from_slice(writes);
+        Ok(())
+    }
+
+    fn replace(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        {
+            let mut state = self.state();
+            if !state.full {
+                state.writes.retain(|w| !matches!(w, Write::Ban(_) | Write::Unban(_)));
+                state.replaced += 1;
+            }
+        }
+        self.write(writes)
+    }
+
+    fn events(&mut self, _: Option<Target>, limit: usize) -> Result<Vec<StoredEvent>, StoreError> {
+        let event = |w: &Write| if let Write::Event(e) = w { Some(e.clone()) } else { None };
+        Ok(self.state().writes.iter().rev().filter_map(event).take(limit).collect())
+    }
+
+    fn prune(&mut self, _: Retention) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+fn ban(n: u64) -> Write {
+    Write::Ban(StoredBan {
+        id: BanId(n),
+        target: Target::host(std::net::Ipv4Addr::from(n as u32).into()),
+        since: Wall(0),
+        until: None,
+        origin: "manual:0".into(),
+        score: 0,
+        strike: 1,
+        reason: String::new(),
+    })
+}
+
+fn event(n: i64) -> Write {
+    Write::Event(StoredEvent { at: Wall(n), kind: "ban".into(), target: None, detail: "{}".into() })
+}
+
+fn position(n: u64) -> Write {
+    Write::Position(Position { source: "log".into(), place: n.to_string() })
+}
+
+fn options() -> WriterOptions {
+    WriterOptions {
+        capacity: 100,
+        pause: (Duration::from_millis(1), Duration::from_millis(5)),
+        ..WriterOptions::default()
+    }
+}
+
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn writes_come_in_order_and_in_few_batches() {
+    let disk = Disk::default();
+    let slow = WriterOptions { linger: Duration::from_secs(60), capacity: 5000, ..options() };
+    let writer = Writer::start(Box::new(disk.clone()), slow).unwrap();
+    for n in 0..1000 {
+        writer.write(ban(n));
+    }
+    assert_eq!(disk.state().batches, 0, "they wait for company");
+    assert!(writer.flush(SOON));
+    assert_eq!(disk.bans(), (0..1000).collect::<Vec<_>>());
+    assert_eq!(disk.state().batches, 1);
+    assert_eq!(writer.status().written, 1000);
+    assert_eq!(writer.status().queued, 0);
+}
+
+#[test]
+fn a_ban_does_not_wait_for_more_than_its_linger() {
+    let disk = Disk::default();
+    let lazy = WriterOptions { linger_notes: Duration::from_secs(60), ..options() };
+    let writer = Writer::start(Box::new(disk.clone()), lazy).unwrap();
+    writer.write(event(1));
+    writer.write(ban(1));
+    eventually("the ban is not durable", || disk.bans() == [1]);
+    drop(writer);
+}
+
+#[test]
+fn stopping_writes_what_waits() {
+    let disk = Disk::default();
+    let slow = WriterOptions { linger: Duration::from_secs(60), ..options() };
+    let writer = Writer::start(Box::new(disk.clone()), slow).unwrap();
+    writer.write_all((0..50).map(ban));
+    assert_eq!(writer.stop(), 0);
+    assert_eq!(disk.bans().len(), 50);
+}
+
+#[test]
+fn stopping_with_a_full_disk_ends_and_counts_what_is_lost() {
+    let disk = Disk::default();
+    disk.state().full = true;
+    let writer = Writer::start(Box::new(disk.clone()), options()).unwrap();
+    writer.write_all((0..50).map(ban));
+    assert!(!writer.flush(Duration::from_millis(50)));
+    assert_eq!(writer.stop(), 50);
+}
+
+#[test]
+fn a_full_disk_is_told_and_loses_nothing() {
+    let disk = Disk::default();
+    disk.state().full = true;
+    let writer = Writer::start(Box::new(disk.clone()), options()).unwrap();
+    writer.write_all((0..20).map(ban));
+    eventually("no second attempt", || disk.state().attempts >= 2);
+    let status = writer.status();
+    assert!(status.problem.unwrap().contains("no space is left"));
+    assert!(status.failures >= 1);
+    writer.write_all((20..40).map(ban));
+    disk.state().full = false;
+    assert!(writer.flush(SOON));
+    assert_eq!(disk.bans(), (0..40).collect::<Vec<_>>());
+    assert_eq!(writer.status().problem, None);
+    assert!(!writer.needs_resync());
+}
+
+#[test]
+fn more_than_fits_is_asked_for_again() {
+    let disk = Disk::default();
+    disk.state().full = true;
+    let writer = Writer::start(Box::new(disk.clone()), options()).unwrap();
+    writer.write(ban(0));
+    eventually("no attempt", || writer.status().problem.is_some());
+    for n in 1..1000 {
+        writer.write(ban(n));
+        writer.write(position(n));
+    }
+    assert!(writer.status().queued <= 250);
+    assert!(!writer.needs_resync(), "there is no use while the disk is full");
+    disk.state().full = false;
+    eventually("it is not asked for", || writer.needs_resync());
+    assert!(!disk.has_position(), "nothing may say that lost lines were dealt with");
+
+    writer.resync((0..1000).map(ban).collect());
+    writer.write(ban(1000));
+    writer.write(position(1000));
+    assert!(writer.flush(SOON));
+    assert_eq!(disk.bans(), (0..=1000).collect::<Vec<_>>());
+    assert!(disk.has_position());
+    assert!(!writer.needs_resync());
+    assert_eq!(disk.state().replaced, 1);
+    assert!(writer.status().overflows >= 1);
+}
+
+#[test]
+fn a_batch_that_never_works_does_not_stop_the_rest() {
+    let disk = Disk::default();
+    disk.state().poison = true;
+    let writer = Writer::start(Box::new(disk.clone()), options()).unwrap();
+    writer.write(ban(666));
+    eventually("it is not given up", || writer.needs_resync());
+    writer.resync(vec![ban(1)]);
+    assert!(writer.flush(SOON));
+    assert_eq!(disk.bans(), [1]);
+}
+
+#[test]
+fn answers_know_what_was_written_before() {
+    let disk = Disk::default();
+    let slow = WriterOptions { linger: Duration::from_secs(60), linger_notes: SOON * 3, ..options() };
+    let writer = Writer::start(Box::new(disk), slow).unwrap();
+    writer.write(event(1));
+    writer.write(event(2));
+    let (sender, answer) = mpsc::channel();
+    writer.events(None, 1, move |found| sender.send(found).unwrap());
+    let found = answer.recv_timeout(SOON).unwrap().unwrap();
+    assert_eq!(found.iter().map(|e| e.at).collect::<Vec<_>>(), [Wall(2)]);
+}
+
+#[cfg(feature = "sqlite")]
+#[test]
+fn bans_are_durable_within_fifty_milliseconds_of_a_working_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = crate::store::Sqlite::open(folder.path()).unwrap();
+    let writer = Writer::start(Box::new(store), WriterOptions::default()).unwrap();
+    let mut best = Duration::MAX;
+    for n in 0..10 {
+        let began = Instant::now();
+        writer.write(ban(n));
+        eventually("the ban is not durable", || writer.status().written > n);
+        best = best.min(began.elapsed());
+    }
+    // The best of ten: other tests share the disk.
+    assert!(best < Duration::from_millis(50), "{best:?}");
+}

@@ -1,0 +1,17 @@
+//! The packet program and its maps on the running kernel.
+//!
+//! Packets go through `BPF_PROG_TEST_RUN`, or over a veth pair in a network namespace of the test's own. Needs root
+//! and an eBPF object in the build (`cargo xtask build-ebpf`).
+
+#[path = "kernel/attach.rs"]
+mod attach;
+#[path = "kernel/bench.rs"]
+mod bench;
+#[path = "kernel/frame.rs"]
+mod frame;
+#[path = "kernel/packets.rs"]
+mod packets;
+#[path = "kernel/state.rs"]
+mod state;
+#[path = "kernel/world.rs"]
+mod world;

@@ -1,0 +1,140 @@
+//! What stays, grows and is repaired.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use guard::ban::BanTable;
+use guard::config::Interfaces;
+use guard::enforce::{Change, Enforcer};
+use guard::target::Target;
+use guard::time::Moment;
+
+use crate::frame::frame;
+use crate::world::{World, ahead, ban, target, wanted};
+
+fn host4(number: u32) -> Target {
+    Target::host(Ipv4Addr::from(0x0b00_0000 + number).into())
+}
+
+fn host6(number: u32) -> Target {
+    Target::host(Ipv6Addr::new(0x2001, 0xdb8, (number >> 16) as u16, number as u16, 0, 0, 0, 1).into())
+}
+
+fn net6(number: u32) -> Target {
+    let address = Ipv6Addr::new(0x2001, 0xdb9, (number >> 16) as u16, number as u16, 0, 0, 0, 0);
+    Target::prefix(address.into(), 64).unwrap()
+}
+
+fn drops(world: &World, address: IpAddr) -> bool {
+    world.drops(&frame(&address.to_string(), &[]))
+}
+
+#[test]
+fn growth_keeps_every_ban_and_its_counters() {
+    let mut world = World::on(Interfaces::Named(Vec::new()), 256, false);
+    world.ban(&["203.0.113.7"]);
+    assert!(world.drops(&frame("203.0.113.7", &[])));
+    for make in [host4, host6, net6] {
+        for from in (0..4000).step_by(500) {
+            let changes: Vec<Change> = (from..from + 500).map(|n| ban(make(n), n.into(), ahead())).collect();
+            world.xdp().apply(&changes).unwrap();
+        }
+        assert!((0..4000).all(|n| drops(&world, make(n).address())));
+        assert!(!drops(&world, make(4000).address()));
+    }
+    let maps = world.xdp().status().maps;
+    assert_eq!(maps.iter().map(|map| map.entries).collect::<Vec<_>>(), [4001, 4000, 4000, 0, 0]);
+    assert!(maps[..3].iter().all(|map| map.capacity >= 4096), "{maps:?}");
+    let verdict = world.xdp().check("203.0.113.7".parse().unwrap(), Moment::now()).unwrap();
+    assert_eq!(verdict.entries[0].packets, Some(1));
+}
+
+#[test]
+fn what_is_pinned_is_taken_over() {
+    let mut world = World::on(Interfaces::Named(Vec::new()), 256, false);
+    let changes: Vec<Change> = (0..3000).map(|n| ban(host4(n), n.into(), None)).collect();
+    world.xdp().apply(&changes).unwrap();
+    world.ban(&["2001:db8::/40"]);
+    world.xdp().apply(&[Change::Allow(host4(5))]).unwrap();
+    world.reopen();
+    assert!((0..3000).all(|n| drops(&world, host4(n).address()) == (n != 5)));
+    assert!(world.drops(&frame("2001:db8:ff::1", &[])));
+    let maps = world.xdp().status().maps;
+    assert_eq!((maps[0].entries, maps[4].entries), (3000, 1));
+}
+
+#[test]
+fn a_larger_capacity_is_taken_at_start() {
+    let mut world = World::on(Interfaces::Named(Vec::new()), 256, false);
+    world.ban(&["203.0.113.7"]);
+    world.capacity = 5000;
+    world.reopen();
+    assert!(world.xdp().status().maps[0].capacity >= 5000);
+    assert!(world.drops(&frame("203.0.113.7", &[])));
+}
+
+#[test]
+fn a_hundred_thousand_in_one_batch() {
+    let mut world = World::new();
+    let changes: Vec<Change> = (0..100_000).map(|n| ban(host4(n * 7), n.into(), None)).collect();
+    world.xdp().apply(&changes).unwrap();
+    assert!((0..100_000).step_by(997).all(|n| drops(&world, host4(n * 7).address())));
+    assert!(!drops(&world, host4(3).address()));
+    let back: Vec<Change> = (0..100_001).map(|n| Change::Unban(host4(n * 7))).collect();
+    world.xdp().apply(&back).unwrap();
+    assert!(!(0..100_000).step_by(997).any(|n| drops(&world, host4(n * 7).address())));
+    assert_eq!(world.xdp().status().maps[0].entries, 0);
+}
+
+#[test]
+fn reconciling_puts_right_what_differs() {
+    let mut world = World::new();
+    let mut bans = BanTable::default();
+    for (id, text) in ["203.0.113.7", "198.51.100.0/24", "2001:db8::/64", "2001:db8::7", "2001:db8::/40"]
+        .into_iter()
+        .enumerate()
+    {
+        bans.set(wanted(target(text), id as u64 + 1, None));
+    }
+    let allowed = [target("10.0.0.0/8"), target("fe80::/10")];
+    let drift = world.reconcile(&bans, &allowed);
+    assert_eq!((drift.missing, drift.foreign, drift.changed), (7, 0, 0));
+    assert!(world.drops(&frame("198.51.100.1", &[])) && world.drops(&frame("2001:db8::9", &[])));
+
+    world.reopen();
+    let changes = [
+        Change::Unban(target("203.0.113.7")),
+        ban(target("192.0.2.1"), 9, None),
+        ban(target("2001:db8::7"), 4, ahead()),
+        Change::Disallow(target("10.0.0.0/8")),
+        Change::Allow(target("192.0.2.0/24")),
+    ];
+    world.xdp().apply(&changes).unwrap();
+    let drift = world.reconcile(&bans, &allowed);
+    assert_eq!((drift.missing, drift.foreign, drift.changed), (2, 2, 1));
+    assert!(world.drops(&frame("203.0.113.7", &[])) && !world.drops(&frame("192.0.2.1", &[])));
+
+    world.reopen();
+    assert!(world.reconcile(&bans, &allowed).is_none());
+    assert!(world.xdp().datapath().maps().bits4.count() == 2, "bits of bans that are gone are cleared");
+}
+
+#[test]
+fn pins_that_others_remove_come_back() {
+    let mut world = World::new();
+    let mut bans = BanTable::default();
+    bans.set(wanted(target("203.0.113.7"), 1, None));
+    world.reconcile(&bans, &[]);
+    fs::remove_file(world.bpffs.join(format!("v{}/maps/guard_hosts4", guard_common::ABI))).unwrap();
+    assert_eq!(world.reconcile(&bans, &[]).attachments, 1);
+    world.reopen();
+    assert!(world.drops(&frame("203.0.113.7", &[])));
+}
+
+#[test]
+fn removal_leaves_nothing() {
+    let mut world = World::new();
+    world.ban(&["203.0.113.7"]);
+    world.xdp().remove().unwrap();
+    assert!(!world.bpffs.exists());
+}
