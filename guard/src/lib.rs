@@ -5,7 +5,9 @@
 
 pub mod api;
 pub mod ban;
+pub mod cli;
 pub mod config;
+pub mod daemon;
 pub mod datapath;
 mod dense;
 pub mod encode;

@@ -120,17 +120,15 @@ fn clear_stale(path: &Path) -> Result<(), ListenError> {
             });
         }
     }
-    match UnixStream::connect(path) {
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => {
-            fs::remove_file(path).or_else(|error| match error.kind() {
-                ErrorKind::NotFound => Ok(()),
-                _ => {
-                    let operation = "removing the old socket";
-                    Err(ListenError::System { operation, path: path.into(), source: error })
-                }
-            })
+    let nobody = UnixStream::connect(path).is_err_and(|error| error.kind() == ErrorKind::ConnectionRefused);
+    if !nobody {
+        return Err(ListenError::InUse { path: path.into() });
+    }
+    match fs::remove_file(path) {
+        Err(source) if source.kind() != ErrorKind::NotFound => {
+            Err(ListenError::System { operation: "removing the old socket", path: path.into(), source })
         }
-        _ => Err(ListenError::InUse { path: path.into() }),
+        _ => Ok(()),
     }
 }
 

@@ -49,7 +49,7 @@ pub struct Cli {
 /// When colours are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Color {
-    /// On a terminal, unless NO_COLOR is set
+    /// On a terminal, unless `NO_COLOR` is set
     Auto,
     /// Always
     Always,
@@ -73,7 +73,9 @@ pub enum Command {
     #[command(after_help = "Examples:\n  guardctl unban 203.0.113.7 2001:db8::/64\n  guardctl unban --all")]
     Unban(Unban),
     /// List the bans
-    #[command(after_help = "Examples:\n  guardctl list --limit 20\n  guardctl list --json | jq -r '.[].target'")]
+    #[command(
+        after_help = "Examples:\n  guardctl list --limit 20\n  guardctl list --json | jq -r '.[].target'"
+    )]
     List {
         /// Show at most this many
         #[arg(long, value_name = "N")]

@@ -1,10 +1,12 @@
 //! `guardctl ban`, `unban` and `list`.
 
+use std::io;
 use std::process::ExitCode;
 
 use super::args::{Ban, Length, Unban};
 use super::error::unexpected;
 use super::human::{counted, left};
+use super::screen::Columns;
 use super::{CliError, Piece, Screen, Style, ask, plain};
 use crate::api::client::Client;
 use crate::api::{Answer, BanView, Request, TargetResult};
@@ -74,6 +76,7 @@ pub(super) fn list(
     limit: Option<usize>,
 ) -> Result<ExitCode, CliError> {
     let mut rest = limit.unwrap_or(usize::MAX);
+    let mut columns = Columns::default();
     let mut after = None;
     let mut shown = 0;
     while rest > 0 {
@@ -82,7 +85,11 @@ pub(super) fn list(
             Answer::Bans(bans) => bans,
             other => return Err(unexpected(other)),
         };
-        page(screen, &bans, shown == 0)?;
+        if screen.json {
+            screen.json_items(shown == 0, &bans)?;
+        } else if !bans.is_empty() {
+            page(screen, &mut columns, &bans, shown == 0)?;
+        }
         shown += bans.len();
         rest -= bans.len().min(rest);
         after = bans.last().map(|ban| ban.target);
@@ -98,14 +105,7 @@ pub(super) fn list(
     Ok(ExitCode::SUCCESS)
 }
 
-fn page(screen: &mut Screen<'_>, bans: &[BanView], first: bool) -> Result<(), CliError> {
-    if screen.json {
-        return Ok(screen.json_items(first, bans)?);
-    }
-    if bans.is_empty() {
-        return Ok(());
-    }
-    let head: &[&str] = if first { &["TARGET", "ENDS", "STRIKE", "BY", "REASON"] } else { &[] };
+fn page(screen: &mut Screen<'_>, columns: &mut Columns, bans: &[BanView], first: bool) -> io::Result<()> {
     let rows: Vec<_> = bans
         .iter()
         .map(|ban| {
@@ -118,7 +118,12 @@ fn page(screen: &mut Screen<'_>, bans: &[BanView], first: bool) -> Result<(), Cl
             ]
         })
         .collect();
-    Ok(screen.table(0, head, &rows)?)
+    if first {
+        let titles = ["TARGET", "ENDS", "STRIKE", "BY", "REASON"];
+        columns.fit(&rows);
+        screen.page(columns, 0, &[titles.map(|title| Piece(Style::Faint, title.into())).to_vec()])?;
+    }
+    screen.page(columns, 0, &rows)
 }
 
 /// Who decided a ban: the filter's name, or the user.

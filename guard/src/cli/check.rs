@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use super::error::unexpected;
 use super::human::{bytes, counted, left};
-use super::{CliError, Piece, Screen, Style, ask, bans, plain};
+use super::{CliError, Piece, Screen, Style, ask, bans};
 use crate::api::client::Client;
 use crate::api::{Answer, BanView, Check, Request};
 use crate::enforce::LiveEntry;
@@ -81,7 +81,9 @@ fn disagreement(check: &Check) -> Option<String> {
         (false, true) if !allowed => {
             Some("it is banned, but the kernel does not drop it; see: guardctl status".into())
         }
-        (true, false) => Some("the kernel drops it, but no ban is known; the next check puts that right".into()),
+        (true, false) => {
+            Some("the kernel drops it, but no ban is known; the next check puts that right".into())
+        }
         _ => None,
     }
 }

@@ -47,6 +47,20 @@ pub fn plain(text: impl Into<String>) -> Piece {
     Piece(Style::Plain, text.into())
 }
 
+/// Widths of a table's columns.
+#[derive(Clone, Debug, Default)]
+pub struct Columns(Vec<usize>);
+
+impl Columns {
+    /// Widens the columns so that rows fit in.
+    pub fn fit(&mut self, rows: &[Vec<Piece>]) {
+        for (column, piece) in rows.iter().flat_map(|row| row.iter().enumerate()) {
+            self.0.resize(self.0.len().max(column + 1), 0);
+            self.0[column] = self.0[column].max(columns_of(&piece.1));
+        }
+    }
+}
+
 /// Where guardctl writes. Control characters never get through, whoever they come from.
 pub struct Screen<'a> {
     out: &'a mut dyn Write,
@@ -59,7 +73,10 @@ pub struct Screen<'a> {
 
 impl std::fmt::Debug for Screen<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Screen").field("color", &self.color).field("width", &self.width).finish_non_exhaustive()
+        f.debug_struct("Screen")
+            .field("color", &self.color)
+            .field("width", &self.width)
+            .finish_non_exhaustive()
     }
 }
 
@@ -107,17 +124,19 @@ impl<'a> Screen<'a> {
 
     /// Rows in aligned columns, each `indent` from the left. The last column is cut at the terminal's edge.
     pub fn table(&mut self, indent: usize, head: &[&str], rows: &[Vec<Piece>]) -> io::Result<()> {
-        let columns = rows.iter().map(Vec::len).max().unwrap_or(0).max(head.len());
-        let mut widths = vec![0; columns];
-        for (column, width) in widths.iter_mut().enumerate() {
-            let cells = rows.iter().filter_map(|row| row.get(column)).map(|piece| columns_of(&piece.1));
-            *width = cells.chain(head.get(column).map(|title| columns_of(title))).max().unwrap_or(0);
-        }
+        let mut columns = Columns::default();
         if !head.is_empty() {
-            let titles: Vec<_> = head.iter().map(|title| Piece(Style::Faint, (*title).to_owned())).collect();
-            self.row(indent, &widths, &titles)?;
+            let titles = head.iter().map(|title| Piece(Style::Faint, (*title).to_owned())).collect();
+            columns.fit(rows);
+            self.page(&mut columns, indent, &[titles])?;
         }
-        rows.iter().try_for_each(|row| self.row(indent, &widths, row))
+        self.page(&mut columns, indent, rows)
+    }
+
+    /// More rows of a table that comes in pages: no column is narrower than on the pages before.
+    pub fn page(&mut self, columns: &mut Columns, indent: usize, rows: &[Vec<Piece>]) -> io::Result<()> {
+        columns.fit(rows);
+        rows.iter().try_for_each(|row| self.row(indent, &columns.0, row))
     }
 
     /// A value as JSON.
@@ -205,9 +224,7 @@ fn inert_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
         if c != '\n' && (c.is_control() || is_layout(c)) {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                out.push_str(&format!("\\u{unit:04x}"));
-            }
+            out.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
         } else {
             out.push(c);
         }
@@ -219,7 +236,11 @@ fn inert_json(json: &str) -> String {
 mod tests {
     use super::*;
 
-    fn shown(color: Color, width: Option<usize>, write: impl Fn(&mut Screen<'_>) -> io::Result<()>) -> String {
+    fn shown(
+        color: Color,
+        width: Option<usize>,
+        write: impl Fn(&mut Screen<'_>) -> io::Result<()>,
+    ) -> String {
         let mut out = Vec::new();
         let mut screen = Screen::new(&mut out, color, false);
         screen.width = width;

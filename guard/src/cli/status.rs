@@ -24,10 +24,7 @@ fn show(screen: &mut Screen<'_>, status: &Status) -> io::Result<()> {
         plain(", "),
         condition(status),
         plain(format!(", up {}", span(status.uptime_seconds))),
-        Piece(
-            Style::Faint,
-            format!("  (process {}, {})", status.pid, bytes(status.resident_bytes)),
-        ),
+        Piece(Style::Faint, format!("  (process {}, {})", status.pid, bytes(status.resident_bytes))),
     ])?;
     if !status.problems.is_empty() {
         screen.heading("Needs attention")?;
@@ -91,13 +88,17 @@ fn sources(screen: &mut Screen<'_>, status: &Status) -> io::Result<()> {
                 (entries, "journald") => format!(", {} behind", count(entries)),
                 (size, _) => format!(", {} behind", bytes(size)),
             };
-            vec![Piece(mark.0, mark.1.into()), plain(&source.name), plain(format!("{}{behind}", source.state))]
+            vec![
+                Piece(mark.0, mark.1.into()),
+                plain(&source.name),
+                plain(format!("{}{behind}", source.state)),
+            ]
         })
         .collect();
-    match rows.is_empty() {
-        true => screen.line(&[Piece(Style::Bad, "  none: guard sees nothing".into())]),
-        false => screen.table(2, &[], &rows),
+    if rows.is_empty() {
+        return screen.line(&[Piece(Style::Bad, "  none: guard sees nothing".into())]);
     }
+    screen.table(2, &[], &rows)
 }
 
 fn interfaces(screen: &mut Screen<'_>, status: &Status) -> io::Result<()> {
@@ -130,8 +131,7 @@ fn interfaces(screen: &mut Screen<'_>, status: &Status) -> io::Result<()> {
         })
         .collect();
     rows.extend(enforcer.maps.iter().filter(|map| map.entries > 0).map(|map| {
-        let capacity =
-            if map.capacity == 0 { String::new() } else { format!("of {}", count(map.capacity)) };
+        let capacity = if map.capacity == 0 { String::new() } else { format!("of {}", count(map.capacity)) };
         vec![Piece(Style::Faint, "map".into()), plain(&map.name), plain(count(map.entries)), plain(capacity)]
     }));
     screen.table(2, &[], &rows)

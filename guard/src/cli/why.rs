@@ -11,7 +11,11 @@ use crate::api::{Answer, Request, Why};
 use crate::target::Target;
 use crate::time::Wall;
 
-pub(super) fn why(client: &mut Client, screen: &mut Screen<'_>, target: Target) -> Result<ExitCode, CliError> {
+pub(super) fn why(
+    client: &mut Client,
+    screen: &mut Screen<'_>,
+    target: Target,
+) -> Result<ExitCode, CliError> {
     match ask(client, &Request::Why { target })? {
         Answer::Why(why) if screen.json => screen.json(&why)?,
         Answer::Why(why) => show(screen, &why)?,
@@ -66,10 +70,7 @@ fn lines(screen: &mut Screen<'_>, why: &Why) -> io::Result<()> {
     let now = Wall::now();
     for line in &why.lines {
         let what = format!("{} {}, +{}", line.filter, line.kind, line.points);
-        screen.line(&[
-            Piece(Style::Faint, format!("  {}  ", ago(&line.at, now))),
-            plain(what),
-        ])?;
+        screen.line(&[Piece(Style::Faint, format!("  {}  ", ago(&line.at, now))), plain(what)])?;
         screen.text(&format!("    {}", line.line))?;
     }
     Ok(())

@@ -14,12 +14,12 @@ impl Config {
             let (its_table, key) = setting.place();
             if its_table != table {
                 let gap = if table.is_empty() { "" } else { "\n" };
-                out.push_str(&format!("{gap}[{its_table}]\n"));
+                out.extend([gap, "[", its_table, "]\n"]);
                 table = its_table;
             }
             let (value, usual) = ((setting.show)(self), (setting.show)(&default));
             let note = if value == usual { String::new() } else { format!("  # default: {usual}") };
-            out.push_str(&format!("{key} = {value}{note}\n"));
+            out.extend([key, " = ", &value, &note, "\n"]);
         }
         out
     }

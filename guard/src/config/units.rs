@@ -73,7 +73,7 @@ pub fn show_duration(duration: Duration) -> String {
 
 /// A size as [`size`] reads it, in the largest binary unit that divides it.
 pub fn show_size(bytes: u64) -> String {
-    match SIZES[..4].iter().find(|(_, unit)| bytes >= *unit && bytes % unit == 0) {
+    match SIZES[..4].iter().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit)) {
         Some((name, unit)) => format!("{}{name}", bytes / unit),
         None => format!("{bytes}B"),
     }

@@ -1,1 +1,235 @@
-//! The daemon: wires sources, engine, ban table, enforcer, store and API together.
+//! The daemon: wires sources, engine, ban table, enforcer, store and API together, and nothing else.
+//!
+//! Threads: the main thread serves the control socket, the metrics and the signals; one thread owns everything
+//! that decides ([`control`]); one reads files, one the journal; one writes the store; one follows the network.
+//! All of them meet in one bounded channel.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
+use std::time::Instant;
+
+use tracing::{info, warn};
+
+use crate::ban::{BanId, BanTable};
+use crate::config::{self, Config};
+use crate::engine::{Engine, EngineOptions};
+use crate::protect::system::connections;
+use crate::protect::{Protection, SystemAddresses};
+use crate::scan::FilterSet;
+use crate::source::Stop;
+use crate::store::{Snapshot, Writer, WriterOptions};
+use crate::time::{Clock, Moment, boot_nanoseconds};
+use crate::{enforce, protect, store};
+
+mod control;
+mod decide;
+mod error;
+mod problems;
+mod readers;
+mod reload;
+mod request;
+mod restore;
+mod serve;
+mod snapshot;
+mod views;
+
+pub use error::StartError;
+
+use control::{Control, Count, Input};
+use problems::Problems;
+use readers::Readers;
+
+/// Inputs that may wait for the engine's thread. Readers block when it is full, so lines wait in their files.
+const QUEUE: usize = 256;
+/// Lines kept as evidence for each source that has a score.
+const EVIDENCE_LINES: usize = 8;
+
+/// What the command line says.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The configuration.
+    pub config: PathBuf,
+    /// Decide and record only.
+    pub observe: bool,
+}
+
+/// Runs the daemon until it is told to stop. Enforcement goes on without it.
+pub fn run(options: &Options) -> Result<(), StartError> {
+    let config = config::load(&options.config)?;
+    start_log(&config);
+    if !rustix::process::geteuid().is_root() && !options.observe {
+        return Err(StartError::NotRoot);
+    }
+    let filters = Arc::new(FilterSet::load(&config.filter)?);
+    make_folder(&config.paths.state, 0o700)?;
+    make_folder(&config.paths.run, 0o755)?;
+    let (store, notes) = store::open(&config)?;
+    let (inputs, receiver) = sync_channel(QUEUE);
+    let heartbeat = Arc::new(AtomicU64::new(boot_nanoseconds() / 1_000_000_000));
+    let (writer, snapshot) = start_store(store, &config, inputs.clone())?;
+    let mut problems = Problems::default();
+    problems.replace("store", notes);
+    let protection = start_protection(&config, &snapshot, &mut problems);
+    let (enforcer, reasons) = enforce::select(&config, options.observe)?;
+    info!(backend = enforcer.backend().name(), "enforcing with");
+    problems.replace("backend", reasons);
+
+    let serving = serve::Listeners::open(&config)?;
+    let mut control = Control {
+        engine: start_engine(&config, &snapshot),
+        bans: starting_bans(&snapshot),
+        readers: Readers::new(inputs.clone(), snapshot.positions),
+        config_path: options.config.clone(),
+        forced_observe: options.observe,
+        filters,
+        protection,
+        enforcer,
+        writer,
+        sources: HashMap::new(),
+        problems,
+        count: Count::default(),
+        started: Moment::now(),
+        restored: false,
+        allowed: Vec::new(),
+        api: serving.count(),
+        sightings: HashMap::new(),
+        pending: Vec::new(),
+        writes: Vec::new(),
+        deferred: VecDeque::new(),
+        inputs: receiver,
+        heartbeat: Arc::clone(&heartbeat),
+        next_reconcile: Instant::now(),
+        retry: None,
+        next_sessions: Instant::now(),
+        config,
+    };
+    control.event("start", None, serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
+    control.sync_allowed();
+    control.start_readers();
+    let watches = follow_network(&inputs).map_err(|source| StartError::System {
+        operation: "follow the network through",
+        path: "netlink".into(),
+        source,
+    })?;
+    let engine = thread::Builder::new()
+        .name("engine".into())
+        .spawn(move || control.run())
+        .map_err(|source| StartError::System { operation: "start the thread", path: "engine".into(), source })?;
+    let served = serving.serve(&inputs, &heartbeat);
+    drop(watches);
+    // The engine's thread may have ended first, and then nobody needs to be told.
+    let _ = inputs.send(Input::Stop);
+    drop(inputs);
+    if engine.join().is_err() {
+        warn!("the engine's thread ended in a panic");
+    }
+    served
+}
+
+fn start_log(config: &Config) {
+    let filter = tracing_subscriber::EnvFilter::try_new(&config.log.level)
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let under_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    // Fails only if a log was started before, as tests do.
+    let _ = if under_systemd { log.without_time().try_init() } else { log.try_init() };
+}
+
+fn make_folder(path: &Path, mode: u32) -> Result<(), StartError> {
+    fs::DirBuilder::new().recursive(true).mode(mode).create(path).map_err(|source| StartError::System {
+        operation: "create the folder",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn start_store(
+    mut store: Box<dyn store::Store>,
+    config: &Config,
+    inputs: SyncSender<Input>,
+) -> Result<(Writer, Snapshot), StartError> {
+    let snapshot = store.snapshot()?;
+    let now = Clock::now().wall;
+    let chunks = inputs.clone();
+    let restore = move |store: &mut dyn store::Store| {
+        let result = store.bans(now, &mut |chunk| chunks.send(Input::Restored(chunk)).is_ok());
+        // Nobody is left to be told once the engine's thread has ended.
+        let _ = inputs.send(Input::RestoreDone(result));
+    };
+    let options = WriterOptions { keep: config.store.keep, ..WriterOptions::default() };
+    let writer = Writer::start_with(store, options, restore).map_err(|source| StartError::System {
+        operation: "start the thread of the store in",
+        path: config.paths.state.clone(),
+        source,
+    })?;
+    Ok((writer, snapshot))
+}
+
+fn starting_bans(snapshot: &Snapshot) -> BanTable {
+    let mut bans = BanTable::new();
+    bans.reserve_ids(BanId(snapshot.last_id));
+    bans
+}
+
+fn start_engine(config: &Config, snapshot: &Snapshot) -> Engine {
+    let clock = Clock::now();
+    let mut engine = Engine::new(EngineOptions {
+        decide: config.decide.clone(),
+        seed: boot_nanoseconds() ^ u64::from(std::process::id()).rotate_left(32),
+        evidence: EVIDENCE_LINES,
+    });
+    for strikes in &snapshot.strikes {
+        engine.restore_strikes(&views::restored_strikes(strikes, clock));
+    }
+    engine
+}
+
+fn start_protection(config: &Config, snapshot: &Snapshot, problems: &mut Problems) -> Protection {
+    let clock = Clock::now();
+    let mut protection = Protection::new(&config.allow);
+    let (system, faults) = SystemAddresses::read();
+    protection.set_system(system);
+    problems.replace("system", faults.iter().map(|fault| format!("{fault}; guard tries again")).collect());
+    match connections() {
+        Ok(connections) => {
+            for session in protect::session::open_sessions(&connections) {
+                info!(peer = %session.peer, port = session.peer_port, "protected: an open session");
+                protection.found_session(session.peer, session.peer_port, clock.moment);
+            }
+        }
+        Err(cause) => problems.set("sessions", format!("open sessions cannot be read ({cause})")),
+    }
+    for allowed in &snapshot.allowed {
+        let until = allowed.until.map(|until| clock.moment_of(until));
+        protection.allow_runtime(allowed.target, until, &allowed.comment);
+    }
+    protection
+}
+
+/// Tells the engine's thread when addresses, routes, interfaces or the packet filter change. The watches end with
+/// the process.
+fn follow_network(inputs: &SyncSender<Input>) -> std::io::Result<Vec<Box<dyn std::any::Any>>> {
+    let network = inputs.clone();
+    let stop = Stop::new()?;
+    // Nobody is left to be told once the engine's thread has ended.
+    let follower = protect::system::watch(stop.clone(), move |_| drop(network.send(Input::NetworkChanged)))?;
+    let mut watches: Vec<Box<dyn std::any::Any>> = vec![Box::new(stop), Box::new(follower)];
+    let ruleset = inputs.clone();
+    match enforce::nftables::watch(move || drop(ruleset.send(Input::RulesetChanged))) {
+        Ok(watch) => watches.push(Box::new(watch)),
+        Err(cause) => {
+            warn!(error = %cause, "the packet filter is not followed; changes are seen at the next reconciliation");
+        }
+    }
+    Ok(watches)
+}

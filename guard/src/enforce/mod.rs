@@ -89,6 +89,14 @@ pub struct Drift {
 }
 
 impl Drift {
+    /// Adds what another reconciliation found.
+    pub fn add(&mut self, other: &Self) {
+        self.missing += other.missing;
+        self.foreign += other.foreign;
+        self.changed += other.changed;
+        self.attachments += other.attachments;
+    }
+
     /// Whether the kernel was equal to the desired set.
     pub fn is_none(&self) -> bool {
         *self == Self::default()
@@ -219,6 +227,9 @@ pub trait Enforcer: Send + std::fmt::Debug {
 
     /// Compares the live state with the desired one and puts right what differs, attachments included.
     fn reconcile(&mut self, desired: Desired<'_>) -> Result<Drift, EnforceError>;
+
+    /// The bans the kernel holds now, in no particular order: what a start adopts.
+    fn live(&mut self) -> Result<Vec<LiveEntry>, EnforceError>;
 
     /// What happens to packets from `address`, read from the kernel now.
     fn check(&mut self, address: IpAddr, now: Moment) -> Result<Verdict, EnforceError>;

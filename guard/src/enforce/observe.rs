@@ -61,6 +61,11 @@ impl Enforcer for Observe {
         Ok(Drift::default())
     }
 
+    /// Nothing is in the kernel.
+    fn live(&mut self) -> Result<Vec<LiveEntry>, EnforceError> {
+        Ok(Vec::new())
+    }
+
     /// The entries that would drop the address; `dropped` is always false.
     fn check(&mut self, address: IpAddr, now: Moment) -> Result<Verdict, EnforceError> {
         let entries = covering(address).filter_map(|target| {

@@ -1,13 +1,14 @@
 //! One backend, a second beside it as soon as an interface is not covered by the first, and the end of what
 //! an earlier run left in a backend that is no longer used.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
 use super::{
     Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, LiveEntry, Verdict,
     chain_of,
 };
+use crate::target::Target;
 use crate::time::Moment;
 
 /// How the second enforcer is opened when it is needed; its argument says why.
@@ -103,6 +104,15 @@ impl Enforcer for Pair {
             changed: first.changed + second.changed,
             attachments: first.attachments + second.attachments,
         })
+    }
+
+    fn live(&mut self) -> Result<Vec<LiveEntry>, EnforceError> {
+        let mut live = self.first.live()?;
+        if let Some(second) = &mut self.second {
+            let known: HashSet<Target> = live.iter().map(|entry| entry.target).collect();
+            live.extend(second.live()?.into_iter().filter(|entry| !known.contains(&entry.target)));
+        }
+        Ok(live)
     }
 
     /// Dropped if both say so, since the first leaves interfaces uncovered and the second covers all.
@@ -225,6 +235,9 @@ mod tests {
         }
         fn reconcile(&mut self, desired: Desired<'_>) -> Result<Drift, EnforceError> {
             self.0.reconcile(desired)
+        }
+        fn live(&mut self) -> Result<Vec<LiveEntry>, EnforceError> {
+            self.0.live()
         }
         fn check(&mut self, address: IpAddr, now: Moment) -> Result<Verdict, EnforceError> {
             Ok(Verdict { dropped: true, ..self.0.check(address, now)? })

@@ -84,14 +84,14 @@ metrics! {
     TRACKED Gauge "guard_tracked_sources" []
         "Addresses that have a score now.";
     EVICTED Counter "guard_evicted_sources_total" []
-        "Addresses forgotten to make room: raise decide.max_sources if this grows.";
+        "Addresses forgotten to make room: raise `decide.max_sources` if this grows.";
 
     BANS Counter "guard_bans_total" ["rule"]
         "Bans begun or extended, by the filter that led to them; `manual` for guardctl.";
     BANS_REFUSED Counter "guard_bans_refused_total" []
         "Bans that the allowlist or a protection refused.";
     BANS_EVICTED Counter "guard_bans_evicted_total" []
-        "Bans given up before their end because decide.max_bans was reached.";
+        "Bans given up before their end because `decide.max_bans` was reached.";
     BANS_ACTIVE Gauge "guard_active_bans" ["family", "backend"]
         "Bans in force, by address family and by what enforces them.";
 
@@ -126,7 +126,7 @@ metrics! {
     API_REQUESTS Counter "guard_api_requests_total" []
         "Requests taken on the control socket.";
     API_REFUSED Counter "guard_api_refused_total" ["because"]
-        "Requests and connections refused on the control socket: denied, malformed, too_many.";
+        "Requests and connections refused on the control socket: denied, malformed, `too_many`.";
 
     CPU Counter "guard_process_cpu_seconds_total" []
         "User and system time of the daemon.";

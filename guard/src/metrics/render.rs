@@ -107,7 +107,7 @@ struct Text(String);
 impl Text {
     fn head(&mut self, metric: &Metric) {
         let Metric { name, kind, help, .. } = metric;
-        self.0.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {}\n", kind.name()));
+        self.0.extend(["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind.name(), "\n"]);
     }
 
     fn plain(&mut self, metric: &Metric, value: u64) {
@@ -152,13 +152,13 @@ impl Text {
         debug_assert_eq!(keys.len(), values.len(), "{name}");
         self.0.push_str(name);
         for (index, (key, label)) in keys.iter().zip(values).enumerate() {
-            self.0.push(if index == 0 { '{' } else { ',' });
-            self.0.push_str(&format!("{key}=\"{}\"", escaped(label)));
+            let before = if index == 0 { "{" } else { "," };
+            self.0.extend([before, key, "=\"", &escaped(label), "\""]);
         }
         if !keys.is_empty() {
             self.0.push('}');
         }
-        self.0.push_str(&format!(" {value}\n"));
+        self.0.extend([" ", value, "\n"]);
     }
 }
 

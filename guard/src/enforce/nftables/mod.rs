@@ -229,6 +229,15 @@ impl Enforcer for Nftables {
         Ok(Drift { attachments, ..drift })
     }
 
+    fn live(&mut self) -> Result<Vec<LiveEntry>, EnforceError> {
+        let mut live = Vec::new();
+        for set in self.structure.sets.clone().into_iter().filter(|set| set.role == Role::Ban) {
+            let elements = self.live.elements(set).map_err(reading)?;
+            live.extend(elements.iter().map(live_entry));
+        }
+        Ok(live)
+    }
+
     fn check(&mut self, address: IpAddr, _now: Moment) -> Result<Verdict, EnforceError> {
         let mut verdict = Verdict::default();
         let sets: Vec<Set> = self.structure.sets.iter().rev().copied().collect();
@@ -237,13 +246,7 @@ impl Enforcer for Nftables {
             let Some(element) = self.live.element(set.role, target).map_err(reading)? else { continue };
             match set.role {
                 Role::Allow => verdict.allowed_by = verdict.allowed_by.or(Some(target)),
-                Role::Ban => verdict.entries.push(LiveEntry {
-                    target,
-                    id: 0,
-                    seconds_left: element.left.map(|left| left.as_secs()),
-                    packets: element.tally.map(|tally| tally.packets),
-                    bytes: element.tally.map(|tally| tally.bytes),
-                }),
+                Role::Ban => verdict.entries.push(LiveEntry { target, ..live_entry(&element) }),
             }
         }
         if verdict.allowed_by.is_some() {
@@ -321,6 +324,16 @@ impl Nftables {
             .collect();
         self.counts = Some((Instant::now() + started.elapsed() * READ_SHARE, maps.clone()));
         maps
+    }
+}
+
+fn live_entry(element: &live::Element) -> LiveEntry {
+    LiveEntry {
+        target: element.target,
+        id: 0,
+        seconds_left: element.left.map(|left| left.as_secs()),
+        packets: element.tally.map(|tally| tally.packets),
+        bytes: element.tally.map(|tally| tally.bytes),
     }
 }
 

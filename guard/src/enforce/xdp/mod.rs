@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use guard_common::{Cidr4, Cidr6, Entry};
 
 use self::key::{Key, PLACES, Place, deadline};
-use super::{Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, Verdict};
+use super::{Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, LiveEntry, Verdict};
 use crate::config::Interfaces;
 use crate::datapath::{Datapath, DatapathError, Options};
 use crate::target::Target;
@@ -204,6 +204,10 @@ impl Enforcer for Xdp {
         let took: Duration = started.elapsed();
         self.compare_at = Some(started + took * COMPARE_SHARE);
         Ok(Drift { attachments, ..drift })
+    }
+
+    fn live(&mut self) -> Result<Vec<LiveEntry>, EnforceError> {
+        self.read_live(Moment::now())
     }
 
     fn check(&mut self, address: IpAddr, now: Moment) -> Result<Verdict, EnforceError> {

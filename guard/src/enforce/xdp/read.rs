@@ -49,6 +49,25 @@ impl Xdp {
         })
     }
 
+    pub(super) fn read_live(&self, now: Moment) -> Result<Vec<LiveEntry>, EnforceError> {
+        let mut live = Vec::new();
+        self.read_table::<[u8; 4]>(now, &mut live)?;
+        self.read_table::<[u8; 16]>(now, &mut live)?;
+        self.read_table::<[u8; 8]>(now, &mut live)?;
+        self.read_table::<Cidr4>(now, &mut live)?;
+        self.read_table::<Cidr6>(now, &mut live)?;
+        Ok(live)
+    }
+
+    fn read_table<K: Key>(&self, now: Moment, all: &mut Vec<LiveEntry>) -> Result<(), EnforceError> {
+        let now = now.boot_nanoseconds();
+        let table = K::table(self.datapath.maps());
+        table.for_each((K::EMPTY, K::Value::default()), |key, value| {
+            all.extend(key.entry(value).map(|entry| live(key.target(), entry, now)));
+        })?;
+        Ok(())
+    }
+
     fn find<K: Key>(&self, key: K, found: &mut Vec<(Target, Entry)>) -> Result<(), EnforceError> {
         let value = K::table(self.datapath.maps()).get(&key, K::Value::default())?;
         found.extend(value.and_then(|value| key.entry(&value)).map(|entry| (key.target(), entry)));

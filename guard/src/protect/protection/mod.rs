@@ -168,6 +168,14 @@ impl Protection {
         taken
     }
 
+    /// The run-time allowances, each with its end and its comment.
+    pub fn runtime_allowances(&self) -> impl Iterator<Item = (Target, Option<Moment>, String)> {
+        self.passing.iter().filter_map(|(target, passing)| {
+            let allowance = passing.allowance.as_ref()?;
+            Some((target, allowance.until, allowance.comment.clone()))
+        })
+    }
+
     /// Forgets what has ended; the run-time allowances among it.
     pub fn expire(&mut self, now: Moment) -> Vec<Target> {
         let mut ended = Vec::new();

@@ -12,6 +12,9 @@ mod work;
 
 use queue::{Queue, Reply};
 
+/// What is done with the store before it takes writes.
+type First = Box<dyn FnOnce(&mut dyn Store) + Send>;
+
 /// How a [`Writer`] works.
 #[derive(Clone, Copy, Debug)]
 pub struct WriterOptions {
@@ -92,12 +95,21 @@ impl Shared {
 impl Writer {
     /// Starts the store's thread, which owns the store from here on.
     pub fn start(store: Box<dyn Store>, options: WriterOptions) -> std::io::Result<Self> {
+        Self::start_with(store, options, |_| ())
+    }
+
+    /// The same, with something to be read first; writes wait meanwhile.
+    pub fn start_with(
+        store: Box<dyn Store>,
+        options: WriterOptions,
+        first: impl FnOnce(&mut dyn Store) + Send + 'static,
+    ) -> std::io::Result<Self> {
         let queue = Mutex::new(Queue::new(options.capacity));
         let shared = Arc::new(Shared { queue, changed: Condvar::new() });
         let for_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("guard-store".into())
-            .spawn(move || work::run(store, options, &for_thread))?;
+            .spawn(move || work::run(store, options, &for_thread, Box::new(first)))?;
         Ok(Self { shared, thread: Some(thread) })
     }
 

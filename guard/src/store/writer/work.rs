@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::queue::{Job, Question, Queue};
-use super::{Shared, WriterOptions};
+use super::{First, Shared, WriterOptions};
 use crate::store::{Retention, Store, StoreError, StoreErrorClass};
 use crate::time::Wall;
 
@@ -17,7 +17,8 @@ const GIVE_UP: u32 = 5;
 /// Notes that are kept: a disk that damages the state again and again has been told of by then.
 const MAX_NOTES: usize = 32;
 
-pub(super) fn run(store: Box<dyn Store>, options: WriterOptions, shared: &Shared) {
+pub(super) fn run(mut store: Box<dyn Store>, options: WriterOptions, shared: &Shared, first: First) {
+    first(&mut *store);
     let pruned = Instant::now();
     Worker { store, options, shared, pruned, tries: 0 }.run();
     let mut queue = shared.lock();

@@ -1,0 +1,307 @@
+//! `guardctl doctor`: what keeps guard from working on this machine, each with the way out. Needs no daemon.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
+use serde::Serialize;
+
+use super::error::chain;
+use super::human::bytes;
+use super::{CliError, Piece, Screen, Style, plain};
+use crate::api::client::{Client, ClientError};
+use crate::api::{Answer, Request};
+use crate::config::{self, BackendChoice, Config, ConfigError, Journald};
+use crate::datapath::features;
+
+/// Free space below which the state folder is short.
+const SHORT_OF_SPACE: u64 = 64 << 20;
+
+/// How a finding is to be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Level {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Finding {
+    level: Level,
+    what: &'static str,
+    detail: String,
+    /// The way out; empty where none is needed.
+    remedy: String,
+}
+
+impl Finding {
+    fn ok(what: &'static str, detail: impl Into<String>) -> Self {
+        Self { level: Level::Ok, what, detail: detail.into(), remedy: String::new() }
+    }
+
+    fn warn(what: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { level: Level::Warn, what, detail: detail.into(), remedy: remedy.into() }
+    }
+
+    fn fail(what: &'static str, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { level: Level::Fail, what, detail: detail.into(), remedy: remedy.into() }
+    }
+}
+
+pub(super) fn doctor(
+    screen: &mut Screen<'_>,
+    file: &Path,
+    socket: Option<&Path>,
+) -> Result<ExitCode, CliError> {
+    let findings = examine(file, socket);
+    if screen.json {
+        screen.json(&findings)?;
+    } else {
+        show(screen, &findings)?;
+    }
+    let failed = findings.iter().any(|finding| finding.level == Level::Fail);
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn examine(file: &Path, socket: Option<&Path>) -> Vec<Finding> {
+    let mut findings = vec![root(), kernel()];
+    let (config, finding) = configuration(file);
+    findings.push(finding);
+    findings.extend(enforcement(&config));
+    findings.extend(sources(&config));
+    findings.push(state(&config.paths.state));
+    findings.extend(daemon(&socket.map_or_else(|| config.socket(), Path::to_path_buf)));
+    findings
+}
+
+fn show(screen: &mut Screen<'_>, findings: &[Finding]) -> std::io::Result<()> {
+    let width = findings.iter().map(|finding| finding.what.len()).max().unwrap_or(0);
+    for finding in findings {
+        let (style, mark) = match finding.level {
+            Level::Ok => (Style::Good, "ok  "),
+            Level::Warn => (Style::Warn, "warn"),
+            Level::Fail => (Style::Bad, "fail"),
+        };
+        let what = format!("  {:width$}  ", finding.what);
+        screen.line(&[Piece(style, mark.into()), plain(what), plain(&finding.detail)])?;
+        if !finding.remedy.is_empty() {
+            screen.line(&[
+                Piece(Style::Faint, format!("{:indent$}→ ", "", indent = width + 8)),
+                plain(&finding.remedy),
+            ])?;
+        }
+    }
+    Ok(())
+}
+
+fn root() -> Finding {
+    if rustix::process::geteuid().is_root() {
+        return Finding::ok("user", "root");
+    }
+    let uid = rustix::process::geteuid().as_raw();
+    Finding::warn(
+        "user",
+        format!("user {uid}: some of this cannot be seen"),
+        "run it as root: sudo guardctl doctor",
+    )
+}
+
+fn kernel() -> Finding {
+    let names = rustix::system::uname();
+    Finding::ok("kernel", format!("Linux {}", names.release().to_string_lossy()))
+}
+
+fn configuration(file: &Path) -> (Config, Finding) {
+    let what = "configuration";
+    match config::load(file) {
+        Ok(config) => (config, Finding::ok(what, format!("{} is valid", file.display()))),
+        Err(error) => {
+            let remedy = match &error {
+                ConfigError::Invalid { .. } => {
+                    "put it right; what every option means is in the shipped guard.toml"
+                }
+                ConfigError::Missing { .. } => "the rest of this looks at the defaults",
+                _ => "",
+            };
+            let text = error.to_string().replace('\n', "; ");
+            let finding = match error {
+                ConfigError::Missing { .. } => Finding::warn(what, text, remedy),
+                _ => Finding::fail(what, text, remedy),
+            };
+            (Config::default(), finding)
+        }
+    }
+}
+
+/// What can hold bans: one of the two backends is enough, unless the configuration names one.
+fn enforcement(config: &Config) -> Vec<Finding> {
+    let found = features::probe(&config.paths.bpffs);
+    let backend = config.enforce.backend;
+    let nft = nft();
+    let xdp_works = found.object && found.permission.is_ok();
+    let mut findings = Vec::new();
+
+    // What is lacking is as bad as what else is there to do its work.
+    let worse = |needed: bool| if needed { Finding::fail } else { Finding::warn };
+    if backend != BackendChoice::Nftables {
+        let lacking =
+            worse(backend == BackendChoice::Xdp || (backend == BackendChoice::Auto && nft.is_none()));
+        findings.push(if found.object {
+            Finding::ok("XDP program", "built in")
+        } else {
+            lacking(
+                "XDP program",
+                "this build carries none",
+                "build it: cargo xtask build-ebpf, then build guard again",
+            )
+        });
+        findings.push(match &found.permission {
+            Ok(()) => Finding::ok("bpf", "allowed"),
+            Err(reason) => lacking("bpf", reason, "run as root, or give CAP_BPF and CAP_NET_ADMIN"),
+        });
+        findings.push(match &found.bpffs {
+            Ok(()) => Finding::ok("bpffs", config.paths.bpffs.display().to_string()),
+            Err(reason) => Finding::warn("bpffs", reason, "the daemon mounts it at its start where it may"),
+        });
+        findings.push(if found.btf {
+            Finding::ok("BTF", "/sys/kernel/btf/vmlinux")
+        } else {
+            Finding::warn("BTF", "the kernel offers none", "the packet program works without")
+        });
+    }
+    if backend != BackendChoice::Xdp {
+        let lacking =
+            worse(backend == BackendChoice::Nftables || (backend == BackendChoice::Auto && !xdp_works));
+        findings.push(match nft {
+            Some(path) => Finding::ok("nftables", path.display().to_string()),
+            None => lacking("nftables", "there is no `nft`", "install the package nftables"),
+        });
+    }
+    findings
+}
+
+/// The program `nft`, where system programs are.
+fn nft() -> Option<PathBuf> {
+    ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin"]
+        .iter()
+        .map(|folder| Path::new(folder).join("nft"))
+        .find(|path| access(path, Access::EXEC_OK).is_ok())
+}
+
+fn sources(config: &Config) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let journal = config.source.journal_paths.iter().find(|path| holds_journal(path));
+    match (config.source.journald, journal) {
+        (Journald::Off, _) => {}
+        (_, Some(path)) => findings.push(Finding::ok("journal", path.display().to_string())),
+        (Journald::On, None) => findings.push(Finding::fail(
+            "journal",
+            "no readable journal file in source.journal_paths",
+            "start systemd-journald, or set source.journald = \"auto\"",
+        )),
+        (Journald::Auto, None) => {
+            findings.push(Finding::ok("journal", "none here: logins are read from files"));
+        }
+    }
+    let from_journal = config.source.journald != Journald::Off && journal.is_some();
+    let mut readable = from_journal;
+    for file in &config.source.files {
+        let shown = file.path.display();
+        findings.push(match File::open(&file.path) {
+            _ if file.journal_copy && from_journal => {
+                Finding::ok("log file", format!("{shown}: not needed, the journal has it too"))
+            }
+            Ok(_) => {
+                readable = true;
+                Finding::ok("log file", format!("{shown} is readable"))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Finding::ok("log file", format!("{shown} is not there; guard reads it once it is"))
+            }
+            Err(error) => Finding::warn(
+                "log file",
+                format!("{shown}: {error}"),
+                "run as root, or let the daemon's user read it",
+            ),
+        });
+    }
+    if !readable {
+        findings.push(Finding::fail(
+            "sources",
+            "nothing to read: guard would see no attack",
+            "name the log that logins are written to under source.files, or install rsyslog",
+        ));
+    }
+    findings
+}
+
+/// Whether a readable journal file lies in the folder or in a folder of it (one for each machine id).
+fn holds_journal(folder: &Path) -> bool {
+    let list = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let is_journal =
+        |path: &PathBuf| path.extension().is_some_and(|end| end == "journal") && File::open(path).is_ok();
+    list(folder)
+        .any(|path| is_journal(&path) || (path.is_dir() && list(&path).any(|inner| is_journal(&inner))))
+}
+
+fn state(folder: &Path) -> Finding {
+    let what = "state";
+    let shown = folder.display();
+    // The daemon makes the folder itself, so the nearest one above it counts.
+    let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    let room = match statvfs(existing) {
+        Ok(room) => room,
+        Err(error) => {
+            return Finding::fail(what, format!("{shown}: {error}"), "name another folder in paths.state");
+        }
+    };
+    let free = room.f_bavail.saturating_mul(room.f_frsize);
+    if room.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Finding::fail(
+            what,
+            format!("{shown} is read-only"),
+            "bans would not outlive a reboot; mount it writable",
+        );
+    }
+    if access(existing, Access::WRITE_OK).is_err() {
+        let user = rustix::process::geteuid();
+        let detail = format!("{shown} cannot be written by user {}", user.as_raw());
+        return if user.is_root() {
+            Finding::fail(what, detail, "name another folder in paths.state")
+        } else {
+            Finding::warn(what, detail, "the daemon runs as root")
+        };
+    }
+    if free < SHORT_OF_SPACE {
+        return Finding::fail(what, format!("{shown} has {} left", bytes(free)), "make room on its disk");
+    }
+    Finding::ok(what, format!("{shown}, {} free", bytes(free)))
+}
+
+fn daemon(socket: &Path) -> Vec<Finding> {
+    let what = "daemon";
+    let asked = Client::connect(socket).and_then(|mut client| client.ask(&Request::Status {}));
+    match asked {
+        Ok(Answer::Status(status)) => {
+            let answer = format!("{} answers at {}", status.version, socket.display());
+            let problem = |text| Finding::warn("status", text, "");
+            std::iter::once(Finding::ok(what, answer))
+                .chain(status.problems.into_iter().map(problem))
+                .collect()
+        }
+        Ok(other) => {
+            vec![Finding::fail(what, chain(&super::error::unexpected(other)), "journalctl -u guard")]
+        }
+        Err(ClientError::NotReachable { reason, .. }) => vec![Finding::warn(
+            what,
+            format!("not running: {}: {reason}", socket.display()),
+            "start it: systemctl start guard",
+        )],
+        Err(error @ ClientError::Denied { .. }) => vec![Finding::warn(what, error.to_string(), "")],
+        Err(error) => vec![Finding::fail(what, error.to_string(), "see its log: journalctl -u guard")],
+    }
+}

@@ -1,0 +1,493 @@
+//! Commands against a daemon that answers from a script: what is printed, and the exit code.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use clap::{CommandFactory, Parser};
+
+use super::*;
+use crate::api::server::{ApiCount, Asked, Listener, serve};
+use crate::api::{Allowed, BanView, Check, ErrorClass, Status, TargetResult, Why, WhyLine};
+use crate::ban::Origin;
+use crate::enforce::{Counters, EnforcerStatus, InterfaceStatus, LiveEntry, MapStatus, Verdict};
+use crate::source::SourceStatus;
+use crate::store::StoredEventView;
+use crate::time::Wall;
+
+/// A daemon of canned answers that remembers what it was asked.
+struct Daemon {
+    socket: PathBuf,
+    asked: Arc<Mutex<Vec<Request>>>,
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+    folder: tempfile::TempDir,
+}
+
+impl Daemon {
+    fn new(answer: fn(&Request) -> Answer) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+        let socket = folder.path().join("guard.sock");
+        let listener = Listener::bind(&socket, None).unwrap();
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let log = Arc::clone(&asked);
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let send = move |asked: Asked| {
+                let _ = asked.reply.send(answer(&asked.request));
+                log.lock().unwrap().push(asked.request);
+                Ok(())
+            };
+            let stopped = async {
+                let _ = stopped.await;
+            };
+            runtime.block_on(serve(listener, Arc::new(ApiCount::default()), send, stopped)).unwrap();
+        });
+        Self { socket, asked, stop: Some(stop), thread: Some(thread), folder }
+    }
+
+    /// Exit code and output of a command line.
+    fn guardctl(&self, line: &[&str]) -> (ExitCode, String) {
+        let socket = self.socket.to_str().unwrap();
+        guardctl(&[&["--socket", socket], line].concat())
+    }
+
+    fn asked(&self) -> Vec<Request> {
+        std::mem::take(&mut self.asked.lock().unwrap())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// Exit code and output, errors included.
+fn guardctl(line: &[&str]) -> (ExitCode, String) {
+    let cli = match Cli::try_parse_from([&["guardctl"], line].concat()) {
+        Ok(cli) => cli,
+        Err(error) => return (ExitCode::from(error.exit_code() as u8), error.to_string()),
+    };
+    let mut out = Vec::new();
+    let result = run(&cli, &mut Screen::new(&mut out, cli.color, cli.json));
+    let mut text = String::from_utf8(out).unwrap();
+    let code = result.unwrap_or_else(|error| {
+        text.push_str(&error.to_string());
+        error.exit()
+    });
+    (code, text)
+}
+
+fn code(number: u8) -> ExitCode {
+    ExitCode::from(number)
+}
+
+fn ban(target: &str) -> BanView {
+    BanView {
+        target: target.parse().unwrap(),
+        id: 7,
+        since: "2026-11-20T20:00:00Z".into(),
+        until: None,
+        seconds_left: Some(3599),
+        origin: Origin::Filter("sshd".into()),
+        score: "5.2".into(),
+        strike: 2,
+        reason: "sshd: 5 failed passwords \u{1b}[31m".into(),
+    }
+}
+
+fn canned(request: &Request) -> Answer {
+    match request {
+        Request::Status {} => Answer::Status(Box::new(status())),
+        Request::Ban { targets, .. }
+        | Request::Unban { targets }
+        | Request::AllowAdd { targets, .. }
+        | Request::AllowRemove { targets } => Answer::Targets(
+            targets
+                .iter()
+                .map(|target| {
+                    let done = !target.covers([127, 0, 0, 1].into());
+                    let message = if done { "done" } else { "refused: loopback is never banned" };
+                    TargetResult { target: *target, done, message: message.into() }
+                })
+                .collect(),
+        ),
+        Request::UnbanAll {} | Request::Unlock {} => Answer::Lifted(12),
+        Request::List { after, limit } => {
+            let first = after.map_or(0, |target| match target.address() {
+                std::net::IpAddr::V4(v4) => {
+                    u32::from(v4) - u32::from(std::net::Ipv4Addr::new(10, 0, 0, 0)) + 1
+                }
+                std::net::IpAddr::V6(_) => panic!("only IPv4 here"),
+            });
+            let hosts = (first..2500).take(*limit);
+            let text = |host: u32| format!("10.0.{}.{}", host / 256, host % 256);
+            Answer::Bans(hosts.map(|host| ban(&text(host))).collect())
+        }
+        Request::Check { address } => Answer::Check(Box::new(Check {
+            address: *address,
+            verdict: Verdict {
+                dropped: true,
+                entries: vec![LiveEntry {
+                    target: "203.0.113.0/24".parse().unwrap(),
+                    id: 7,
+                    seconds_left: Some(3599),
+                    packets: Some(1234),
+                    bytes: Some(74_040),
+                }],
+                allowed_by: None,
+            },
+            bans: vec![ban("203.0.113.0/24")],
+            protected_by: None,
+            backend: "xdp".into(),
+            interfaces: vec!["eth0".into(), "eth1".into()],
+        })),
+        Request::Why { target } => Answer::Why(Box::new(Why {
+            target: *target,
+            score: "5.2".into(),
+            threshold: "5".into(),
+            lines: vec![WhyLine {
+                at: Wall(Wall::now().0 - 125_000).to_string(),
+                filter: "sshd".into(),
+                kind: "failed-password".into(),
+                points: "1".into(),
+                line: "Failed password for root from 203.0.113.7 port 22 ssh2".into(),
+            }],
+            bans: vec![ban("203.0.113.7")],
+            strikes: 2,
+            protected_by: None,
+            events: events(),
+            undo: "guardctl unban 203.0.113.7".into(),
+        })),
+        Request::Events { .. } => Answer::Events(events()),
+        Request::AllowList {} => Answer::Allowed(vec![Allowed {
+            target: "10.0.0.0/8".parse().unwrap(),
+            because: "private range".into(),
+            seconds_left: None,
+        }]),
+        Request::Reload {} => Answer::Reloaded {
+            changes: vec!["decide.threshold: 5 → 7".into(), "log.level: \"info\" → \"debug\"".into()],
+            at_restart: vec!["log.level: \"info\" → \"debug\"".into()],
+        },
+    }
+}
+
+fn events() -> Vec<StoredEventView> {
+    vec![StoredEventView {
+        at: Wall(Wall::now().0 - 7_300_000).to_string(),
+        kind: "ban".into(),
+        target: Some("203.0.113.7".parse().unwrap()),
+        detail: serde_json::json!({"rule": "sshd", "score": "5.2"}),
+    }]
+}
+
+fn status() -> Status {
+    Status {
+        version: "0.1.0".into(),
+        pid: 4242,
+        uptime_seconds: 273_600,
+        problems: vec!["/var/log/secure: permission denied; guard reads the journal instead".into()],
+        sources: vec![
+            SourceStatus {
+                name: "/var/log/auth.log".into(),
+                state: "reading".into(),
+                healthy: true,
+                behind: 0,
+            },
+            SourceStatus { name: "journald".into(), state: "reading".into(), healthy: true, behind: 17 },
+        ],
+        lines: 1_234_567,
+        matched: 3456,
+        tracked: 340,
+        bans: 12,
+        restored: true,
+        resident_bytes: 8_500_000,
+        enforcer: EnforcerStatus {
+            backend: "xdp".into(),
+            reason: String::new(),
+            interfaces: vec![InterfaceStatus {
+                name: "eth0".into(),
+                index: 2,
+                mode: "generic".into(),
+                reason: "the driver has no native XDP".into(),
+            }],
+            maps: vec![MapStatus { name: "guard_hosts4".into(), entries: 12, capacity: 16_384 }],
+        },
+        counters: Counters {
+            reasons: vec![("host".into(), 55_123, 4_300_000)],
+            drops: vec![("eth0".into(), "host".into(), 55_123, 4_300_000)],
+        },
+        ..Status::default()
+    }
+}
+
+#[test]
+fn status_tells_what_matters() {
+    let daemon = Daemon::new(canned);
+    let (exit, text) = daemon.guardctl(&["status"]);
+    assert_eq!(exit, ExitCode::SUCCESS);
+    for part in [
+        "guard 0.1.0, dropping with XDP, up 3 d 4 h  (process 4242, 8.1 MiB)\n",
+        "  ! /var/log/secure: permission denied",
+        "dropped  55,123 packets, 4.1 MiB\n",
+        "lines    1,234,567 read, 3,456 matched\n",
+        "ok  journald           reading, 17 behind\n",
+        "generic  the driver has no native XDP\n",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    let (_, json) = daemon.guardctl(&["status", "--json"]);
+    assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status());
+}
+
+#[test]
+fn bans_are_asked_for_as_given() {
+    let daemon = Daemon::new(canned);
+    let (exit, text) =
+        daemon.guardctl(&["ban", "203.0.113.7", "2001:db8::/64", "--for", "1h 30m", "--reason", "scan"]);
+    assert_eq!(exit, ExitCode::SUCCESS);
+    assert_eq!(text, "203.0.113.7    done\n2001:db8::/64  done\n");
+    let targets = vec!["203.0.113.7".parse().unwrap(), "2001:db8::/64".parse().unwrap()];
+    let reason = Some("scan".to_owned());
+    assert_eq!(daemon.asked(), [Request::Ban { targets, seconds: Some(5400), reason }]);
+
+    daemon.guardctl(&["ban", "192.0.2.1", "--for", "permanent"]);
+    daemon.guardctl(&["allow", "add", "192.0.2.1", "--for", "permanent"]);
+    let targets = vec!["192.0.2.1".parse().unwrap()];
+    assert_eq!(
+        daemon.asked(),
+        [
+            Request::Ban { targets: targets.clone(), seconds: Some(0), reason: None },
+            Request::AllowAdd { targets, seconds: None, comment: None },
+        ]
+    );
+}
+
+#[test]
+fn one_refused_target_fails_the_command_and_says_why() {
+    let daemon = Daemon::new(canned);
+    let (exit, text) = daemon.guardctl(&["ban", "192.0.2.1", "127.0.0.1"]);
+    assert_eq!(exit, code(1));
+    assert!(text.contains("127.0.0.1  refused: loopback is never banned\n"), "{text}");
+}
+
+#[test]
+fn many_targets_go_in_several_requests() {
+    let daemon = Daemon::new(canned);
+    let targets: Vec<_> = (0..1200).map(|host| format!("10.1.{}.{}", host / 256, host % 256)).collect();
+    let line: Vec<_> = ["unban"].into_iter().chain(targets.iter().map(String::as_str)).collect();
+    let (exit, text) = daemon.guardctl(&line);
+    assert_eq!((exit, text.lines().count()), (ExitCode::SUCCESS, 1200));
+    assert_eq!(daemon.asked().len(), 3);
+}
+
+#[test]
+fn lists_are_paged_to_their_end() {
+    let daemon = Daemon::new(canned);
+    let (exit, text) = daemon.guardctl(&["list"]);
+    assert_eq!(exit, ExitCode::SUCCESS);
+    assert!(text.starts_with("TARGET"), "{text}");
+    assert!(text.ends_with("2,500 bans\n"));
+    assert_eq!(text.lines().count(), 2502);
+    assert!(text.contains("10.0.9.195  in 59 min  2       sshd  sshd: 5 failed passwords \u{fffd}[31m\n"));
+    assert_eq!(daemon.asked().len(), 3);
+
+    let (_, json) = daemon.guardctl(&["list", "--json", "--limit", "1500"]);
+    let bans: Vec<BanView> = serde_json::from_str(&json).unwrap();
+    assert_eq!(bans.len(), 1500);
+    assert_eq!(bans[1499].target.to_string(), "10.0.5.219");
+}
+
+#[test]
+fn check_tells_the_kernels_answer() {
+    let daemon = Daemon::new(canned);
+    let (exit, text) = daemon.guardctl(&["check", "203.0.113.7"]);
+    assert_eq!(exit, ExitCode::SUCCESS);
+    assert_eq!(
+        text,
+        "203.0.113.7 is dropped (xdp on eth0, eth1)\n  \
+         kernel entry 203.0.113.0/24: ends in 59 min, 1,234 packets dropped (72.3 KiB)\n  \
+         ban of 203.0.113.0/24 by sshd, strike 2: sshd: 5 failed passwords \u{fffd}[31m\n"
+    );
+}
+
+#[test]
+fn the_other_reads_are_told_in_words() {
+    let daemon = Daemon::new(canned);
+    for (line, parts) in [
+        (
+            &["why", "203.0.113.7"][..],
+            &[
+                "203.0.113.7 is banned\n",
+                "score 5.2 of 5, strikes 2",
+                "2 min ago  sshd failed-password, +1\n",
+                "guardctl unban 203.0.113.7",
+            ][..],
+        ),
+        (&["events"], &["2 h 1 min ago  ban   203.0.113.7  rule sshd, score 5.2\n"]),
+        (&["allow", "list"], &["10.0.0.0/8        private range\n"]),
+        (&["reload"], &["now in force:\n  decide.threshold: 5 → 7\n", "next start:\n  log.level"]),
+        (&["unban", "--all"], &["12 bans lifted\n"]),
+        (&["unlock"], &["unlocked: 12 bans no longer enforced\n"]),
+    ] {
+        let (exit, text) = daemon.guardctl(line);
+        assert_eq!(exit, ExitCode::SUCCESS, "{text}");
+        for part in parts {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        let (_, json) = daemon.guardctl(&[line, &["--json"]].concat());
+        serde_json::from_str::<serde_json::Value>(&json).unwrap();
+    }
+}
+
+#[test]
+fn exit_codes_follow_the_daemons_answer() {
+    for (class, exit) in [(ErrorClass::Usage, 2), (ErrorClass::Denied, 1), (ErrorClass::Failed, 1)] {
+        let answer: fn(&Request) -> Answer = match class {
+            ErrorClass::Usage => |_| Answer::Error { class: ErrorClass::Usage, message: "no".into() },
+            ErrorClass::Denied => |_| Answer::Error { class: ErrorClass::Denied, message: "no".into() },
+            ErrorClass::Failed => |_| Answer::Error { class: ErrorClass::Failed, message: "no".into() },
+        };
+        let daemon = Daemon::new(answer);
+        assert_eq!(daemon.guardctl(&["status"]), (code(exit), "no".into()));
+    }
+    let confused = Daemon::new(|_| Answer::Lifted(1));
+    assert_eq!(confused.guardctl(&["status"]).0, code(1));
+}
+
+#[test]
+fn a_missing_daemon_is_exit_3() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("none.sock");
+    let (exit, text) = guardctl(&["--socket", socket.to_str().unwrap(), "status"]);
+    assert_eq!(exit, code(3));
+    assert!(text.contains("none.sock") && text.contains("systemctl status guard"), "{text}");
+}
+
+#[test]
+fn wrong_use_is_exit_2_and_asks_nobody() {
+    for line in [
+        &["ban"][..],
+        &["ban", "host.example"],
+        &["ban", "192.0.2.1", "--for", "5"],
+        &["ban", "192.0.2.1", "--for", "0s"],
+        &["ban", "192.0.2.1", "--reason", "a\u{1b}b"],
+        &["unban"],
+        &["unban", "--all", "192.0.2.1"],
+        &["check", "10.0.0.0/8"],
+        &["events", "--limit", "0"],
+        &["frobnicate"],
+        &["--color", "blue", "status"],
+    ] {
+        assert_eq!(guardctl(line).0, code(2), "{line:?}");
+    }
+}
+
+#[test]
+fn the_socket_is_found_through_the_configuration() {
+    let daemon = Daemon::new(canned);
+    let file = daemon.folder.path().join("guard.toml");
+    fs::write(&file, format!("[paths]\nrun = {:?}\n", daemon.folder.path())).unwrap();
+    assert_eq!(guardctl(&["--config", file.to_str().unwrap(), "status"]).0, ExitCode::SUCCESS);
+    fs::write(&file, "[path]\n").unwrap();
+    let (exit, text) = guardctl(&["--config", file.to_str().unwrap(), "status"]);
+    assert_eq!(exit, code(2));
+    assert!(text.contains("guard.toml:1:2: unknown table `path`; did you mean `paths`?"), "{text}");
+}
+
+#[test]
+fn configurations_are_checked_and_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("guard.toml");
+    let file = path.to_str().unwrap();
+    fs::write(&path, "[decide]\nthreshold = 7\n").unwrap();
+    let (exit, text) = guardctl(&["config", "check", file]);
+    assert_eq!((exit, text.contains("  decide.threshold: 5 → 7\n")), (ExitCode::SUCCESS, true), "{text}");
+    let (_, text) = guardctl(&["config", "show", file]);
+    assert!(text.contains("threshold = 7  # default: 5\n"), "{text}");
+    let (_, json) = guardctl(&["config", "show", file, "--json"]);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap()["decide"]["threshold"], 7);
+
+    fs::write(&path, "[decide]\ntreshold = 7\nwindow = 5\n").unwrap();
+    let (exit, text) = guardctl(&["config", "check", file]);
+    assert_eq!((exit, text.lines().count()), (code(2), 2), "{text}");
+    let (exit, json) = guardctl(&["config", "check", file, "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((exit, &json["valid"], &json["faults"][1]["line"]), (code(2), &false.into(), &3.into()));
+}
+
+#[test]
+fn doctor_needs_no_daemon() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let config = format!(
+        "[paths]\nstate = {:?}\nrun = {:?}\nbpffs = {:?}\n[source]\njournald = \"off\"\nfiles = [{:?}]\n",
+        at("state"),
+        at("run"),
+        at("bpf"),
+        at("auth.log")
+    );
+    fs::write(at("guard.toml"), config).unwrap();
+    let file = at("guard.toml");
+    let line = ["--config", file.to_str().unwrap(), "--json", "doctor"];
+
+    let level = |what: &str| {
+        let (exit, json) = guardctl(&line);
+        let findings: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+        let found = findings.into_iter().find(|finding| finding["what"] == what);
+        (exit, found.map(|finding| finding["level"].as_str().unwrap().to_owned()))
+    };
+    assert_eq!(level("sources"), (code(1), Some("fail".into())));
+    fs::write(at("auth.log"), "").unwrap();
+    assert_eq!(level("sources").1, None);
+    assert_eq!(level("configuration").1.as_deref(), Some("ok"));
+    assert_eq!(level("state").1.as_deref(), Some("ok"));
+    assert_eq!(level("daemon").1.as_deref(), Some("warn"));
+    fs::write(at("guard.toml"), "oops").unwrap();
+    assert_eq!(level("configuration"), (code(1), Some("fail".into())));
+}
+
+#[test]
+fn completions_know_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let (exit, script) = guardctl(&["completions", shell]);
+        assert_eq!(exit, ExitCode::SUCCESS);
+        for command in Cli::command().get_subcommands() {
+            assert!(script.contains(command.get_name()), "{shell}: {}", command.get_name());
+        }
+    }
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+/// A reader that has gone.
+struct Gone;
+
+impl Write for Gone {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    let daemon = Daemon::new(canned);
+    let cli = Cli::parse_from(["guardctl", "--socket", daemon.socket.to_str().unwrap(), "list"]);
+    let error = run(&cli, &mut Screen::new(&mut Gone, cli.color, false)).unwrap_err();
+    assert_eq!(error.exit(), ExitCode::SUCCESS);
+}

@@ -1,0 +1,292 @@
+//! The engine's thread: the one owner of engine, ban table, protections and enforcer.
+//!
+//! Everything that can change them arrives over one bounded channel as an [`Input`] and is dealt with in order.
+//! The kernel is always changed before the store is told.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+
+use crate::api::server::{ApiCount, Asked};
+use crate::ban::BanTable;
+use crate::config::Config;
+use crate::enforce::{Change, Desired, Drift, Enforcer};
+use crate::engine::Engine;
+use crate::metrics::{Histogram, Snapshot};
+use crate::protect::Protection;
+use crate::scan::FilterSet;
+use crate::sighting::{Kind, SourceId};
+use crate::source::{Delivery, ReadCount, SourceStatus};
+use crate::store::{StoreError, StoredBan, Write, Writer};
+use crate::target::Target;
+use crate::time::{Clock, Moment, boot_nanoseconds};
+
+use super::problems::Problems;
+use super::readers::Readers;
+
+/// What reaches the engine's thread.
+pub(crate) enum Input {
+    /// A source read something.
+    Delivery(Delivery),
+    /// Somebody asked for something.
+    Asked(Asked),
+    /// Metrics are scraped.
+    Scrape(oneshot::Sender<Snapshot>),
+    /// Addresses, routes or interfaces of this machine changed.
+    NetworkChanged,
+    /// Somebody else changed the packet filter.
+    RulesetChanged,
+    /// Bans from the store, in chunks.
+    Restored(Vec<StoredBan>),
+    /// The store has given all its bans, or why it could not.
+    RestoreDone(Result<(), StoreError>),
+    /// Read the configuration again (SIGHUP).
+    Reload,
+    /// Come to an end; enforcement stays.
+    Stop,
+}
+
+/// How long the loop sleeps at most when nothing happens.
+const TICK: Duration = Duration::from_millis(500);
+/// How often live sessions are compared with the kernel's sockets.
+const SESSIONS: Duration = Duration::from_secs(5);
+/// First pause after a failed change; it doubles up to the reconcile period.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// What the daemon counts for status and metrics.
+#[derive(Debug, Default)]
+pub(super) struct Count {
+    pub(super) read: HashMap<String, ReadCount>,
+    pub(super) bans_by_rule: HashMap<String, u64>,
+    pub(super) refused: u64,
+    pub(super) expired: u64,
+    pub(super) evicted_bans: u64,
+    pub(super) update_errors: u64,
+    pub(super) drift: Drift,
+    pub(super) reconciles: u64,
+    pub(super) line_to_kernel: Histogram,
+}
+
+pub(super) struct Control {
+    pub(super) config: Config,
+    pub(super) config_path: std::path::PathBuf,
+    pub(super) forced_observe: bool,
+    pub(super) filters: Arc<FilterSet>,
+    pub(super) engine: Engine,
+    pub(super) bans: BanTable,
+    pub(super) protection: Protection,
+    pub(super) enforcer: Box<dyn Enforcer>,
+    pub(super) writer: Writer,
+    pub(super) readers: Readers,
+    pub(super) sources: HashMap<SourceId, SourceStatus>,
+    pub(super) problems: Problems,
+    pub(super) count: Count,
+    pub(super) started: Moment,
+    pub(super) restored: bool,
+    /// What the control socket counts.
+    pub(super) api: Arc<ApiCount>,
+    /// Sightings by filter and kind.
+    pub(super) sightings: HashMap<(u16, Kind), u64>,
+    /// Targets the kernel was told to let pass.
+    pub(super) allowed: Vec<Target>,
+    /// Changes decided but not yet given to the kernel.
+    pub(super) pending: Vec<Change>,
+    /// Writes that wait until the kernel has the pending changes.
+    pub(super) writes: Vec<Write>,
+    /// Inputs set aside while readers were being exchanged.
+    pub(super) deferred: VecDeque<Input>,
+    pub(super) inputs: Receiver<Input>,
+    /// Seconds since boot at the last turn of the loop, for the watchdog.
+    pub(super) heartbeat: Arc<AtomicU64>,
+    pub(super) next_reconcile: Instant,
+    pub(super) retry: Option<Duration>,
+    pub(super) next_sessions: Instant,
+}
+
+impl Control {
+    /// Runs until it is told to stop. Enforcement stays as it is.
+    pub(super) fn run(mut self) {
+        loop {
+            self.heartbeat.store(boot_nanoseconds() / 1_000_000_000, Ordering::Relaxed);
+            match self.next_input() {
+                Some(Input::Stop) => break,
+                Some(input) => self.take(input),
+                None => {}
+            }
+            self.turn();
+        }
+        self.stop();
+    }
+
+    fn next_input(&mut self) -> Option<Input> {
+        if let Some(input) = self.deferred.pop_front() {
+            return Some(input);
+        }
+        let patience = self.patience();
+        match self.inputs.recv_timeout(patience) {
+            Ok(input) => Some(input),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => Some(Input::Stop),
+        }
+    }
+
+    /// Time until something is due.
+    fn patience(&mut self) -> Duration {
+        let now = Moment::now();
+        let expiry = self.bans.next_expiry().map_or(TICK, |at| at.since(now));
+        TICK.min(expiry).min(self.next_reconcile.saturating_duration_since(Instant::now()))
+    }
+
+    pub(super) fn take(&mut self, input: Input) {
+        match input {
+            Input::Delivery(Delivery::Batch(batch)) => self.decide(&batch),
+            Input::Delivery(Delivery::Status(id, status)) => self.source_changed(id, status),
+            Input::Asked(asked) => self.answer(asked),
+            Input::Scrape(reply) => {
+                let snapshot = self.snapshot();
+                // A scraper that has gone needs no answer.
+                let _ = reply.send(snapshot);
+            }
+            Input::NetworkChanged => {
+                self.read_system();
+                self.reconcile();
+            }
+            Input::RulesetChanged => self.reconcile(),
+            Input::Restored(chunk) => self.restore(chunk),
+            Input::RestoreDone(result) => self.restore_done(result),
+            Input::Reload => self.reload_on_signal(),
+            Input::Stop => {}
+        }
+    }
+
+    /// What is due after every input and at every tick.
+    fn turn(&mut self) {
+        self.expire();
+        let now = Instant::now();
+        if now >= self.next_sessions {
+            self.next_sessions = now + SESSIONS;
+            self.follow_sessions();
+        }
+        self.sync_allowed();
+        self.flush();
+        if self.writer.needs_resync() {
+            self.resync_store();
+        }
+        if Instant::now() >= self.next_reconcile {
+            self.reconcile();
+        }
+    }
+
+    /// Gives the pending changes to the kernel, then tells the store. After a failure the next reconciliation
+    /// makes the kernel equal to the table, so nothing is lost; the store is told all the same, because the table
+    /// is the truth.
+    pub(super) fn flush(&mut self) -> bool {
+        let mut applied = true;
+        if !self.pending.is_empty() {
+            if let Err(cause) = self.enforcer.apply(&self.pending) {
+                applied = false;
+                self.count.update_errors += 1;
+                error!(error = %chain(&cause), changes = self.pending.len(), "the kernel did not take a change; it is repeated");
+                self.problems.set("enforcer", format!("{}; guard repeats it until it holds", chain(&cause)));
+                self.schedule_retry();
+            }
+            self.pending.clear();
+        }
+        self.keep_strikes();
+        if !self.writes.is_empty() {
+            self.writer.write_all(self.writes.drain(..));
+        }
+        applied
+    }
+
+    fn schedule_retry(&mut self) {
+        let pause = self.retry.map_or(RETRY, |pause| (pause * 2).min(self.config.enforce.reconcile));
+        self.retry = Some(pause);
+        self.next_reconcile = Instant::now() + pause;
+    }
+
+    /// Compares the kernel with the table and repairs it.
+    pub(super) fn reconcile(&mut self) {
+        if !self.restored {
+            // Entries that the store has not given back yet would look foreign.
+            self.next_reconcile = Instant::now() + TICK;
+            return;
+        }
+        let desired = Desired { bans: &self.bans, allowed: &self.allowed, now: Moment::now() };
+        match self.enforcer.reconcile(desired) {
+            Ok(drift) => {
+                self.count.reconciles += 1;
+                self.retry = None;
+                self.problems.clear("enforcer");
+                self.next_reconcile = Instant::now() + self.config.enforce.reconcile;
+                if !drift.is_none() {
+                    warn!(
+                        missing = drift.missing,
+                        foreign = drift.foreign,
+                        changed = drift.changed,
+                        attachments = drift.attachments,
+                        "the kernel differed from the ban table and was put right"
+                    );
+                    self.count.drift.add(&drift);
+                }
+            }
+            Err(cause) => {
+                self.count.update_errors += 1;
+                error!(error = %chain(&cause), "the kernel could not be compared with the ban table");
+                self.problems.set("enforcer", format!("{}; guard tries again", chain(&cause)));
+                self.schedule_retry();
+            }
+        }
+    }
+
+    fn source_changed(&mut self, id: SourceId, status: SourceStatus) {
+        let known = self.sources.get(&id);
+        if known.is_none_or(|old| old.state != status.state) {
+            if status.healthy {
+                info!(source = status.name, state = status.state, "source");
+            } else {
+                warn!(source = status.name, state = status.state, "source");
+            }
+        }
+        self.sources.insert(id, status);
+    }
+
+    fn stop(mut self) {
+        self.readers.stop();
+        self.drain_readers();
+        self.event("stop", None, serde_json::json!({ "bans": self.bans.len() }));
+        self.flush();
+        let lost = self.writer.stop();
+        if lost > 0 {
+            error!(lost, "the store did not take everything before the end");
+        }
+        info!(bans = self.bans.len(), "stopped; enforcement goes on in the kernel");
+    }
+
+    /// Notes that something happened.
+    pub(super) fn event(&mut self, kind: &str, target: Option<Target>, detail: serde_json::Value) {
+        self.writes.push(Write::Event(crate::store::StoredEvent {
+            at: Clock::now().wall,
+            kind: kind.to_owned(),
+            target,
+            detail: detail.to_string(),
+        }));
+    }
+}
+
+/// An error with its causes in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,222 @@
+//! From sightings to bans: the engine is asked, the protections have the last word, the table is changed.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::json;
+use tracing::{info, warn};
+
+use crate::ban::{Ban, Origin};
+use crate::encode::{EVIDENCE, printable};
+use crate::enforce::Change;
+use crate::engine::{BanOrder, Decision};
+use crate::protect::SystemAddresses;
+use crate::protect::system::connections;
+use crate::sighting::Sighting;
+use crate::source::Batch;
+use crate::store::Write;
+use crate::target::Target;
+use crate::time::{Clock, Moment, boot_nanoseconds};
+
+use super::control::Control;
+use super::views;
+
+impl Control {
+    /// Decides a batch and changes the kernel before anything else is done with it.
+    pub(super) fn decide(&mut self, batch: &Batch) {
+        let clock = Clock::now();
+        let mut banned = false;
+        for sighting in batch.sightings() {
+            *self.sightings.entry((sighting.pattern.filter, sighting.kind)).or_default() += 1;
+            let at = sighting.at.map_or(clock.moment, |wall| clock.moment_of(wall).min(clock.moment));
+            match self.engine.observe(&sighting, batch.source, at, clock.moment) {
+                Some(Decision::Ban(order)) => banned |= self.order(&order, &sighting, clock),
+                Some(Decision::KeyLogin { address, port, at }) => self.key_login(address, port, at),
+                Some(Decision::SessionEnd { address, port }) => self.protection.session_end(address, port),
+                None => {}
+            }
+        }
+        if banned && self.flush() {
+            self.count.line_to_kernel.observe(Duration::from_nanos(
+                boot_nanoseconds().saturating_sub(batch.read_at),
+            ));
+        }
+        if let Some(status) = self.sources.get(&batch.source) {
+            self.count.read.entry(status.name.clone()).or_default().add(&batch.read);
+        }
+        if let Some(position) = &batch.position {
+            self.readers.remember(position);
+            self.writes.push(Write::Position(position.clone()));
+        }
+    }
+
+    /// Turns an order into a ban, unless something protects the target. Answers whether it did.
+    fn order(&mut self, order: &BanOrder, sighting: &Sighting<'_>, clock: Clock) -> bool {
+        let filter = self.filters.filter_name(order.pattern.filter).to_owned();
+        let score = order.score.as_f64();
+        let reason = format!("{filter}: {} points within {}", score, humantime(self.config.decide.window));
+        if let Some(wider) = self.bans.covering(order.target.address()).find(|ban| !ban.is_over(clock.moment)) {
+            info!(target = %order.target, wider = %wider.target, "not banned: a ban covers it");
+            self.engine.refused(order.target);
+            return false;
+        }
+        if let Some(protection) = self.protection.refusal(order.target, clock.moment) {
+            self.engine.refused(order.target);
+            self.count.refused += 1;
+            info!(target = %order.target, filter, score, protection, "not banned: protected");
+            self.event("refuse", Some(order.target), json!({ "filter": filter, "score": score, "because": protection }));
+            return false;
+        }
+        let ban = Ban {
+            id: self.bans.next_id(),
+            target: order.target,
+            since: order.since,
+            until: order.until,
+            origin: Origin::Filter(filter.as_str().into()),
+            score: order.score,
+            strike: order.strike,
+            reason: reason.into(),
+        };
+        info!(
+            target = %ban.target,
+            filter,
+            score,
+            strike = ban.strike,
+            until = %views::until(ban.until, clock),
+            "banned"
+        );
+        *self.count.bans_by_rule.entry(filter.clone()).or_default() += 1;
+        let lines: Vec<String> = match order.target.is_host() {
+            true => self.engine.evidence(order.target.address()).iter().map(|e| printable(&e.line, EVIDENCE)).collect(),
+            false => vec![printable(sighting.line, EVIDENCE)],
+        };
+        self.event(
+            "ban",
+            Some(ban.target),
+            json!({
+                "filter": filter,
+                "pattern": self.filters.pattern_text(order.pattern),
+                "score": score,
+                "strike": ban.strike,
+                "until": ban.until.map(|until| clock.wall_of(until).to_string()),
+                "lines": lines,
+            }),
+        );
+        self.insert(ban, clock);
+        true
+    }
+
+    /// Puts a ban into the table and lines its change and its write up.
+    pub(super) fn insert(&mut self, ban: Ban, clock: Clock) {
+        while self.bans.len() >= self.config.decide.max_bans {
+            let Some(victim) = self.bans.evict() else { break };
+            warn!(target = %victim.target, "the ban table is full; the ban that would end first makes room");
+            self.count.evicted_bans += 1;
+            self.lifted(victim.target);
+        }
+        let target = ban.target;
+        self.bans.insert(ban);
+        // The table keeps the later end of the two, so what holds is asked of it.
+        if let Some(ban) = self.bans.get(target) {
+            self.pending.push(Change::Ban { target, id: ban.id, until: ban.until });
+            self.writes.push(Write::Ban(views::stored(ban, clock)));
+        }
+    }
+
+    /// Takes a ban out of the table and lines its change and its write up. Answers the ban, if there was one.
+    pub(super) fn lift(&mut self, target: Target) -> Option<Ban> {
+        let ban = self.bans.remove(target)?;
+        self.lifted(target);
+        Some(ban)
+    }
+
+    /// A ban is out of the table: kernel, store and engine have to follow.
+    fn lifted(&mut self, target: Target) {
+        self.pending.push(Change::Unban(target));
+        self.writes.push(Write::Unban(target));
+        self.engine.lifted(target);
+    }
+
+    /// Lines up for the store what the engine has learnt about offenders.
+    pub(super) fn keep_strikes(&mut self) {
+        let clock = Clock::now();
+        for past in self.engine.changed_strikes() {
+            self.writes.push(Write::Strikes(views::stored_strikes(&past, clock)));
+        }
+    }
+
+    /// Sweeps bans that are over. The kernel stopped enforcing them at their deadline by itself.
+    pub(super) fn expire(&mut self) {
+        const SWEEP: usize = 4096;
+        for ban in self.bans.expired(Moment::now(), SWEEP) {
+            info!(target = %ban.target, "ban ended");
+            self.count.expired += 1;
+            self.lifted(ban.target);
+            self.event("expire", Some(ban.target), json!({ "strike": ban.strike }));
+        }
+    }
+
+    fn key_login(&mut self, address: IpAddr, port: u16, at: Moment) {
+        self.protection.key_login(address, port, at);
+        self.sync_allowed();
+    }
+
+    /// Compares the sessions that protect an address with the sockets the kernel has.
+    pub(super) fn follow_sessions(&mut self) {
+        let now = Moment::now();
+        if self.protection.has_sessions() {
+            match connections() {
+                Ok(connections) => {
+                    self.protection.set_live_sessions(&connections, now);
+                    self.problems.clear("sessions");
+                }
+                Err(cause) => self.problems.set(
+                    "sessions",
+                    format!("open sessions cannot be read ({cause}); those that are known stay protected"),
+                ),
+            }
+        }
+        for target in self.protection.expire(now) {
+            self.writes.push(Write::Disallow(target));
+            self.event("disallow", Some(target), json!({ "because": "its time is over" }));
+        }
+        self.sync_allowed();
+    }
+
+    /// Reads own addresses, gateways and resolvers anew.
+    pub(super) fn read_system(&mut self) {
+        let (system, faults) = SystemAddresses::read();
+        let problems = faults.iter().map(|fault| format!("{fault}; guard tries again")).collect();
+        self.problems.replace("system", problems);
+        if faults.is_empty() {
+            self.protection.set_system(system);
+        }
+        self.sync_allowed();
+    }
+
+    /// Tells the kernel what has become protected or is no longer, and lifts bans that a protection now forbids.
+    pub(super) fn sync_allowed(&mut self) {
+        let now = Moment::now();
+        let changes = self.protection.take_changes(now);
+        if changes.is_empty() {
+            return;
+        }
+        self.pending.extend(changes.allow.iter().copied().map(Change::Allow));
+        self.pending.extend(changes.disallow.iter().copied().map(Change::Disallow));
+        self.allowed = self.protection.targets(now);
+        if !changes.allow.is_empty() {
+            let bans: Vec<Target> = self.bans.iter().map(|ban| ban.target).collect();
+            for (target, because) in self.protection.conflicts(bans, now) {
+                warn!(%target, because, "ban lifted: the target is protected now");
+                self.lift(target);
+                self.event("unban", Some(target), json!({ "because": because }));
+            }
+        }
+        self.flush();
+    }
+}
+
+/// A duration in words.
+fn humantime(duration: Duration) -> String {
+    crate::config::units::show_duration(duration)
+}

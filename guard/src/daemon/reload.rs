@@ -1,0 +1,118 @@
+//! Reload: a new configuration takes effect as a difference; a wrong one changes nothing.
+
+use std::sync::Arc;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::Duration;
+
+use serde_json::json;
+use tracing::{error, info};
+
+use crate::config::{self, Config};
+use crate::enforce;
+use crate::scan::FilterSet;
+
+use super::control::{Control, Input, chain};
+
+impl Control {
+    /// Reads the configuration again. Answers what changed, and what takes effect at the next start only; or why
+    /// everything stays as it was.
+    pub(super) fn reload(&mut self) -> Result<(Vec<String>, Vec<String>), String> {
+        match self.try_reload() {
+            Ok((changes, at_restart)) => {
+                self.problems.clear("configuration");
+                info!(?changes, ?at_restart, "configuration reloaded");
+                self.event("reload", None, json!({ "changes": changes, "at_restart": at_restart }));
+                Ok((changes, at_restart))
+            }
+            Err(message) => {
+                error!(error = message, "the new configuration is wrong; the old one stays in force");
+                self.problems.set("configuration", format!("{message}\nthe old configuration stays in force"));
+                self.event("reload", None, json!({ "error": message }));
+                Err(format!("{message}\nthe old configuration stays in force"))
+            }
+        }
+    }
+
+    pub(super) fn reload_on_signal(&mut self) {
+        // Told by the log, the status and an event.
+        let _ = self.reload();
+    }
+
+    fn try_reload(&mut self) -> Result<(Vec<String>, Vec<String>), String> {
+        let new = config::load(&self.config_path).map_err(|cause| chain(&cause))?;
+        let filters = FilterSet::load(&new.filter).map_err(|cause| chain(&cause))?;
+        let changes = Config::diff(&self.config, &new);
+        let at_restart = Config::diff_at_restart(&self.config, &new);
+        // What only a start can change stays as it is, so that status and behaviour agree.
+        let new = new.reloaded_over(&self.config);
+        let reread = new.source != self.config.source
+            || new.filter != self.config.filter
+            || filters.fingerprint() != self.filters.fingerprint();
+        self.engine.configure(new.decide.clone());
+        self.protection.configure(&new.allow);
+        self.config = new;
+        if reread {
+            self.exchange_readers(Arc::new(filters));
+        }
+        if self.problems.clear("unlocked") {
+            self.lock_again();
+        }
+        self.sync_allowed();
+        Ok((changes, at_restart))
+    }
+
+    /// Stops the readers, decides what they still deliver, and starts new ones where those ended.
+    fn exchange_readers(&mut self, filters: Arc<FilterSet>) {
+        self.drain_readers();
+        // Pattern numbers belong to a filter set: evidence of the old one is kept only where they still fit.
+        self.filters = filters;
+        self.sources.clear();
+        self.start_readers();
+    }
+
+    /// Stops the readers and decides what they still deliver.
+    pub(super) fn drain_readers(&mut self) {
+        self.readers.stop();
+        while !self.readers.ended() {
+            match self.inputs.recv_timeout(Duration::from_millis(5)) {
+                Ok(input @ Input::Delivery(_)) => self.take(input),
+                Ok(other) => self.deferred.push_back(other),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        while let Ok(input) = self.inputs.try_recv() {
+            match input {
+                input @ Input::Delivery(_) => self.take(input),
+                other => self.deferred.push_back(other),
+            }
+        }
+        self.readers.clear();
+    }
+
+    /// Starts the readers; a failure is a problem, not an end.
+    pub(super) fn start_readers(&mut self) {
+        match self.readers.start(&self.config, &self.filters) {
+            Ok(sources) => {
+                self.problems.clear("readers");
+                self.sources.extend(sources);
+            }
+            Err(cause) => {
+                error!(error = %cause, "sources cannot be read");
+                self.problems.set("readers", format!("sources cannot be read: {cause}"));
+            }
+        }
+    }
+
+    /// Enforces again after `guardctl unlock`.
+    fn lock_again(&mut self) {
+        match enforce::select(&self.config, self.forced_observe) {
+            Ok((enforcer, problems)) => {
+                self.enforcer = enforcer;
+                self.problems.replace("backend", problems);
+                self.refill();
+            }
+            Err(cause) => self.problems.set("unlocked", format!("nothing is enforced: {}", chain(&cause))),
+        }
+    }
+}

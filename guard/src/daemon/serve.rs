@@ -1,0 +1,146 @@
+//! The main thread: control socket, metrics, signals, and the word to systemd.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Duration;
+
+use sd_notify::NotifyState;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing::{error, info};
+
+use crate::api::server::{self, ApiCount, Listener};
+use crate::config::Config;
+use crate::metrics::{self, Snapshot};
+use crate::source::Closed;
+use crate::time::boot_nanoseconds;
+
+use super::StartError;
+use super::control::Input;
+
+/// How often the watchdog is fed.
+const FEED: Duration = Duration::from_secs(5);
+/// Age of the engine thread's heartbeat from which on the watchdog is not fed.
+const STALLED: u64 = 20;
+
+/// What the daemon listens on, opened before anything is started so that a conflict is an error of the start.
+pub(super) struct Listeners {
+    api: Listener,
+    count: Arc<ApiCount>,
+    metrics: Option<std::net::TcpListener>,
+}
+
+impl Listeners {
+    /// Opens the sockets the configuration names.
+    pub(super) fn open(config: &Config) -> Result<Self, StartError> {
+        let api = Listener::bind(&config.socket(), config.api.group.as_deref())?;
+        let metrics = config.metrics.listen.map(|address| {
+            let listen = || {
+                let listener = std::net::TcpListener::bind(address)?;
+                listener.set_nonblocking(true)?;
+                Ok(listener)
+            };
+            listen().map_err(|source| StartError::Metrics { address, source })
+        });
+        Ok(Self { api, count: Arc::default(), metrics: metrics.transpose()? })
+    }
+
+    /// What the control socket counts.
+    pub(super) fn count(&self) -> Arc<ApiCount> {
+        Arc::clone(&self.count)
+    }
+
+    /// Serves until SIGTERM or SIGINT, or until the engine's thread has gone.
+    pub(super) fn serve(self, inputs: &SyncSender<Input>, heartbeat: &Arc<AtomicU64>) -> Result<(), StartError> {
+        let path = self.api.path().to_owned();
+        let failed = |source| StartError::System { operation: "serve", path, source };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.and_then(|runtime| runtime.block_on(self.run(inputs, heartbeat))).map_err(failed)
+    }
+
+    async fn run(self, inputs: &SyncSender<Input>, heartbeat: &Arc<AtomicU64>) -> io::Result<()> {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let asks = inputs.clone();
+        let ask = move |asked| offer(&asks, Input::Asked(asked));
+        let mut api = tokio::spawn(server::serve(self.api, self.count, ask, std::future::pending()));
+        if let Some(listener) = self.metrics {
+            let listener = TcpListener::from_std(listener)?;
+            info!(address = %listener.local_addr()?, "metrics");
+            tokio::spawn(metrics::http::serve(listener, scrape(inputs), std::future::pending()));
+        }
+        // Without systemd there is nobody to tell.
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
+        let mut feed = tokio::time::interval(FEED);
+        loop {
+            tokio::select! {
+                () = received(&mut terminate) => break,
+                () = received(&mut interrupt) => break,
+                () = received(&mut hangup) => reload(inputs),
+                ended = &mut api => return ended.map_err(io::Error::other)?,
+                _ = feed.tick() => feed_watchdog(heartbeat),
+            }
+        }
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        api.abort();
+        // Once it has ended, the listener is gone and its socket removed.
+        let _ = api.await;
+        Ok(())
+    }
+}
+
+fn scrape(
+    inputs: &SyncSender<Input>,
+) -> impl Fn() -> Pin<Box<dyn Future<Output = Option<Snapshot>> + Send>> + Clone + Send + Sync + 'static {
+    let inputs = inputs.clone();
+    move || {
+        let (reply, snapshot) = oneshot::channel();
+        let sent = offer(&inputs, Input::Scrape(reply));
+        Box::pin(async move {
+            sent.ok()?;
+            snapshot.await.ok()
+        })
+    }
+}
+
+fn reload(inputs: &SyncSender<Input>) {
+    if let Ok(now) = NotifyState::monotonic_usec_now() {
+        let _ = sd_notify::notify(&[NotifyState::Reloading, now]);
+    }
+    if offer(inputs, Input::Reload).is_err() {
+        error!("the engine's thread has gone");
+    }
+    let _ = sd_notify::notify(&[NotifyState::Ready]);
+}
+
+fn feed_watchdog(heartbeat: &AtomicU64) {
+    let seconds = (boot_nanoseconds() / 1_000_000_000).saturating_sub(heartbeat.load(Ordering::Relaxed));
+    if seconds < STALLED {
+        let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+    } else {
+        error!(seconds, "the engine's thread does not turn");
+    }
+}
+
+async fn received(signal: &mut Signal) {
+    signal.recv().await;
+}
+
+/// Hands an input over without blocking the runtime; a full queue is waited for on a thread of its own.
+fn offer(inputs: &SyncSender<Input>, input: Input) -> Result<(), Closed> {
+    match inputs.try_send(input) {
+        Ok(()) => Ok(()),
+        Err(TrySendError::Disconnected(_)) => Err(Closed),
+        Err(TrySendError::Full(input)) => {
+            let inputs = inputs.clone();
+            tokio::task::spawn_blocking(move || inputs.send(input));
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! What Prometheus is told.
+
+use crate::metrics::{Snapshot, SourceCount, StoreCount};
+
+use super::control::Control;
+
+impl Control {
+    /// Everything that is exported, now.
+    pub(super) fn snapshot(&mut self) -> Snapshot {
+        let store = self.writer.status();
+        let (mut active_ipv4, mut active_ipv6) = (0, 0);
+        for (_, active) in self.bans.counts() {
+            active_ipv4 += active.ipv4;
+            active_ipv6 += active.ipv6;
+        }
+        let enforcer = self.enforcer.status();
+        Snapshot {
+            version: env!("CARGO_PKG_VERSION").into(),
+            problems: self.all_problems(&enforcer).len() as u64,
+            restored: self.restored,
+            sources: self
+                .sources
+                .values()
+                .map(|source| SourceCount {
+                    name: source.name.clone(),
+                    read: self.count.read.get(&source.name).copied().unwrap_or_default(),
+                    healthy: source.healthy,
+                    behind: source.behind,
+                })
+                .collect(),
+            sightings: self
+                .sightings
+                .iter()
+                .map(|((filter, kind), count)| (self.filters.filter_name(*filter).to_owned(), *kind, *count))
+                .collect(),
+            engine: self.engine.count(),
+            tracked: self.engine.tracked(),
+            bans: self.count.bans_by_rule.iter().map(|(rule, count)| (rule.clone(), *count)).collect(),
+            bans_refused: self.count.refused,
+            bans_evicted: self.count.evicted_bans,
+            active_ipv4,
+            active_ipv6,
+            enforcer,
+            enforcer_errors: self.count.update_errors,
+            counters: self.enforcer.counters().unwrap_or_default(),
+            drift: self.count.drift,
+            line_to_kernel: self.count.line_to_kernel.distribution(),
+            store: StoreCount {
+                queued: store.queued,
+                failures: store.failures,
+                lost: store.lost_events,
+            },
+            api: (&*self.api).into(),
+        }
+    }
+}
