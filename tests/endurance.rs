@@ -109,7 +109,7 @@ fn a_wrong_reload_keeps_the_old_configuration() {
 
     fs::write(daemon.config(), format!("{good}\n[decide]\ntreshold = 3\n")).unwrap();
     let reply = daemon.ctl("reload");
-    assert_eq!(reply.code, 1, "{reply:?}");
+    assert_ne!(reply.code, 0, "{reply:?}");
     let place = format!("{}:{}", daemon.config().display(), good.lines().count() + 3);
     assert!(reply.errors.contains(&place) && reply.errors.contains("threshold"), "{reply:?}");
     daemon.process().signal(Signal::HUP);

@@ -196,12 +196,14 @@ impl<'a> Daemon<'a> {
         &mut self.process
     }
 
-    /// Runs guardctl on its socket with arguments separated by spaces.
+    /// Runs guardctl on its socket and configuration with arguments separated by spaces.
     #[track_caller]
     pub fn ctl(&self, arguments: &str) -> Reply {
         let output = Command::new(program("guardctl"))
             .arg("--socket")
             .arg(self.folder.path().join("run/guard.sock"))
+            .arg("--config")
+            .arg(self.config())
             .args(arguments.split(' '))
             .stdin(Stdio::null())
             .output()

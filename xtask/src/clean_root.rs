@@ -76,6 +76,14 @@ impl Root {
         for file in ["etc/resolv.conf", "etc/hosts"] {
             std::fs::copy(Path::new("/").join(file), root.path.join(file))?;
         }
+        // Certificates of the site's own, such as a proxy's.
+        let own = "usr/local/share/ca-certificates";
+        if Path::new("/").join(own).exists() {
+            process::run(
+                Command::new("cp").arg("-rT").arg(Path::new("/").join(own)).arg(root.path.join(own)),
+            )?;
+            process::run(Command::new("chroot").arg(&root.path).arg("update-ca-certificates"))?;
+        }
         Ok(root)
     }
 

@@ -145,10 +145,14 @@ impl Filter {
 fn read_pattern(raw: RawPattern, fault: &Fault<'_>) -> Result<Pattern, FilterError> {
     let kind: Kind = raw.kind.get_ref().parse().map_err(|()| {
         let known: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-        fault.at(raw.kind.span(), format!("unknown kind `{}`; there are {}", raw.kind.get_ref(), known.join(", ")))
+        fault.at(
+            raw.kind.span(),
+            format!("unknown kind `{}`; there are {}", raw.kind.get_ref(), known.join(", ")),
+        )
     })?;
     let text = raw.text.get_ref();
-    let refuse = |reason: String| fault.at(raw.text.span(), format!("the pattern `{text}` is refused: {reason}"));
+    let refuse =
+        |reason: String| fault.at(raw.text.span(), format!("the pattern `{text}` is refused: {reason}"));
     let forms = pattern::compile(text).map_err(refuse)?;
     if let Some(form) = forms.iter().find(|form| !form.has_address()) {
         let head = String::from_utf8_lossy(form.head()).into_owned();

@@ -194,8 +194,15 @@ mod tests {
     #[test]
     fn what_has_no_header() {
         for line in [
-            "", "x", "sshd[1]: text", "Nov  1 00:00:00", "Nov  1 00:00:00 web1 sshd text", "Nov  1 00:00:00 web1 [1]: x",
-            "<34>1 2026-11-01T00:00:00Z web1 sshd 123 - [open text", "<>Nov  1 00:00:00 w s: x", "<34><34>Nov  1 00:00:00 w s: x",
+            "",
+            "x",
+            "sshd[1]: text",
+            "Nov  1 00:00:00",
+            "Nov  1 00:00:00 web1 sshd text",
+            "Nov  1 00:00:00 web1 [1]: x",
+            "<34>1 2026-11-01T00:00:00Z web1 sshd 123 - [open text",
+            "<>Nov  1 00:00:00 w s: x",
+            "<34><34>Nov  1 00:00:00 w s: x",
         ] {
             assert_eq!(parts(line), None, "{line}");
         }

@@ -139,7 +139,10 @@ impl Reader<'_> {
 
     fn field(&mut self) -> Result<Part, String> {
         let rest = &self.text[self.at..];
-        let end = rest.iter().position(|b| *b == b'>').ok_or("`<` is not closed; a literal one is written `\\<`")?;
+        let end = rest
+            .iter()
+            .position(|b| *b == b'>')
+            .ok_or("`<` is not closed; a literal one is written `\\<`")?;
         let name = std::str::from_utf8(&rest[1..end]).unwrap_or_default();
         self.at += end + 1;
         Ok(match name {
@@ -199,9 +202,11 @@ impl Form {
         });
         let first = free.next();
         if free.next().is_some() {
-            return Err("it has two free fields (`<account>`, `<text>`) in one form: an attacker's text in one \
+            return Err(
+                "it has two free fields (`<account>`, `<text>`) in one form: an attacker's text in one \
                         could pass for what stands between them"
-                .into());
+                    .into(),
+            );
         }
         let Some((index, free)) = first else {
             return Ok(Self { front: parts, free: None, back: Vec::new() });
@@ -213,7 +218,10 @@ impl Form {
             is_front_token(pair) && matches!(&pair[0], Part::Literal(before) if before.last() != Some(&b' '))
         });
         if glued {
-            return Err("a `<token>` after free text has to stand behind a space, because it is read backwards".into());
+            return Err(
+                "a `<token>` after free text has to stand behind a space, because it is read backwards"
+                    .into(),
+            );
         }
         back.reverse();
         if front.is_empty() {
@@ -351,9 +359,11 @@ fn check_neighbours(parts: &[Part]) -> Result<(), String> {
             _ => true,
         };
         if clash && !is_front_token(pair) {
-            return Err("two fields meet, or a field meets a literal that could be part of it: put a byte between \
+            return Err(
+                "two fields meet, or a field meets a literal that could be part of it: put a byte between \
                         them that cannot be in the field"
-                .into());
+                    .into(),
+            );
         }
     }
     Ok(())
@@ -380,7 +390,12 @@ mod tests {
         let pattern = "Failed password for <account> from <address> port <port>[ ssh2]";
         for (message, address, port, account) in [
             ("Failed password for root from 1.2.3.4 port 22 ssh2", "1.2.3.4", 22, "root"),
-            ("Failed password for x from 9.9.9.9 port 55 ssh2 from 1.2.3.4 port 22 ssh2", "1.2.3.4", 22, "x from 9.9.9.9 port 55 ssh2"),
+            (
+                "Failed password for x from 9.9.9.9 port 55 ssh2 from 1.2.3.4 port 22 ssh2",
+                "1.2.3.4",
+                22,
+                "x from 9.9.9.9 port 55 ssh2",
+            ),
             ("Failed password for  from ::1 port 0", "::1", 0, ""),
         ] {
             assert_eq!(read(pattern, message), Some((address.into(), port, Some(account))), "{message}");

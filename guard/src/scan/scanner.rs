@@ -46,7 +46,12 @@ impl Scanner {
 
     /// Scans every line of `text`, newline-terminated or not, and calls `hit` for each sighting.
     #[inline]
-    pub fn scan<'a>(&mut self, text: &'a [u8], reference: Wall, mut hit: impl FnMut(&Sighting<'a>)) -> Scanned {
+    pub fn scan<'a>(
+        &mut self,
+        text: &'a [u8],
+        reference: Wall,
+        mut hit: impl FnMut(&Sighting<'a>),
+    ) -> Scanned {
         let mut scanned = Scanned::default();
         let mut start = 0;
         for end in memchr::memchr_iter(b'\n', text) {
@@ -79,7 +84,13 @@ impl Scanner {
     }
 
     /// Scans a message of a program, without a header.
-    pub fn message<'a>(&self, identifier: &[u8], pid: u32, at: Option<Wall>, message: &'a [u8]) -> Option<Sighting<'a>> {
+    pub fn message<'a>(
+        &self,
+        identifier: &[u8],
+        pid: u32,
+        at: Option<Wall>,
+        message: &'a [u8],
+    ) -> Option<Sighting<'a>> {
         let service = self.filters.service(identifier)?;
         let (hit, found) = self.filters.read(service, trim_end(message))?;
         sighting(hit, &found, at, pid, message)
@@ -93,7 +104,9 @@ impl Scanner {
     #[inline]
     fn service(&mut self, identifier: &[u8]) -> Option<usize> {
         let last = &self.last;
-        if identifier.len() == usize::from(last.length) && identifier == &last.text[..usize::from(last.length)] {
+        if identifier.len() == usize::from(last.length)
+            && identifier == &last.text[..usize::from(last.length)]
+        {
             return last.service.map(|service| service as usize);
         }
         let service = self.filters.service(identifier);
@@ -125,7 +138,13 @@ impl Scan for Scanner {
 }
 
 #[inline]
-fn sighting<'a>(hit: Hit, found: &Found<'a>, at: Option<Wall>, pid: u32, line: &'a [u8]) -> Option<Sighting<'a>> {
+fn sighting<'a>(
+    hit: Hit,
+    found: &Found<'a>,
+    at: Option<Wall>,
+    pid: u32,
+    line: &'a [u8],
+) -> Option<Sighting<'a>> {
     Some(Sighting {
         at,
         address: found.address?,

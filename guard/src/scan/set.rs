@@ -76,14 +76,21 @@ impl FilterSet {
     /// Compiles filters. Patterns of a stricter mode than `mode` are left out.
     pub fn compile(files: &[FilterFile], mode: Mode) -> Result<Self, FilterError> {
         let filters = files.iter().map(Filter::read).collect::<Result<Vec<_>, _>>()?;
-        let mut names: Vec<&[u8]> = filters.iter().flat_map(|f| f.identifiers.iter().map(Vec::as_slice)).collect();
+        let mut names: Vec<&[u8]> =
+            filters.iter().flat_map(|f| f.identifiers.iter().map(Vec::as_slice)).collect();
         names.sort_unstable();
         names.dedup();
         let services = names.iter().map(|name| Service::new(&filters, name, mode)).collect();
         let mut hasher = DefaultHasher::new();
         mode.hash(&mut hasher);
         files.iter().for_each(|file| (&file.name, &file.text).hash(&mut hasher));
-        Ok(Self { identifiers: Identifiers::new(&names), services, filters, mode, fingerprint: hasher.finish() })
+        Ok(Self {
+            identifiers: Identifiers::new(&names),
+            services,
+            filters,
+            mode,
+            fingerprint: hasher.finish(),
+        })
     }
 
     /// A number that differs when the filters differ.
@@ -104,7 +111,9 @@ impl FilterSet {
     /// Text of a pattern, as the filter's file has it.
     pub fn pattern_text(&self, id: PatternId) -> &str {
         let filter = self.filters.get(usize::from(id.filter));
-        filter.and_then(|filter| filter.patterns.get(usize::from(id.pattern))).map_or("", |pattern| &pattern.text)
+        filter
+            .and_then(|filter| filter.patterns.get(usize::from(id.pattern)))
+            .map_or("", |pattern| &pattern.text)
     }
 
     /// The mode it was compiled for.
@@ -146,11 +155,13 @@ impl FilterSet {
     /// Whether a journal entry of this identifier may come from this user and command. An identifier that several
     /// filters read is trusted if one of them trusts it.
     pub(super) fn trusts(&self, identifier: &[u8], uid: u32, command: Option<&[u8]>) -> bool {
-        self.filters.iter().filter(|filter| filter.identifiers.iter().any(|name| name == identifier)).any(|filter| {
-            filter.uid == uid
-                && (filter.commands.is_empty()
-                    || command.is_none_or(|command| filter.commands.iter().any(|known| known == command)))
-        })
+        self.filters.iter().filter(|filter| filter.identifiers.iter().any(|name| name == identifier)).any(
+            |filter| {
+                filter.uid == uid
+                    && (filter.commands.is_empty()
+                        || command.is_none_or(|command| filter.commands.iter().any(|known| known == command)))
+            },
+        )
     }
 }
 

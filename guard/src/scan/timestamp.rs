@@ -155,7 +155,8 @@ fn read_iso_minute(text: &[u8; ISO_MINUTE]) -> Option<i64> {
 
 fn naive_seconds(year: i16, month: u8, day: u8, hour: u8, minute: u8) -> Option<i64> {
     let signed = |n: u8| i8::try_from(n).ok();
-    let civil = DateTime::new(year, signed(month)?, signed(day)?, signed(hour)?, signed(minute)?, 0, 0).ok()?;
+    let civil =
+        DateTime::new(year, signed(month)?, signed(day)?, signed(hour)?, signed(minute)?, 0, 0).ok()?;
     Some(TimeZone::UTC.to_timestamp(civil).ok()?.as_second())
 }
 
@@ -168,7 +169,8 @@ fn fraction(text: &[u8], at: usize) -> Option<(i64, usize)> {
     if digits == 0 {
         return None;
     }
-    let millis = (0..3).fold(0, |ms, i| ms * 10 + if i < digits { i64::from(text[at + 1 + i] - b'0') } else { 0 });
+    let millis =
+        (0..3).fold(0, |ms, i| ms * 10 + if i < digits { i64::from(text[at + 1 + i] - b'0') } else { 0 });
     Some((millis, at + 1 + digits))
 }
 
@@ -229,7 +231,15 @@ mod tests {
 
     #[test]
     fn what_is_no_stamp() {
-        for text in ["Nov 31 00:00:00", "Xxx  1 00:00:00", "Nov  1 24:00:00", "Nov  1 00:60:00", "Nov  1 00:00 00", "Nov  1 00:00:61", "Nov  x 00:00:00"] {
+        for text in [
+            "Nov 31 00:00:00",
+            "Xxx  1 00:00:00",
+            "Nov  1 24:00:00",
+            "Nov  1 00:60:00",
+            "Nov  1 00:00 00",
+            "Nov  1 00:00:61",
+            "Nov  x 00:00:00",
+        ] {
             assert_eq!(bsd("UTC0", text, "2026-11-20T00:00:00Z"), None, "{text}");
         }
     }
@@ -247,7 +257,9 @@ mod tests {
         ] {
             assert_eq!(stamps.iso(text.as_bytes(), reference), Some((wall(expected), length)), "{text}");
         }
-        for text in ["2026-13-01T00:00:00Z", "2026-11-01T00:00:0", "2026-11-01T00:00:00.", "20261101T000000Z", ""] {
+        for text in
+            ["2026-13-01T00:00:00Z", "2026-11-01T00:00:0", "2026-11-01T00:00:00.", "20261101T000000Z", ""]
+        {
             assert_eq!(stamps.iso(text.as_bytes(), reference), None, "{text}");
         }
     }

@@ -11,7 +11,7 @@ use crate::process;
 use crate::workspace::{self, Workspace};
 
 /// The version that is installed. It fits the pinned aya set.
-const VERSION: &str = "0.13.0";
+pub const VERSION: &str = "0.13.0";
 /// LLVM generations that version can be built on: its Cargo features `llvm-21` to `llvm-23`.
 const GENERATIONS: std::ops::RangeInclusive<u32> = 21..=23;
 

@@ -78,7 +78,10 @@ pub fn ensure(workspace: &Workspace) -> Result<Toolchain> {
         install_compiler()?;
     }
     let Some(compiler) = compilers().into_iter().next() else {
-        bail!("a compiler was installed, but its sources of `core` are not where rustc looks for them")
+        bail!(
+            "the compiler that was installed has no sources of `core`, or an LLVM that bpf-linker {} cannot be built on",
+            linker::VERSION
+        )
     };
     for other in linker::mismatches(workspace, compiler.llvm) {
         eprintln!(
@@ -142,10 +145,8 @@ fn llvm_generation(verbose: &str) -> Option<u32> {
 /// Debian's set where apt offers it, else rustup's nightly.
 fn install_compiler() -> Result<()> {
     if process::is_root() && process::find("apt-get").is_some() {
-        if !packages::is_known(DEBIAN[0]) {
-            // A fresh system image has no lists at all.
-            process::run(Command::new("apt-get").args(["-q", "update"]))?;
-        }
+        // A fresh system image has no lists, and old ones offer an old compiler.
+        process::run(Command::new("apt-get").args(["-q", "update"]))?;
         if packages::is_known(DEBIAN[0]) {
             return packages::install(DEBIAN);
         }
