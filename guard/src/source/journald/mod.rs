@@ -34,7 +34,8 @@ pub const NAME: &str = "journald";
 /// How the journal is followed.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Time between two looks for new entries. Default 20 ms.
+    /// Time between two looks for new entries. Default 100 ms: ten wake-ups a second stay under 0.1 % of a core
+    /// even where a wake-up costs a virtual machine 50 µs.
     pub poll: Duration,
     /// The same while wanted entries arrive. Default 1 ms.
     pub poll_busy: Duration,
@@ -47,7 +48,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            poll: Duration::from_millis(20),
+            poll: Duration::from_millis(100),
             poll_busy: Duration::from_millis(1),
             busy_for: Duration::from_secs(1),
             rescan: Duration::from_secs(30),
