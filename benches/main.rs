@@ -7,6 +7,8 @@ mod cost;
 mod enforce;
 mod engine;
 mod environment;
+mod figures;
+mod journal;
 mod latency;
 mod memory;
 mod table;
@@ -22,8 +24,13 @@ use table::Section;
 type Benchmark = (&'static str, fn() -> anyhow::Result<Section>);
 
 /// Every benchmark, in the order of the page.
-const BENCHMARKS: [Benchmark; 4] =
-    [("latency", latency::run), ("enforce", enforce::run), ("memory", memory::run), ("engine", engine)];
+const BENCHMARKS: [Benchmark; 5] = [
+    ("latency", latency::run),
+    ("enforce", enforce::run),
+    ("memory", memory::run),
+    ("journal", figures::journal),
+    ("engine", figures::engine),
+];
 
 /// Measures guard on this machine. Everything happens in network namespaces and folders of its own.
 #[derive(Debug, Parser)]
@@ -67,14 +74,4 @@ fn main() -> anyhow::Result<()> {
         std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
-}
-
-/// The engine's figures as a table.
-#[expect(clippy::unnecessary_wraps, reason = "every benchmark has the same type")]
-fn engine() -> anyhow::Result<Section> {
-    let mut section = Section::new("Engine and ban table", &["", "measured", "unit"]);
-    for figure in engine::measure() {
-        section.row([figure.name, format!("{:.0}", figure.value), figure.unit.to_owned()]);
-    }
-    Ok(section)
 }

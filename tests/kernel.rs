@@ -2,6 +2,7 @@
 //!
 //! Packets go through `BPF_PROG_TEST_RUN`, or over a veth pair in a network namespace of the test's own. Needs root
 //! and an eBPF object in the build (`cargo xtask build-ebpf`).
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail like tests")]
 
 #[path = "kernel/attach.rs"]
 mod attach;

@@ -308,7 +308,7 @@ fn a_hundred_thousand_bans_in_one_call() {
         let start = Instant::now();
         assert!(enforcer.check(address(5), Moment::now()).unwrap().dropped);
         let checked = start.elapsed();
-        assert!(checked < Duration::from_millis(50), "one entry is read, not the set: {checked:?}");
+        assert!(checked < Duration::from_millis(200), "one entry is read, not the set: {checked:?}");
         println!("100,000 bans in {applied:?}, check in {checked:?}");
     });
 }

@@ -28,12 +28,11 @@ pub fn v4(source: [u8; 4], bytes: u64) -> Reason {
     if !maps::is_marked(&BITS4, bitmap::slot4(source)) {
         return Reason::Clean;
     }
-    let now = now();
-    let host = match exact(&HOSTS4, source, now) {
+    let host = match exact(&HOSTS4, source) {
         Cover::Live(entry) => return hit(entry, Reason::Host, is_in(&ALLOW4, source), bytes),
         Cover::Over(ended) => ended,
     };
-    let prefix = match longest(&PREFIXES4, source, now) {
+    let prefix = match longest(&PREFIXES4, source) {
         Cover::Live(entry) => return hit(entry, Reason::Prefix, is_in(&ALLOW4, source), bytes),
         Cover::Over(ended) => ended,
     };
@@ -46,17 +45,16 @@ pub fn v6(source: [u8; 16], bytes: u64) -> Reason {
     if !maps::is_marked(&BITS6, bitmap::slot6(source)) {
         return Reason::Clean;
     }
-    let now = now();
-    let host = match exact(&HOSTS6, source, now) {
+    let host = match exact(&HOSTS6, source) {
         Cover::Live(entry) => return hit(entry, Reason::Host, is_in(&ALLOW6, source), bytes),
         Cover::Over(ended) => ended,
     };
     let [a, b, c, d, e, f, g, h, ..] = source;
-    let net = match exact(&NETS6, [a, b, c, d, e, f, g, h], now) {
+    let net = match exact(&NETS6, [a, b, c, d, e, f, g, h]) {
         Cover::Live(entry) => return hit(entry, Reason::Prefix, is_in(&ALLOW6, source), bytes),
         Cover::Over(ended) => ended,
     };
-    let prefix = match longest(&PREFIXES6, source, now) {
+    let prefix = match longest(&PREFIXES6, source) {
         Cover::Live(entry) => return hit(entry, Reason::Prefix, is_in(&ALLOW6, source), bytes),
         Cover::Over(ended) => ended,
     };
@@ -65,9 +63,9 @@ pub fn v6(source: [u8; 16], bytes: u64) -> Reason {
 
 /// A ban of exactly this key.
 #[inline(always)]
-fn exact<K>(hash: &HashMap<K, Entry>, key: K, now: u64) -> Cover {
+fn exact<K>(hash: &HashMap<K, Entry>, key: K) -> Cover {
     match hash.get_ptr_mut(key) {
-        Some(entry) if is_live(entry, now) => Cover::Live(entry),
+        Some(entry) if is_live(entry) => Cover::Live(entry),
         Some(_) => Cover::Over(ended()),
         None => Cover::Over(0),
     }
@@ -76,18 +74,14 @@ fn exact<K>(hash: &HashMap<K, Entry>, key: K, now: u64) -> Cover {
 /// The longest live prefix. Each round asks for a shorter one than the ended ban of the round before, so that the
 /// rounds end after at most one for each length.
 #[inline(always)]
-fn longest<const N: usize>(
-    trie: &LpmTrie<[u8; N], Shared<PrefixEntry>>,
-    source: [u8; N],
-    now: u64,
-) -> Cover {
+fn longest<const N: usize>(trie: &LpmTrie<[u8; N], Shared<PrefixEntry>>, source: [u8; N]) -> Cover {
     let mut over = 0;
     let mut length = N as u32 * 8;
     for _ in 0..=N * 8 {
         let Some(prefix) = maps::prefix(trie, length, source) else { break };
         // SAFETY: a pointer from a look-up is valid until the program returns.
         let (entry, found) = unsafe { (&raw mut (*prefix).entry, (*prefix).length) };
-        if is_live(entry, now) {
+        if is_live(entry) {
             return Cover::Live(entry);
         }
         over = ended();
@@ -99,10 +93,11 @@ fn longest<const N: usize>(
     Cover::Over(over)
 }
 
+/// Whether a ban goes on. Only a ban that was found reads the clock, which costs more than a look-up that misses.
 #[inline(always)]
-fn is_live(entry: *const Entry, now: u64) -> bool {
+fn is_live(entry: *const Entry) -> bool {
     // SAFETY: a pointer from a look-up is valid until the program returns.
-    now < unsafe { (&raw const (*entry).deadline).read_volatile() }
+    now() < unsafe { (&raw const (*entry).deadline).read_volatile() }
 }
 
 #[inline(always)]

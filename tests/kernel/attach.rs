@@ -157,7 +157,10 @@ fn an_interface_that_comes_back_is_attached_again() {
         let mut world = World::on(Interfaces::Auto, 256, false);
         let changes = Arc::new(AtomicU32::new(0));
         let seen = Arc::clone(&changes);
-        let watch = links::watch(move || drop(seen.fetch_add(1, Ordering::Relaxed))).unwrap();
+        let watch = links::watch(move || {
+            seen.fetch_add(1, Ordering::Relaxed);
+        })
+        .unwrap();
         let index = state(&mut world, "g0").index;
         ip("link del g0");
         pair("g0", "g1");

@@ -22,9 +22,18 @@ fn the_benchmark_object_runs() {
         object: Some(Cow::Owned(object)),
     })
     .unwrap();
+    let _pins = Pins(bpffs);
     for program in ["guard_random4", "guard_random6", "guard_empty4", "guard_empty6", "guard_lpm4"] {
         let run = datapath.test_run_of(program, &frame("203.0.113.7", &[]), 1000).unwrap();
         assert!(!run.dropped(), "{program}");
     }
-    datapath::remove_all(bpffs.as_ref()).unwrap();
+}
+
+/// Removes the pins at the end, whatever the end is.
+struct Pins(String);
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        datapath::remove_all(self.0.as_ref()).unwrap();
+    }
 }

@@ -87,12 +87,14 @@ pub(crate) fn ban(target: Target, id: u64, until: Option<Moment>) -> Change {
     Change::Ban { target, id: BanId(id), until }
 }
 
-/// A moment that has passed.
+/// A moment that has passed, as a ban's end.
+#[expect(clippy::unnecessary_wraps, reason = "a ban's end is an option")]
 pub(crate) fn past() -> Option<Moment> {
     Some(Moment::now() - Duration::from_secs(1))
 }
 
-/// A moment far ahead.
+/// A moment far ahead, as a ban's end.
+#[expect(clippy::unnecessary_wraps, reason = "a ban's end is an option")]
 pub(crate) fn ahead() -> Option<Moment> {
     Some(Moment::now() + Duration::from_secs(3600))
 }

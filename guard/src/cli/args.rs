@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::config::units;
+use crate::scan::Mode;
 use crate::target::Target;
 
 /// Where the configuration is unless `--config` says otherwise.
@@ -106,6 +107,34 @@ Examples:
         /// Show at most this many, the newest first
         #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
         limit: u32,
+    },
+    /// Show what guard makes of log lines, and why
+    #[command(after_help = "Works without the daemon and without privileges. Every filter and every mode is tried unless named.
+
+Examples:
+  guardctl explain 'Nov  1 00:00:00 web1 sshd[7]: Invalid user x from 203.0.113.7 port 4711'
+  tail -n 100 /var/log/auth.log | guardctl explain --json -")]
+    Explain {
+        /// Try this filter only
+        #[arg(long, value_name = "NAME")]
+        filter: Option<String>,
+        /// Try the patterns of this mode only
+        #[arg(long, value_name = "MODE")]
+        mode: Option<Mode>,
+        /// The lines; `-` or none: standard input
+        #[arg(value_name = "LINE", allow_hyphen_values = true)]
+        lines: Vec<String>,
+    },
+    /// Show which bans old logs would have led to
+    #[command(after_help = "Works without the daemon, on the logs' own time stamps.
+
+Examples:
+  guardctl replay /var/log/auth.log
+  zcat /var/log/auth.log.2.gz | guardctl replay --json -")]
+    Replay {
+        /// The logs; `-`: standard input
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
     },
     /// Read the configuration again; a wrong one changes nothing
     Reload,

@@ -19,7 +19,9 @@ mod configuration;
 mod doctor;
 mod error;
 mod events;
+mod explain;
 mod human;
+mod replay;
 mod screen;
 mod status;
 #[cfg(test)]
@@ -73,6 +75,10 @@ pub fn run(cli: &Cli, screen: &mut Screen<'_>) -> Result<ExitCode, CliError> {
         Command::Allow(allow) => allow::allow(&mut connect(cli)?, screen, allow),
         Command::Why { target } => why::why(&mut connect(cli)?, screen, *target),
         Command::Events { limit } => events::events(&mut connect(cli)?, screen, *limit as usize),
+        Command::Explain { filter, mode, lines } => {
+            explain::explain(screen, &effective(cli.config.as_deref())?, filter.as_deref(), *mode, lines)
+        }
+        Command::Replay { files } => replay::replay(screen, &effective(cli.config.as_deref())?, files),
         Command::Reload => configuration::reload(&mut connect(cli)?, screen),
         Command::Config(args::Config::Check { file }) => {
             configuration::check(screen, &config_path(cli, file.as_deref()))

@@ -153,6 +153,11 @@ impl<'a> Screen<'a> {
         Ok(())
     }
 
+    /// A value as JSON on one line.
+    pub fn json_line<T: Serialize>(&mut self, value: &T) -> io::Result<()> {
+        writeln!(self.out, "{}", inert_json(&serde_json::to_string(value)?))
+    }
+
     /// The end of such an array.
     pub fn json_end(&mut self, empty: bool) -> io::Result<()> {
         self.out.write_all(if empty { b"[]\n" } else { b"\n]\n" })

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::error::DatapathError;
 use super::links::Interface;
-use super::pin::Pins;
+use super::pin::{Pins, release};
 use super::sys::{self, LINK_XDP, XDP_GENERIC, XDP_NATIVE};
 use crate::config::Interfaces;
 
@@ -47,7 +47,7 @@ impl Attachments {
             if holds(&link, index) {
                 attachments.links.insert(index, link);
             } else {
-                Pins::unpin(&path)?;
+                release(&path)?;
             }
         }
         attachments.exchange(program)?;
@@ -90,7 +90,7 @@ impl Attachments {
         for index in gone {
             self.links.remove(&index);
             self.generic.remove(&index);
-            Pins::unpin(&pins.link(index))?;
+            release(&pins.link(index))?;
         }
         let mut states = Vec::new();
         for interface in interfaces {
@@ -100,14 +100,14 @@ impl Attachments {
                 Some(Unfit::Because(reason)) => states.push(uncovered(interface, reason)),
                 None if held => {
                     let link = &self.links[&interface.index];
-                    repaired += u64::from(pins.ensure(&pins.link(interface.index), link.as_fd())?);
+                    repaired += u64::from(Pins::ensure(&pins.link(interface.index), link.as_fd())?);
                     states.push(self.covered(interface, interface.xdp.is_none_or(|xdp| xdp.native)));
                 }
                 None => match attach(program, interface) {
                     Ok((link, reason)) => {
                         let pin = pins.link(interface.index);
                         Pins::unpin(&pin)?;
-                        pins.ensure(&pin, link.as_fd())?;
+                        Pins::ensure(&pin, link.as_fd())?;
                         self.links.insert(interface.index, link);
                         let native = reason.is_empty();
                         self.generic.insert(interface.index, reason);

@@ -143,8 +143,8 @@ pub(super) fn dump<K: Pod, V: Pod>(
     loop {
         let mut next = [0_u8; CURSOR];
         let mut batch = Batch {
-            in_batch: cursor.as_ref().map_or(0, |cursor| cursor.as_ptr() as u64),
-            out_batch: next.as_mut_ptr() as u64,
+            from: cursor.as_ref().map_or(0, |cursor| cursor.as_ptr() as u64),
+            next: next.as_mut_ptr() as u64,
             keys: keys.as_mut_ptr() as u64,
             values: values.as_mut_ptr() as u64,
             count: room as u32,

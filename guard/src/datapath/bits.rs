@@ -80,7 +80,7 @@ impl Bits {
 
     /// Pins the map again if somebody took the pin away; whether that was so.
     pub(super) fn ensure_pin(&self, pins: &Pins, name: &str) -> Result<bool, DatapathError> {
-        pins.ensure(&pins.map(name), self.map.as_fd())
+        Pins::ensure(&pins.map(name), self.map.as_fd())
     }
 
     fn words(&self) -> &[AtomicU64] {
@@ -113,13 +113,17 @@ fn mark(words: &[AtomicU64], target: Target, set: impl Fn(&AtomicU64, u64)) {
             } else {
                 // A run of 64 slots or more starts and ends with whole words.
                 let start = (first >> 6) as usize;
-                words[start..start + (run >> 6) as usize].iter().for_each(|word| set(word, u64::MAX));
+                for word in &words[start..start + (run >> 6) as usize] {
+                    set(word, u64::MAX);
+                }
             }
         }
         IpAddr::V6(address) => {
             let shorter = 48_u32.saturating_sub(length);
             if shorter > MOST_NETS6 {
-                words.iter().for_each(|word| set(word, u64::MAX));
+                for word in words {
+                    set(word, u64::MAX);
+                }
             } else {
                 let first = u128::from(address) >> 80;
                 (0..1_u128 << shorter).for_each(|net| one(slot6(((first + net) << 80).to_be_bytes())));

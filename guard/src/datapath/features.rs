@@ -32,13 +32,14 @@ pub fn probe(bpffs: &Path) -> Features {
     Features {
         object: object::bytes().is_some(),
         permission: permission().map_err(|error| error.to_string()),
-        bpffs: match is_on_bpffs(bpffs) {
-            true => Ok(()),
-            false => Err(format!(
+        bpffs: if is_on_bpffs(bpffs) {
+            Ok(())
+        } else {
+            Err(format!(
                 "{} is not on a bpf file system: mount -t bpf bpf {}",
                 bpffs.display(),
                 mount_point(bpffs).display()
-            )),
+            ))
         },
         btf: Path::new("/sys/kernel/btf/vmlinux").exists(),
     }

@@ -106,7 +106,7 @@ fn interface(link: &LinkMessage) -> Interface {
         match attribute {
             LinkAttribute::IfName(name) => interface.name.clone_from(name),
             LinkAttribute::Controller(index) => {
-                interface.controller = Some(*index).filter(|index| *index != 0)
+                interface.controller = Some(*index).filter(|index| *index != 0);
             }
             LinkAttribute::Link(index) => interface.lower = Some(*index).filter(|index| *index != 0),
             LinkAttribute::LinkInfo(infos) => {

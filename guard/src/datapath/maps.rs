@@ -145,10 +145,8 @@ impl<K: Pod, V: Pod> Table<K, V> {
     /// The value of a key; of a trie, the value of the longest prefix that covers it.
     pub fn get(&self, key: &K, empty: V) -> Result<Option<V>, DatapathError> {
         let mut value = [empty];
-        match batch::lookup(self.fd.as_fd(), key, &mut value).map_err(self.failed("reading"))? {
-            true => Ok(Some(value[0])),
-            false => Ok(None),
-        }
+        let found = batch::lookup(self.fd.as_fd(), key, &mut value).map_err(self.failed("reading"))?;
+        Ok(found.then_some(value[0]))
     }
 
     /// Writes one element.
@@ -173,7 +171,7 @@ impl<K: Pod, V: Pod> Table<K, V> {
 
     /// Pins the map again if somebody took the pin away; whether that was so.
     pub(super) fn ensure_pin(&self, pins: &Pins) -> Result<bool, DatapathError> {
-        pins.ensure(&pins.map(self.name), self.fd.as_fd())
+        Pins::ensure(&pins.map(self.name), self.fd.as_fd())
     }
 
     fn failed(&self, doing: &str) -> impl FnOnce(io::Error) -> DatapathError + use<'_, K, V> {

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -73,7 +73,7 @@ impl Pins {
     }
 
     /// Pins an object where its pin is missing; whether it was.
-    pub(super) fn ensure(&self, path: &Path, fd: BorrowedFd<'_>) -> Result<bool, DatapathError> {
+    pub(super) fn ensure(path: &Path, fd: BorrowedFd<'_>) -> Result<bool, DatapathError> {
         if path.exists() {
             return Ok(false);
         }
@@ -130,7 +130,7 @@ pub fn remove_all(bpffs: &Path) -> Result<usize, DatapathError> {
     let mut released = 0;
     for version in entries(bpffs)?.into_iter().filter(|path| is_version(path)) {
         for link in entries(&version.join("links"))? {
-            Pins::unpin(&link)?;
+            release(&link)?;
             released += 1;
         }
         for map in entries(&version.join("maps"))? {
@@ -142,6 +142,22 @@ pub fn remove_all(bpffs: &Path) -> Result<usize, DatapathError> {
     }
     remove_folder(bpffs)?;
     Ok(released)
+}
+
+/// Detaches a pinned link, then removes its pin.
+pub(super) fn release(path: &Path) -> Result<(), DatapathError> {
+    match sys::open_pinned(path) {
+        Ok(link) => match sys::link_detach(link.as_fd()) {
+            // Its interface is gone already.
+            Err(error) if error.raw_os_error() == Some(libc::ENOLINK) => {}
+            answer => {
+                answer.map_err(DatapathError::system(format!("detaching the link {}", path.display())))?;
+            }
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(DatapathError::system(format!("opening {}", path.display()))(error)),
+    }
+    Pins::unpin(path)
 }
 
 /// Removes a folder, unless it is gone, holds something of others, or is where the file system is mounted.

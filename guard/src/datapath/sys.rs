@@ -24,6 +24,7 @@ pub(super) enum Command {
     DeleteBatch = 27,
     LinkCreate = 28,
     LinkUpdate = 29,
+    LinkDetach = 34,
 }
 
 /// `BPF_XDP` of `enum bpf_attach_type`.
@@ -53,8 +54,8 @@ pub(super) struct Element {
 #[repr(C)]
 #[derive(Default)]
 pub(super) struct Batch {
-    pub(super) in_batch: u64,
-    pub(super) out_batch: u64,
+    pub(super) from: u64,
+    pub(super) next: u64,
     pub(super) keys: u64,
     pub(super) values: u64,
     pub(super) count: u32,
@@ -76,7 +77,7 @@ struct Object {
 struct Info {
     fd: u32,
     length: u32,
-    info: u64,
+    address: u64,
 }
 
 #[repr(C)]
@@ -95,6 +96,11 @@ struct LinkUpdate {
     program: u32,
     flags: u32,
     old_program: u32,
+}
+
+#[repr(C)]
+struct LinkDetach {
+    link: u32,
 }
 
 #[repr(C)]
@@ -192,7 +198,7 @@ pub(super) fn program_info(fd: BorrowedFd<'_>) -> io::Result<ProgramInfo> {
 fn info<T: Copy + Default>(fd: BorrowedFd<'_>) -> io::Result<T> {
     let mut value = T::default();
     let mut argument =
-        Info { fd: raw(fd), length: size_of::<T>() as u32, info: std::ptr::from_mut(&mut value) as u64 };
+        Info { fd: raw(fd), length: size_of::<T>() as u32, address: std::ptr::from_mut(&mut value) as u64 };
     // SAFETY: the kernel writes at most `length` bytes into `value`, which consists of integers.
     unsafe { bpf(Command::InfoByFd, &mut argument) }?;
     Ok(value)
@@ -211,6 +217,13 @@ pub(super) fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::
     let mut argument = LinkUpdate { link: raw(link), program: raw(program), ..LinkUpdate::default() };
     // SAFETY: the argument holds no address.
     unsafe { bpf(Command::LinkUpdate, &mut argument) }.map(drop)
+}
+
+/// Takes a link off its interface now. Closing and unpinning alone do so only some time later.
+pub(super) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
+    let mut argument = LinkDetach { link: raw(link) };
+    // SAFETY: the argument holds no address.
+    unsafe { bpf(Command::LinkDetach, &mut argument) }.map(drop)
 }
 
 /// Creates the smallest hash map and drops it: shows whether the process may use bpf(2) at all.

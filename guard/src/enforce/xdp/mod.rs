@@ -119,9 +119,10 @@ impl Xdp {
         for (key, entry) in wanted {
             let mut entry = *entry;
             let target = key.target();
-            let present = match bits.is_marked(target.address()) {
-                true => table.get(key, K::Value::default())?.and_then(|value| key.entry(&value)),
-                false => None,
+            let present = if bits.is_marked(target.address()) {
+                table.get(key, K::Value::default())?.and_then(|value| key.entry(&value))
+            } else {
+                None
             };
             match present {
                 Some(Entry { packets, bytes, .. }) => (entry.packets, entry.bytes) = (packets, bytes),

@@ -1,0 +1,44 @@
+//! Tables of what other benchmarks measured as plain figures.
+
+use crate::table::{Section, verdict};
+use crate::{engine, journal};
+
+/// Entries in the journal that is read.
+const ENTRIES: u64 = 500_000;
+/// Times it is read in each way.
+const ROUNDS: usize = 5;
+
+/// Reading a journal, beside systemd's own reader.
+pub fn journal() -> anyhow::Result<Section> {
+    let figures = journal::run(ENTRIES, ROUNDS)?;
+    let mut section = Section::new("Reading the journal", &["", "entries a second", "goal", ""]);
+    let goal = "above `journalctl -o cat`";
+    for (name, rate) in [
+        ("guard, every entry a sighting", figures.guard),
+        ("guard, one entry in a hundred wanted", figures.guard_sparse),
+    ] {
+        section.row([name, &thousands(rate), goal, verdict(rate > figures.journalctl)]);
+    }
+    section.row(["`journalctl -o cat` into `/dev/null`", &thousands(figures.journalctl), "", ""]);
+    section.note(format!(
+        "A journal of {} entries of sshd, written by systemd's own program; medians of {ROUNDS}.",
+        figures.entries
+    ));
+    section.note("guard reads the journal's files itself, without a child process.");
+    Ok(section)
+}
+
+/// The engine and the ban table by themselves.
+#[expect(clippy::unnecessary_wraps, reason = "every benchmark has the same type")]
+pub fn engine() -> anyhow::Result<Section> {
+    let mut section = Section::new("Engine and ban table", &["", "measured", "unit"]);
+    for figure in engine::measure() {
+        section.row([figure.name, format!("{:.0}", figure.value), figure.unit.to_owned()]);
+    }
+    section.note("Time of one call, and bytes of one record with its share of the table.");
+    Ok(section)
+}
+
+fn thousands(rate: f64) -> String {
+    format!("{:.0}k", rate / 1000.0)
+}
