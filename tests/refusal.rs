@@ -95,9 +95,12 @@ fn the_xdp_program_of_others_stays() {
     assert!(!pings(&arena.outside, attacker_v4(0), GUARDED_V4), "enforced in another way");
     assert_eq!(foreign_xdp(&arena.host, Arena::INTERFACE), Some(theirs));
     let status = daemon.json("status");
-    let enforcer = &status["enforcer"];
-    assert_eq!(enforcer["backend"], "nftables", "{enforcer}");
-    assert!(enforcer.to_string().contains(&theirs.to_string()), "their program is named: {enforcer}");
+    let interface = &status["enforcer"]["interfaces"][0];
+    assert_eq!(interface["mode"], "nftables", "{interface}");
+    assert!(
+        interface["reason"].to_string().contains(&theirs.to_string()),
+        "their program is named: {interface}"
+    );
     assert!(!status["problems"].as_array().unwrap().is_empty(), "{status}");
 }
 
@@ -115,20 +118,48 @@ fn without_nft_the_fallback_is_named_as_missing() {
 }
 
 #[test]
-fn without_permission_guard_observes_and_says_so() {
+fn without_root_guard_says_how_to_start_it() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let options = Options { denied: Denied::Privileges, ..Options::xdp() };
+    let mut daemon = Daemon::spawn(&arena.host, options);
+    assert_eq!(daemon.process().wait(Duration::from_secs(10)).code(), Some(1));
+    let said = daemon.log();
+    assert!(said.contains("root") && said.contains("--observe"), "{said}");
+}
+
+#[test]
+fn an_observer_without_root_names_what_it_cannot_read() {
     if let Some(reason) = missing_for_network_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
     let log = LogFile::new();
     fs::set_permissions(log.path(), fs::Permissions::from_mode(0o600)).unwrap();
-    let options = Options { backend: "auto", denied: Denied::Privileges, ..Options::xdp() }.file(log.path());
+    let options = Options { denied: Denied::Privileges, arguments: vec!["--observe"], ..Options::xdp() }
+        .file(log.path());
+    let daemon = Daemon::start(&arena.host, options);
+    let problems = poll_until(Duration::from_secs(5), "the unreadable log is named", || {
+        let problems = daemon.json("status")["problems"].to_string();
+        problems.contains(&*log.path().to_string_lossy()).then_some(problems)
+    });
+    assert!(problems.to_lowercase().contains("permi"), "{problems}");
+}
+
+#[test]
+fn without_capabilities_guard_observes_and_says_so() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let options = Options { backend: "auto", denied: Denied::Capabilities, ..Options::xdp() };
     let daemon = Daemon::start(&arena.host, options);
     let status = daemon.json("status");
     assert_eq!(status["enforcer"]["backend"], "observe", "{status}");
     let problems = status["problems"].to_string();
-    assert!(problems.contains("permi"), "{problems}");
-    assert!(problems.contains(&*log.path().to_string_lossy()), "the unreadable log is named: {problems}");
+    assert!(problems.contains("CAP_"), "{problems}");
     let doctor = daemon.ctl("doctor");
-    assert!(doctor.output.contains("permi"), "{doctor:?}");
+    assert!(doctor.output.contains("CAP_"), "{doctor:?}");
 }

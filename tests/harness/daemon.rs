@@ -54,6 +54,8 @@ pub enum Denied {
     Nothing,
     /// The program `nft`.
     Nft,
+    /// The capabilities to change the packet filter: it runs as root without them.
+    Capabilities,
     /// Every privilege: it runs as `nobody`.
     Privileges,
 }
@@ -305,6 +307,11 @@ fn command(folder: &Path, denied: Denied) -> Command {
                 .args(["--mount", "sh", "-c", hide, "sh"])
                 .arg(guard)
                 .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+            command
+        }
+        Denied::Capabilities => {
+            let mut command = Command::new("setpriv");
+            command.arg("--bounding-set=-bpf,-net_admin,-sys_admin,-perfmon").arg(guard);
             command
         }
         Denied::Privileges => {

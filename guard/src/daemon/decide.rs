@@ -37,9 +37,9 @@ impl Control {
             }
         }
         if banned && self.flush() {
-            self.count.line_to_kernel.observe(Duration::from_nanos(
-                boot_nanoseconds().saturating_sub(batch.read_at),
-            ));
+            self.count
+                .line_to_kernel
+                .observe(Duration::from_nanos(boot_nanoseconds().saturating_sub(batch.read_at)));
         }
         if let Some(status) = self.sources.get(&batch.source) {
             self.count.read.entry(status.name.clone()).or_default().add(&batch.read);
@@ -55,7 +55,8 @@ impl Control {
         let filter = self.filters.filter_name(order.pattern.filter).to_owned();
         let score = order.score.as_f64();
         let reason = format!("{filter}: {} points within {}", score, humantime(self.config.decide.window));
-        if let Some(wider) = self.bans.covering(order.target.address()).find(|ban| !ban.is_over(clock.moment)) {
+        if let Some(wider) = self.bans.covering(order.target.address()).find(|ban| !ban.is_over(clock.moment))
+        {
             info!(target = %order.target, wider = %wider.target, "not banned: a ban covers it");
             self.engine.refused(order.target);
             return false;
@@ -64,7 +65,11 @@ impl Control {
             self.engine.refused(order.target);
             self.count.refused += 1;
             info!(target = %order.target, filter, score, protection, "not banned: protected");
-            self.event("refuse", Some(order.target), json!({ "filter": filter, "score": score, "because": protection }));
+            self.event(
+                "refuse",
+                Some(order.target),
+                json!({ "filter": filter, "score": score, "because": protection }),
+            );
             return false;
         }
         let ban = Ban {
@@ -87,7 +92,12 @@ impl Control {
         );
         *self.count.bans_by_rule.entry(filter.clone()).or_default() += 1;
         let lines: Vec<String> = match order.target.is_host() {
-            true => self.engine.evidence(order.target.address()).iter().map(|e| printable(&e.line, EVIDENCE)).collect(),
+            true => self
+                .engine
+                .evidence(order.target.address())
+                .iter()
+                .map(|e| printable(&e.line, EVIDENCE))
+                .collect(),
             false => vec![printable(sighting.line, EVIDENCE)],
         };
         self.event(

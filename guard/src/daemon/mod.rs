@@ -117,10 +117,10 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         path: "netlink".into(),
         source,
     })?;
-    let engine = thread::Builder::new()
-        .name("engine".into())
-        .spawn(move || control.run())
-        .map_err(|source| StartError::System { operation: "start the thread", path: "engine".into(), source })?;
+    let engine =
+        thread::Builder::new().name("engine".into()).spawn(move || control.run()).map_err(|source| {
+            StartError::System { operation: "start the thread", path: "engine".into(), source }
+        })?;
     let served = serving.serve(&inputs, &heartbeat);
     drop(watches);
     // The engine's thread may have ended first, and then nobody needs to be told.

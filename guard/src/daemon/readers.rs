@@ -169,12 +169,14 @@ impl Plan {
 fn has_journal(folder: &Path) -> bool {
     let journals = |folder: &Path| {
         std::fs::read_dir(folder).is_ok_and(|entries| {
-            entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("system") )
+            entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("system"))
         })
     };
     journals(folder)
         || std::fs::read_dir(folder).is_ok_and(|entries| {
-            entries.flatten().any(|entry| entry.file_type().is_ok_and(|t| t.is_dir()) && journals(&entry.path()))
+            entries
+                .flatten()
+                .any(|entry| entry.file_type().is_ok_and(|t| t.is_dir()) && journals(&entry.path()))
         })
 }
 

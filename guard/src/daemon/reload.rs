@@ -26,7 +26,8 @@ impl Control {
             }
             Err(message) => {
                 error!(error = message, "the new configuration is wrong; the old one stays in force");
-                self.problems.set("configuration", format!("{message}\nthe old configuration stays in force"));
+                self.problems
+                    .set("configuration", format!("{message}\nthe old configuration stays in force"));
                 self.event("reload", None, json!({ "error": message }));
                 Err(format!("{message}\nthe old configuration stays in force"))
             }

@@ -7,7 +7,9 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use crate::api::server::Asked;
-use crate::api::{Allowed, Answer, BanView, Caller, Check, ErrorClass, Request, Status, TargetResult, Why, WhyLine};
+use crate::api::{
+    Allowed, Answer, BanView, Caller, Check, ErrorClass, Request, Status, TargetResult, Why, WhyLine,
+};
 use crate::ban::{Ban, Origin};
 use crate::encode::{EVIDENCE, printable};
 use crate::enforce::{Change, Counters, EnforcerStatus};
@@ -46,7 +48,8 @@ impl Control {
             Request::Why { target } => {
                 let why = self.why(target);
                 self.writer.events(Some(target), 50, move |events| {
-                    let answer = views::with_events(events, |events| Answer::Why(Box::new(Why { events, ..why })));
+                    let answer =
+                        views::with_events(events, |events| Answer::Why(Box::new(Why { events, ..why })));
                     // The asker may have gone.
                     let _ = reply.send(answer);
                 });
@@ -108,7 +111,8 @@ impl Control {
         let store = self.writer.status();
         problems.extend(store.problem.into_iter().chain(store.notes));
         let open = enforcer.interfaces.iter().filter(|interface| interface.mode == "none");
-        problems.extend(open.map(|interface| format!("{} is not covered: {}", interface.name, interface.reason)));
+        problems
+            .extend(open.map(|interface| format!("{} is not covered: {}", interface.name, interface.reason)));
         problems.sort();
         problems.dedup();
         problems
@@ -139,7 +143,9 @@ impl Control {
         }
         if !self.flush() {
             for result in results.iter_mut().filter(|result| result.done) {
-                result.message.push_str("; the kernel has not taken it yet, guard repeats it (see `guardctl status`)");
+                result
+                    .message
+                    .push_str("; the kernel has not taken it yet, guard repeats it (see `guardctl status`)");
             }
         }
         results
@@ -197,7 +203,10 @@ impl Control {
                 None => match self.bans.covering(target.address()).next() {
                     Some(wider) => refused(
                         target,
-                        format!("has no ban of its own, but {} covers it: guardctl unban {}", wider.target, wider.target),
+                        format!(
+                            "has no ban of its own, but {} covers it: guardctl unban {}",
+                            wider.target, wider.target
+                        ),
                     ),
                     None => refused(target, "is not banned".into()),
                 },
@@ -288,7 +297,8 @@ impl Control {
         let clock = Clock::now();
         let comment = printable(comment.as_bytes(), REASON);
         // Wall-clock time, because it is kept over reboots.
-        let until = seconds.filter(|seconds| *seconds > 0).map(|seconds| clock.moment + Duration::from_secs(seconds));
+        let until =
+            seconds.filter(|seconds| *seconds > 0).map(|seconds| clock.moment + Duration::from_secs(seconds));
         for &target in targets {
             self.protection.allow_runtime(target, until, &comment);
             self.writes.push(Write::Allow {
@@ -296,7 +306,11 @@ impl Control {
                 until: until.map(|until| clock.wall_of(until)),
                 comment: comment.clone(),
             });
-            self.event("allow", Some(target), json!({ "uid": caller.uid, "seconds": seconds, "comment": comment }));
+            self.event(
+                "allow",
+                Some(target),
+                json!({ "uid": caller.uid, "seconds": seconds, "comment": comment }),
+            );
         }
         self.sync_allowed();
         self.flush();
@@ -349,7 +363,10 @@ impl Control {
             Ok(()) => Answer::Lifted(lifted),
             Err(cause) => Answer::Error {
                 class: ErrorClass::Failed,
-                message: format!("not everything could be removed: {}; try `guardctl unlock --offline`", chain(&cause)),
+                message: format!(
+                    "not everything could be removed: {}; try `guardctl unlock --offline`",
+                    chain(&cause)
+                ),
             },
         }
     }

@@ -37,7 +37,13 @@ impl Control {
     pub(super) fn restore_done(&mut self, result: Result<(), StoreError>) {
         if let Err(cause) = result {
             warn!(error = %chain(&cause), "stored bans could not all be read");
-            self.problems.set("restore", format!("stored bans could not all be read: {}; bans in the kernel stay in force", chain(&cause)));
+            self.problems.set(
+                "restore",
+                format!(
+                    "stored bans could not all be read: {}; bans in the kernel stay in force",
+                    chain(&cause)
+                ),
+            );
         }
         let adopted = self.adopt();
         self.restored = true;

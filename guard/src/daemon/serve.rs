@@ -56,7 +56,11 @@ impl Listeners {
     }
 
     /// Serves until SIGTERM or SIGINT, or until the engine's thread has gone.
-    pub(super) fn serve(self, inputs: &SyncSender<Input>, heartbeat: &Arc<AtomicU64>) -> Result<(), StartError> {
+    pub(super) fn serve(
+        self,
+        inputs: &SyncSender<Input>,
+        heartbeat: &Arc<AtomicU64>,
+    ) -> Result<(), StartError> {
         let path = self.api.path().to_owned();
         let failed = |source| StartError::System { operation: "serve", path, source };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

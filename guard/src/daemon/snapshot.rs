@@ -45,11 +45,7 @@ impl Control {
             counters: self.enforcer.counters().unwrap_or_default(),
             drift: self.count.drift,
             line_to_kernel: self.count.line_to_kernel.distribution(),
-            store: StoreCount {
-                queued: store.queued,
-                failures: store.failures,
-                lost: store.lost_events,
-            },
+            store: StoreCount { queued: store.queued, failures: store.failures, lost: store.lost_events },
             api: (&*self.api).into(),
         }
     }

@@ -74,7 +74,12 @@ pub(super) fn stored_strikes(past: &Strikes, clock: Clock) -> StoredStrikes {
 
 /// An offender's past from the store.
 pub(super) fn restored_strikes(stored: &StoredStrikes, clock: Clock) -> Strikes {
-    Strikes { target: stored.target, count: stored.strikes, last: clock.moment_of(stored.last), recent: Vec::new() }
+    Strikes {
+        target: stored.target,
+        count: stored.strikes,
+        last: clock.moment_of(stored.last),
+        recent: Vec::new(),
+    }
 }
 
 /// An answer that holds events, or why they could not be read.

@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use guard_common::{Cidr4, Cidr6, Entry};
 
 use self::key::{Key, PLACES, Place, deadline};
-use super::{Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, LiveEntry, Verdict};
+use super::{
+    Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, LiveEntry, Verdict,
+};
 use crate::config::Interfaces;
 use crate::datapath::{Datapath, DatapathError, Options};
 use crate::target::Target;
