@@ -18,14 +18,17 @@ pub enum Reason {
     Expired = 5,
     /// Passed: observe only; it would have been dropped.
     Observed = 6,
+    /// Passed: a ban covers the source, but the packet is neighbour discovery. A router that is banned, or that has
+    /// a banned neighbour's question to pass on, must still be found.
+    Neighbour = 7,
     /// Dropped: the host is banned.
-    Host = 7,
+    Host = 8,
     /// Dropped: a prefix that covers the host is banned.
-    Prefix = 8,
+    Prefix = 9,
 }
 
 /// Number of reasons.
-pub const REASONS: u32 = 9;
+pub const REASONS: u32 = 10;
 
 impl Reason {
     /// Every reason, in the order of its number.
@@ -37,6 +40,7 @@ impl Reason {
         Self::Allowed,
         Self::Expired,
         Self::Observed,
+        Self::Neighbour,
         Self::Host,
         Self::Prefix,
     ];
@@ -56,6 +60,7 @@ impl Reason {
             Self::Allowed => "allowed",
             Self::Expired => "expired",
             Self::Observed => "observed",
+            Self::Neighbour => "neighbour",
             Self::Host => "host",
             Self::Prefix => "prefix",
         }

@@ -20,7 +20,9 @@ pub fn guard_xdp(ctx: XdpContext) -> u32 {
     let bytes = packet::length(&ctx);
     let reason = match packet::source(&ctx) {
         Ok(packet::Source::V4(source)) => verdict::v4(source, bytes),
-        Ok(packet::Source::V6(source)) => verdict::v6(source, bytes),
+        Ok(packet::Source::V6(source, header)) => {
+            verdict::v6(source, bytes, || packet::is_neighbour_discovery(&ctx, header))
+        }
         Err(unread) => unread,
     };
     maps::tally(reason, bytes);

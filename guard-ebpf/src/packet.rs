@@ -13,6 +13,13 @@ const SOURCE4: usize = 12;
 /// Offset of the source address in the fixed IPv6 header (RFC 8200). Extension headers come after it.
 const SOURCE6: usize = 8;
 
+/// Offset of the next header's type, with the hop limit behind it, in the fixed IPv6 header.
+const NEXT_HEADER: usize = 6;
+/// Length of the fixed IPv6 header.
+const HEADER6: usize = 40;
+/// Next header type of ICMPv6 (RFC 4443).
+const ICMPV6: u8 = 58;
+
 const IPV4: u16 = 0x0800;
 const IPV6: u16 = 0x86dd;
 const VLAN: u16 = 0x8100;
@@ -23,8 +30,8 @@ const VLAN_OLD_SERVICE: u16 = 0x9100;
 pub enum Source {
     /// An IPv4 packet.
     V4([u8; 4]),
-    /// An IPv6 packet.
-    V6([u8; 16]),
+    /// An IPv6 packet, with the offset of its header.
+    V6([u8; 16], usize),
 }
 
 /// Length of the frame in bytes, from the Ethernet header on, fragments of a large frame included.
@@ -49,10 +56,20 @@ pub fn source(ctx: &XdpContext) -> Result<Source, Reason> {
     let header = offset + 2;
     match kind {
         IPV4 => Ok(Source::V4(read(ctx, header + SOURCE4)?)),
-        IPV6 => Ok(Source::V6(read(ctx, header + SOURCE6)?)),
+        IPV6 => Ok(Source::V6(read(ctx, header + SOURCE6)?, header)),
         _ if is_vlan(kind) => Err(Reason::VlanTooDeep),
         _ => Err(Reason::NotIp),
     }
+}
+
+/// Whether the IPv6 packet whose header is at `header` is neighbour discovery from this very link: ICMPv6 types 133
+/// to 137 with a hop limit of 255, which no router leaves standing (RFC 4861, section 7.1).
+#[inline(always)]
+pub fn is_neighbour_discovery(ctx: &XdpContext, header: usize) -> bool {
+    let (Ok([next, hops]), Ok([kind])) = (read(ctx, header + NEXT_HEADER), read(ctx, header + HEADER6)) else {
+        return false;
+    };
+    next == ICMPV6 && hops == 255 && (133..=137).contains(&kind)
 }
 
 #[inline(always)]

@@ -18,7 +18,7 @@ pub fn guard_random4(ctx: XdpContext) -> u32 {
 /// `guard_xdp` on a random IPv6 source.
 #[xdp(frags)]
 pub fn guard_random6(ctx: XdpContext) -> u32 {
-    judge(&ctx, |bytes| verdict::v6(random6(), bytes))
+    judge(&ctx, |bytes| verdict::v6(random6(), bytes, || false))
 }
 
 /// Makes the same random IPv4 source and passes it: what the look-up of a packet costs beside.

@@ -29,33 +29,34 @@ pub fn v4(source: [u8; 4], bytes: u64) -> Reason {
         return Reason::Clean;
     }
     let host = match exact(&HOSTS4, source) {
-        Cover::Live(entry) => return hit(entry, Reason::Host, is_in(&ALLOW4, source), bytes),
+        Cover::Live(entry) => return hit(entry, Reason::Host, spared4(source), bytes),
         Cover::Over(ended) => ended,
     };
     let prefix = match longest(&PREFIXES4, source) {
-        Cover::Live(entry) => return hit(entry, Reason::Prefix, is_in(&ALLOW4, source), bytes),
+        Cover::Live(entry) => return hit(entry, Reason::Prefix, spared4(source), bytes),
         Cover::Over(ended) => ended,
     };
     miss(host | prefix)
 }
 
-/// The verdict over an IPv6 source; counts `bytes` on the ban that hits.
+/// The verdict over an IPv6 source; counts `bytes` on the ban that hits. `is_discovery` tells whether the packet is
+/// neighbour discovery; it is asked only once a ban has hit, so that clean traffic does not pay for it.
 #[inline(always)]
-pub fn v6(source: [u8; 16], bytes: u64) -> Reason {
+pub fn v6(source: [u8; 16], bytes: u64, is_discovery: impl Fn() -> bool) -> Reason {
     if !maps::is_marked(&BITS6, bitmap::slot6(source)) {
         return Reason::Clean;
     }
     let host = match exact(&HOSTS6, source) {
-        Cover::Live(entry) => return hit(entry, Reason::Host, is_in(&ALLOW6, source), bytes),
+        Cover::Live(entry) => return hit(entry, Reason::Host, spared6(source, &is_discovery), bytes),
         Cover::Over(ended) => ended,
     };
     let [a, b, c, d, e, f, g, h, ..] = source;
     let net = match exact(&NETS6, [a, b, c, d, e, f, g, h]) {
-        Cover::Live(entry) => return hit(entry, Reason::Prefix, is_in(&ALLOW6, source), bytes),
+        Cover::Live(entry) => return hit(entry, Reason::Prefix, spared6(source, &is_discovery), bytes),
         Cover::Over(ended) => ended,
     };
     let prefix = match longest(&PREFIXES6, source) {
-        Cover::Live(entry) => return hit(entry, Reason::Prefix, is_in(&ALLOW6, source), bytes),
+        Cover::Live(entry) => return hit(entry, Reason::Prefix, spared6(source, &is_discovery), bytes),
         Cover::Over(ended) => ended,
     };
     miss(host | net | prefix)
@@ -100,15 +101,29 @@ fn is_live(entry: *const Entry) -> bool {
     now() < unsafe { (&raw const (*entry).deadline).read_volatile() }
 }
 
+/// What lets a packet of a banned source pass.
+#[inline(always)]
+fn spared4(source: [u8; 4]) -> Option<Reason> {
+    is_in(&ALLOW4, source).then_some(Reason::Allowed)
+}
+
+#[inline(always)]
+fn spared6(source: [u8; 16], is_discovery: &impl Fn() -> bool) -> Option<Reason> {
+    if is_discovery() {
+        return Some(Reason::Neighbour);
+    }
+    is_in(&ALLOW6, source).then_some(Reason::Allowed)
+}
+
 #[inline(always)]
 fn is_in<const N: usize>(trie: &LpmTrie<[u8; N], u32>, source: [u8; N]) -> bool {
     trie.get(Key::new(N as u32 * 8, source)).is_some()
 }
 
 #[inline(always)]
-fn hit(entry: *mut Entry, reason: Reason, allowed: bool, bytes: u64) -> Reason {
-    if allowed {
-        return Reason::Allowed;
+fn hit(entry: *mut Entry, reason: Reason, spared: Option<Reason>, bytes: u64) -> Reason {
+    if let Some(spared) = spared {
+        return spared;
     }
     maps::count(entry, bytes);
     if maps::enforces() { reason } else { Reason::Observed }

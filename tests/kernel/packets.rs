@@ -72,6 +72,28 @@ fn tags_are_looked_through_to_four() {
     }
 }
 
+/// A banned neighbour must still be asked and answered about link addresses: a router may be its only way.
+#[test]
+fn neighbour_discovery_is_never_dropped() {
+    let mut world = World::new();
+    world.ban(&["fe80::7", "2001:db8::/64"]);
+    for source in ["fe80::7", "2001:db8::7"] {
+        for kind in 133..=137 {
+            let discovery = |kind: u8, hops: u8| {
+                let mut packet = frame(source, &[0x8100]);
+                (packet[18 + 6], packet[18 + 7], packet[18 + 40]) = (58, hops, kind);
+                packet
+            };
+            let before = world.counted("neighbour");
+            assert!(!world.drops(&discovery(kind, 255)), "{source}, type {kind}");
+            assert_eq!(world.counted("neighbour"), before + 1);
+            // From beyond a router, or of another type, it is a packet like any other.
+            assert!(world.drops(&discovery(kind, 254)), "{source}, type {kind} from afar");
+            assert!(world.drops(&discovery(128, 255)), "{source}, echo request");
+        }
+    }
+}
+
 #[test]
 fn options_fragments_and_extension_headers_change_nothing() {
     let mut world = World::new();
