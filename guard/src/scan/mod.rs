@@ -21,7 +21,9 @@ pub use scanner::Scanner;
 pub use set::{FilterSet, read_file};
 
 /// Which patterns of a filter are in use. `ddos` and `extra` each add to `normal`; `aggressive` is all of them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Failed authentication.
