@@ -155,7 +155,7 @@ impl FileReader {
             }
             if tail.dirty {
                 *batches += 1;
-                if *batches % REPORT_EVERY == 0 {
+                if batches.is_multiple_of(REPORT_EVERY) {
                     sink.deliver(Delivery::Status(tail.source(), tail.status()))?;
                 }
             }

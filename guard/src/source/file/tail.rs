@@ -99,8 +99,8 @@ impl Tail {
         };
         let files = folder::files(&self.folder);
         for mark in marks {
-            let found = files.iter().filter(|(_, meta)| is_same(mark.identity, Identity::of(meta)));
-            let reader = found.filter_map(|(path, _)| self.reopen(path, &mark)).next();
+            let mut found = files.iter().filter(|(_, meta)| is_same(mark.identity, Identity::of(meta)));
+            let reader = found.find_map(|(path, _)| self.reopen(path, &mark));
             if let Some(reader) = reader.or_else(|| self.same_bytes(&mark)) {
                 self.logs.push_back(Log { reader, watch: None, quiet_since: Some(Instant::now()) });
             } else {

@@ -2,7 +2,7 @@
 
 use std::io::{self, Read, Write};
 
-use super::format::{LZ4, XZ, ZSTD};
+use super::format::{COMPRESSED, LZ4, XZ, ZSTD};
 
 /// Largest LZ4 field that is decompressed: its format allows no prefix.
 const LZ4_MAX: usize = 1 << 20;
@@ -13,7 +13,7 @@ const ZSTD_WINDOW: u64 = 8 << 20;
 /// The first `limit` bytes of a compressed payload into `out`. `None` if it is damaged or too large.
 pub(super) fn prefix(flags: u8, payload: &[u8], limit: usize, out: &mut Vec<u8>) -> Option<()> {
     out.clear();
-    match flags & (XZ | LZ4 | ZSTD) {
+    match flags & COMPRESSED {
         ZSTD => zstd(payload, limit, out),
         LZ4 => lz4(payload, limit, out),
         XZ => xz(payload, limit, out),

@@ -4,6 +4,7 @@
 use hashbrown::HashMap;
 
 use super::decompress;
+use super::format::COMPRESSED;
 use super::journal::{Found, Journal, JournalError};
 use crate::source::MAX_LINE;
 
@@ -61,7 +62,6 @@ impl Fields {
         self.message.clear();
         let mut items = std::mem::take(&mut self.items);
         journal.items(entry, &mut items)?;
-        // The message is usually the newest object, and nothing but one more field is worth looking for then.
         let read = items.iter().try_for_each(|item| match known.0.get(item) {
             Some(value) => {
                 self.set(value);
@@ -85,7 +85,7 @@ impl Fields {
 
     fn learn(&mut self, journal: &mut Journal, known: &mut Known, item: u64) -> Result<(), JournalError> {
         let (flags, entries, payload) = journal.data(item, SHORT)?;
-        if flags & 7 != 0 {
+        if flags & COMPRESSED != 0 {
             return self.decompress(journal, item);
         }
         if let Some(message) = payload.strip_prefix(MESSAGE) {

@@ -35,7 +35,10 @@ pub(super) const XZ: u8 = 1;
 pub(super) const LZ4: u8 = 2;
 pub(super) const ZSTD: u8 = 4;
 
-const COMPRESSED: u32 = 1 | 2 | 8;
+/// Any of them.
+pub(super) const COMPRESSED: u8 = XZ | LZ4 | ZSTD;
+
+const ANY_COMPRESSION: u32 = 1 | 2 | 8;
 const KEYED_HASH: u32 = 4;
 const COMPACT: u32 = 16;
 
@@ -87,7 +90,7 @@ impl Header {
         }
         let u64_at = |at: usize| le64(&bytes[at..]);
         let flags = le32(&bytes[12..]);
-        let unknown = flags & !(COMPRESSED | KEYED_HASH | COMPACT);
+        let unknown = flags & !(ANY_COMPRESSION | KEYED_HASH | COMPACT);
         if unknown != 0 {
             return Err(HeaderError::Unsupported { flags: unknown });
         }

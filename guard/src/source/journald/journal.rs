@@ -12,13 +12,13 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::format::{
-    ARRAY_ITEMS, ARRAY_NEXT, DATA, DATA_ENTRIES, DATA_ENTRY, DATA_ENTRY_ARRAY, DATA_NEXT_IN_FIELD, ENTRY,
-    ENTRY_ARRAY, FIELD, FIELD_NAME, FIELD_NEXT_IN_BUCKET, FIELD_VALUES, HEADER, Header, HeaderError, OBJECT,
-    id, le32, le64,
+    ARRAY_ITEMS, ARRAY_NEXT, COMPRESSED, DATA, DATA_ENTRIES, DATA_ENTRY, DATA_ENTRY_ARRAY,
+    DATA_NEXT_IN_FIELD, ENTRY, ENTRY_ARRAY, ENTRY_ITEMS, FIELD, FIELD_NAME, FIELD_NEXT_IN_BUCKET,
+    FIELD_VALUES, HEADER, Header, HeaderError, OBJECT, id, le32, le64,
 };
 use super::window::Windows;
 
-/// Fields name of the identifier.
+/// Name of the field with the identifier.
 const IDENTIFIER: &[u8] = b"SYSLOG_IDENTIFIER";
 
 /// Longest identifier that is looked at; longer ones are nobody's.
@@ -168,7 +168,7 @@ impl Journal {
                 other.pass();
             }
         }
-        let size = self.object(offset, ENTRY, super::format::ENTRY_ITEMS)?;
+        let size = self.object(offset, ENTRY, ENTRY_ITEMS)?;
         let head = self.windows.bytes(offset + OBJECT, 40)?;
         Ok(Some(Found {
             offset,
@@ -195,9 +195,8 @@ impl Journal {
         const MOST: u64 = 1024;
         items.clear();
         let width = if self.header.compact { 4 } else { 16 };
-        let count = ((entry.size - super::format::ENTRY_ITEMS) / width).min(MOST);
-        let bytes =
-            self.windows.bytes(entry.offset + super::format::ENTRY_ITEMS, (count * width) as usize)?;
+        let count = ((entry.size - ENTRY_ITEMS) / width).min(MOST);
+        let bytes = self.windows.bytes(entry.offset + ENTRY_ITEMS, (count * width) as usize)?;
         if self.header.compact {
             items.extend(bytes.chunks_exact(4).map(|item| u64::from(le32(item))));
         } else {
@@ -266,7 +265,7 @@ impl Journal {
         let mut value = newest;
         while value != 0 && value != self.newest {
             let (flags, _, payload) = self.data(value, IDENTIFIER.len() + 1 + IDENTIFIER_MAX + 1)?;
-            let plain = flags & 7 == 0;
+            let plain = flags & COMPRESSED == 0;
             let name = payload.strip_prefix(IDENTIFIER).and_then(|rest| rest.strip_prefix(b"="));
             if let Some(name) = name.filter(|name| plain && name.len() <= IDENTIFIER_MAX && wants(name)) {
                 let identifier = name.to_vec();
@@ -374,7 +373,7 @@ impl Journal {
     }
 
     fn seqnum(&mut self, entry: u64) -> Result<u64, JournalError> {
-        self.object(entry, ENTRY, super::format::ENTRY_ITEMS)?;
+        self.object(entry, ENTRY, ENTRY_ITEMS)?;
         self.number(entry + OBJECT)
     }
 
@@ -382,7 +381,7 @@ impl Journal {
     fn object(&mut self, offset: u64, kind: u8, least: u64) -> Result<u64, JournalError> {
         let damaged = |what| JournalError::Damaged { offset, what };
         // Offsets above this are no file's, and sums with them must not overflow.
-        if offset < self.header.size || offset % 8 != 0 || offset > i64::MAX as u64 / 2 {
+        if offset < self.header.size || !offset.is_multiple_of(8) || offset > i64::MAX as u64 / 2 {
             return Err(damaged("no object can be there"));
         }
         let head = self.windows.bytes(offset, OBJECT as usize)?;

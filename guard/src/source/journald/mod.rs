@@ -34,7 +34,8 @@ pub const NAME: &str = "journald";
 /// How the journal is followed.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Time between two looks for new entries. Default 20 ms.
+    /// Time between two looks for new entries. Default 100 ms: ten wake-ups a second stay under 0.1 % of a core
+    /// even where a wake-up costs a virtual machine 50 µs.
     pub poll: Duration,
     /// The same while wanted entries arrive. Default 1 ms.
     pub poll_busy: Duration,
@@ -47,7 +48,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            poll: Duration::from_millis(20),
+            poll: Duration::from_millis(100),
             poll_busy: Duration::from_millis(1),
             busy_for: Duration::from_secs(1),
             rescan: Duration::from_secs(30),
@@ -263,7 +264,8 @@ impl JournalReader {
     fn take_up(&mut self, candidate: Candidate) {
         let cursor = self.cursor.get_or_insert_default();
         let Candidate { path, file, id, header, active } = candidate;
-        let known = cursor.last(header.series);
+        // journald numbers upwards: a file in use that ends below the place contradicts it, and then times tell.
+        let known = cursor.last(header.series).filter(|last| !active || *last <= header.tail_seqnum);
         let old = header.entries > 0
             && known.map_or(header.tail_realtime <= cursor.realtime, |last| header.tail_seqnum <= last);
         if old && !active {
@@ -373,11 +375,9 @@ impl JournalReader {
         self.pending.gaps += 1;
         self.trouble = Some(format!("{}: {error}", open.path.display()));
         if open.finished || open.journal.skip_to_end().is_err() {
+            // Its header's numbers are not believed either: one that is too high would hide what comes later.
             let open = self.open.remove(at);
-            let header = *open.journal.header();
-            self.cursor.get_or_insert_default().advance(header.series, header.tail_seqnum);
             self.seen.add(open.path, open.id);
-            self.unsaved = true;
         }
     }
 
@@ -398,9 +398,11 @@ impl JournalReader {
         if again {
             return;
         }
-        cursor.boot = found.boot;
-        cursor.monotonic = found.monotonic;
-        cursor.realtime = found.realtime.max(cursor.realtime);
+        if found.realtime <= latest_believed() {
+            cursor.boot = found.boot;
+            cursor.monotonic = found.monotonic;
+            cursor.realtime = found.realtime.max(cursor.realtime);
+        }
         self.busy_since = Some(Instant::now());
         if let Err(e) = fields.read(&mut open.journal, &mut open.known, found) {
             batch.read.gaps += 1;
@@ -502,6 +504,12 @@ impl Floor {
         }
         (same_boot && found.monotonic <= self.monotonic) || found.realtime <= self.realtime
     }
+}
+
+/// Microseconds since the epoch. An entry from later than tomorrow is damaged or was written under a wrong clock;
+/// as a place it would hide what comes until then.
+fn latest_believed() -> u64 {
+    (Wall::now().0.unsigned_abs() + 86_400_000) * 1000
 }
 
 /// The place behind everything that is there now.

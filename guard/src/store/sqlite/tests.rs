@@ -450,12 +450,12 @@ fn a_million_bans() {
     let mut store = open_quietly(folder.path());
     let spread = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % (1 << 31);
     let began = Stopwatch::start();
-    for first in (0..TOTAL).step_by(16_384) {
-        let numbers = first..TOTAL.min(first + 16_384);
+    for first in (0..TOTAL).step_by(131_072) {
+        let numbers = first..TOTAL.min(first + 131_072);
         let writes: Vec<Write> = numbers.map(|n| Write::Ban(ban(spread(n)))).collect();
         store.write(&writes).unwrap();
     }
-    println!("write in batches of 16384: {began}");
+    println!("write in batches of 131072: {began}");
     let began = Stopwatch::start();
     drop(store);
     println!("close: {began}, {} bytes", fs::metadata(folder.path().join("guard.db")).unwrap().len());
