@@ -1,6 +1,6 @@
 //! The configuration: a validated value in which nothing is optional by accident.
 //!
-//! [`load`] reads `guard.toml` and answers either a [`Config`] or an error that names file, line, key and the
+//! [`load()`] reads `guard.toml` and answers either a [`Config`] or an error that names file, line, key and the
 //! nearest known key, for everything that is wrong at once. Each option is declared in one list (`settings`) with
 //! its shape; reading, showing, comparing and the test that holds `config/guard.toml` to the defaults go through it.
 

@@ -259,7 +259,7 @@ impl Control {
     fn stop(mut self) {
         self.readers.stop();
         self.drain_readers();
-        self.event("stop", None, serde_json::json!({ "bans": self.bans.len() }));
+        self.event("stop", None, &serde_json::json!({ "bans": self.bans.len() }));
         self.flush();
         let lost = self.writer.stop();
         if lost > 0 {
@@ -269,7 +269,7 @@ impl Control {
     }
 
     /// Notes that something happened.
-    pub(super) fn event(&mut self, kind: &str, target: Option<Target>, detail: serde_json::Value) {
+    pub(super) fn event(&mut self, kind: &str, target: Option<Target>, detail: &serde_json::Value) {
         self.writes.push(Write::Event(crate::store::StoredEvent {
             at: Clock::now().wall,
             kind: kind.to_owned(),

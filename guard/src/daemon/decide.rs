@@ -68,7 +68,7 @@ impl Control {
             self.event(
                 "refuse",
                 Some(order.target),
-                json!({ "filter": filter, "score": score, "because": protection }),
+                &json!({ "filter": filter, "score": score, "because": protection }),
             );
             return false;
         }
@@ -91,19 +91,19 @@ impl Control {
             "banned"
         );
         *self.count.bans_by_rule.entry(filter.clone()).or_default() += 1;
-        let lines: Vec<String> = match order.target.is_host() {
-            true => self
-                .engine
+        let lines: Vec<String> = if order.target.is_host() {
+            self.engine
                 .evidence(order.target.address())
                 .iter()
                 .map(|e| printable(&e.line, EVIDENCE))
-                .collect(),
-            false => vec![printable(sighting.line, EVIDENCE)],
+                .collect()
+        } else {
+            vec![printable(sighting.line, EVIDENCE)]
         };
         self.event(
             "ban",
             Some(ban.target),
-            json!({
+            &json!({
                 "filter": filter,
                 "pattern": self.filters.pattern_text(order.pattern),
                 "score": score,
@@ -162,7 +162,7 @@ impl Control {
             info!(target = %ban.target, "ban ended");
             self.count.expired += 1;
             self.lifted(ban.target);
-            self.event("expire", Some(ban.target), json!({ "strike": ban.strike }));
+            self.event("expire", Some(ban.target), &json!({ "strike": ban.strike }));
         }
     }
 
@@ -188,7 +188,7 @@ impl Control {
         }
         for target in self.protection.expire(now) {
             self.writes.push(Write::Disallow(target));
-            self.event("disallow", Some(target), json!({ "because": "its time is over" }));
+            self.event("disallow", Some(target), &json!({ "because": "its time is over" }));
         }
         self.sync_allowed();
     }
@@ -219,7 +219,7 @@ impl Control {
             for (target, because) in self.protection.conflicts(bans, now) {
                 warn!(%target, because, "ban lifted: the target is protected now");
                 self.lift(target);
-                self.event("unban", Some(target), json!({ "because": because }));
+                self.event("unban", Some(target), &json!({ "because": because }));
             }
         }
         self.flush();

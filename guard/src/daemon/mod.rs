@@ -109,7 +109,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         next_sessions: Instant::now(),
         config,
     };
-    control.event("start", None, serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
+    control.event("start", None, &serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
     control.sync_allowed();
     control.start_readers();
     let watches = follow_network(&inputs).map_err(|source| StartError::System {

@@ -21,14 +21,14 @@ impl Control {
             Ok((changes, at_restart)) => {
                 self.problems.clear("configuration");
                 info!(?changes, ?at_restart, "configuration reloaded");
-                self.event("reload", None, json!({ "changes": changes, "at_restart": at_restart }));
+                self.event("reload", None, &json!({ "changes": changes, "at_restart": at_restart }));
                 Ok((changes, at_restart))
             }
             Err(message) => {
                 error!(error = message, "the new configuration is wrong; the old one stays in force");
                 self.problems
                     .set("configuration", format!("{message}\nthe old configuration stays in force"));
-                self.event("reload", None, json!({ "error": message }));
+                self.event("reload", None, &json!({ "error": message }));
                 Err(format!("{message}\nthe old configuration stays in force"))
             }
         }

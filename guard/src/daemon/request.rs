@@ -129,17 +129,15 @@ impl Control {
         let own = crate::protect::caller_peer(caller.pid);
         let mut results = Vec::with_capacity(targets.len());
         for &target in targets {
-            results.push(match self.manual_refusal(target, own, clock.moment) {
-                Some(because) => {
-                    self.count.refused += 1;
-                    self.event("refuse", Some(target), json!({ "uid": caller.uid, "because": because }));
-                    refused(target, format!("not banned: {because}"))
-                }
-                None => {
-                    let until = self.ban_by_hand(target, seconds, reason, caller, clock);
-                    done(target, format!("banned until {until}"))
-                }
-            });
+            let result = if let Some(because) = self.manual_refusal(target, own, clock.moment) {
+                self.count.refused += 1;
+                self.event("refuse", Some(target), &json!({ "uid": caller.uid, "because": because }));
+                refused(target, format!("not banned: {because}"))
+            } else {
+                let until = self.ban_by_hand(target, seconds, reason, caller, clock);
+                done(target, format!("banned until {until}"))
+            };
+            results.push(result);
         }
         if !self.flush() {
             for result in results.iter_mut().filter(|result| result.done) {
@@ -186,7 +184,7 @@ impl Control {
         let until = views::until(ban.until, clock);
         *self.count.bans_by_rule.entry("manual".into()).or_default() += 1;
         self.engine.banned(target, ban.until);
-        self.event("ban", Some(target), json!({ "uid": caller.uid, "reason": ban.reason, "until": until }));
+        self.event("ban", Some(target), &json!({ "uid": caller.uid, "reason": ban.reason, "until": until }));
         self.insert(ban, clock);
         until
     }
@@ -197,7 +195,7 @@ impl Control {
             .map(|&target| match self.lift(target) {
                 Some(_) => {
                     self.engine.forgive(target);
-                    self.event("unban", Some(target), json!({ "uid": caller.uid }));
+                    self.event("unban", Some(target), &json!({ "uid": caller.uid }));
                     done(target, "unbanned".into())
                 }
                 None => match self.bans.covering(target.address()).next() {
@@ -222,7 +220,7 @@ impl Control {
             self.lift(target);
             self.engine.forgive(target);
         }
-        self.event("unban", None, json!({ "uid": caller.uid, "all": targets.len() }));
+        self.event("unban", None, &json!({ "uid": caller.uid, "all": targets.len() }));
         self.flush();
         targets.len() as u64
     }
@@ -258,9 +256,8 @@ impl Control {
     fn why(&self, target: Target) -> Why {
         let clock = Clock::now();
         let address = target.address();
-        let lines = match target.is_host() {
-            true => self
-                .engine
+        let lines = if target.is_host() {
+            self.engine
                 .evidence(address)
                 .iter()
                 .map(|e| WhyLine {
@@ -270,8 +267,9 @@ impl Control {
                     points: views::points(e.points),
                     line: printable(&e.line, EVIDENCE),
                 })
-                .collect(),
-            false => Vec::new(),
+                .collect()
+        } else {
+            Vec::new()
         };
         let bans: Vec<BanView> = self.bans.covering(address).map(|ban| views::view(ban, clock)).collect();
         Why {
@@ -309,7 +307,7 @@ impl Control {
             self.event(
                 "allow",
                 Some(target),
-                json!({ "uid": caller.uid, "seconds": seconds, "comment": comment }),
+                &json!({ "uid": caller.uid, "seconds": seconds, "comment": comment }),
             );
         }
         self.sync_allowed();
@@ -330,7 +328,7 @@ impl Control {
                     return refused(target, message);
                 }
                 self.writes.push(Write::Disallow(target));
-                self.event("disallow", Some(target), json!({ "uid": caller.uid }));
+                self.event("disallow", Some(target), &json!({ "uid": caller.uid }));
                 done(target, "no longer allowed".into())
             })
             .collect();
@@ -352,7 +350,7 @@ impl Control {
         let lifted = self.unban_all(caller);
         let removed = self.enforcer.remove();
         warn!(uid = caller.uid, lifted, "unlocked: nothing is enforced until the next reload or start");
-        self.event("unlock", None, json!({ "uid": caller.uid, "lifted": lifted }));
+        self.event("unlock", None, &json!({ "uid": caller.uid, "lifted": lifted }));
         self.enforcer = Box::new(crate::enforce::Observe::new("unlocked by hand"));
         self.problems.set(
             "unlocked",

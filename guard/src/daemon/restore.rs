@@ -80,7 +80,7 @@ impl Control {
                 reason: "was in force in the kernel when guard started".into(),
             };
             self.engine.banned(ban.target, ban.until);
-            self.event("ban", Some(ban.target), json!({ "filter": "recovered" }));
+            self.event("ban", Some(ban.target), &json!({ "filter": "recovered" }));
             self.insert(ban, clock);
             adopted += 1;
         }

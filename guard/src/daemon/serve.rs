@@ -143,7 +143,8 @@ fn offer(inputs: &SyncSender<Input>, input: Input) -> Result<(), Closed> {
         Err(TrySendError::Disconnected(_)) => Err(Closed),
         Err(TrySendError::Full(input)) => {
             let inputs = inputs.clone();
-            tokio::task::spawn_blocking(move || inputs.send(input));
+            // Where the engine has gone meanwhile, the asker is told by his dropped reply.
+            tokio::task::spawn_blocking(move || inputs.send(input).is_ok());
             Ok(())
         }
     }
