@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use crate::api::server::{ApiCount, Asked};
 use crate::ban::BanTable;
 use crate::config::Config;
-use crate::enforce::{Change, Desired, Drift, Enforcer};
+use crate::enforce::{Backend, Change, Desired, Drift, Enforcer};
 use crate::engine::Engine;
 use crate::metrics::{Histogram, Snapshot};
 use crate::protect::Protection;
@@ -265,7 +265,10 @@ impl Control {
         if lost > 0 {
             error!(lost, "the store did not take everything before the end");
         }
-        info!(bans = self.bans.len(), "stopped; enforcement goes on in the kernel");
+        match self.enforcer.backend() {
+            Backend::Observe => info!("stopped; nothing was enforced"),
+            _ => info!(bans = self.bans.len(), "stopped; enforcement goes on in the kernel"),
+        }
     }
 
     /// Notes that something happened.
