@@ -41,17 +41,18 @@ pub(super) fn rows(events: &[StoredEventView]) -> Vec<Vec<Piece>> {
     events.iter().map(row).collect()
 }
 
-/// A JSON object on one line: `rule sshd, score 5`.
 /// Fields that `guardctl why` shows in a better place, and `--json` in full.
 const LONG: [&str; 2] = ["lines", "pattern"];
 
+/// A JSON object on one line: `rule sshd, score 5`.
 fn detail(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(detail).collect::<Vec<_>>().join("; "),
         Value::Object(fields) => {
-            let shown = fields.iter().filter(|(key, value)| !value.is_null() && !LONG.contains(&key.as_str()));
+            let shown =
+                fields.iter().filter(|(key, value)| !value.is_null() && !LONG.contains(&key.as_str()));
             shown.map(|(key, value)| format!("{key} {}", detail(value))).collect::<Vec<_>>().join(", ")
         }
         other => other.to_string(),

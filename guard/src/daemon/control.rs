@@ -55,6 +55,9 @@ pub(crate) enum Input {
 const TICK: Duration = Duration::from_millis(500);
 /// How often live sessions are compared with the kernel's sockets.
 const SESSIONS: Duration = Duration::from_secs(5);
+/// How often own addresses, gateways and resolvers are read anew, besides when the kernel tells of a change: nobody
+/// tells of a new name server.
+const SYSTEM: Duration = Duration::from_secs(60);
 /// First pause after a failed change; it doubles up to the reconcile period.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -106,6 +109,7 @@ pub(super) struct Control {
     pub(super) next_reconcile: Instant,
     pub(super) retry: Option<Duration>,
     pub(super) next_sessions: Instant,
+    pub(super) next_system: Instant,
 }
 
 impl Control {
@@ -171,6 +175,10 @@ impl Control {
         if now >= self.next_sessions {
             self.next_sessions = now + SESSIONS;
             self.follow_sessions();
+        }
+        if now >= self.next_system {
+            self.next_system = now + SYSTEM;
+            self.read_system();
         }
         self.sync_allowed();
         self.flush();
@@ -261,13 +269,16 @@ impl Control {
         self.drain_readers();
         self.event("stop", None, &serde_json::json!({ "bans": self.bans.len() }));
         self.flush();
-        let lost = self.writer.stop();
+        let Self { inputs, writer, enforcer, bans, .. } = self;
+        // A restore that still goes on must not wait for anybody to take its bans.
+        drop(inputs);
+        let lost = writer.stop();
         if lost > 0 {
             error!(lost, "the store did not take everything before the end");
         }
-        match self.enforcer.backend() {
+        match enforcer.backend() {
             Backend::Observe => info!("stopped; nothing was enforced"),
-            _ => info!(bans = self.bans.len(), "stopped; enforcement goes on in the kernel"),
+            _ => info!(bans = bans.len(), "stopped; enforcement goes on in the kernel"),
         }
     }
 

@@ -107,6 +107,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         next_reconcile: Instant::now(),
         retry: None,
         next_sessions: Instant::now(),
+        next_system: Instant::now(),
         config,
     };
     control.event("start", None, &serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
