@@ -214,15 +214,23 @@ impl Control {
         self.pending.extend(changes.allow.iter().copied().map(Change::Allow));
         self.pending.extend(changes.disallow.iter().copied().map(Change::Disallow));
         self.allowed = self.protection.targets(now);
-        if !changes.allow.is_empty() {
-            let bans: Vec<Target> = self.bans.iter().map(|ban| ban.target).collect();
-            for (target, because) in self.protection.conflicts(bans, now) {
-                warn!(%target, because, "ban lifted: the target is protected now");
-                self.lift(target);
-                self.event("unban", Some(target), &json!({ "because": because }));
-            }
+        let bans = self.bans_touched_by(&changes.allow);
+        for (target, because) in self.protection.conflicts(bans, now) {
+            warn!(%target, because, "ban lifted: the target is protected now");
+            self.lift(target);
+            self.event("unban", Some(target), &json!({ "because": because }));
         }
         self.flush();
+    }
+
+    /// Bans that may overlap targets that have become allowed. A single address, the common case of somebody who has
+    /// just logged in, needs no walk over every ban.
+    fn bans_touched_by(&self, allowed: &[Target]) -> Vec<Target> {
+        if allowed.iter().all(|target| target.is_host()) {
+            let covering = allowed.iter().flat_map(|target| self.bans.covering(target.address()));
+            return covering.map(|ban| ban.target).collect();
+        }
+        self.bans.iter().map(|ban| ban.target).collect()
     }
 }
 
