@@ -52,10 +52,19 @@ fn detail(value: &Value) -> String {
         Value::Array(items) => items.iter().map(detail).collect::<Vec<_>>().join("; "),
         Value::Object(fields) => {
             let shown =
-                fields.iter().filter(|(key, value)| !value.is_null() && !LONG.contains(&key.as_str()));
+                fields.iter().filter(|(key, value)| !is_empty(value) && !LONG.contains(&key.as_str()));
             shown.map(|(key, value)| format!("{key} {}", detail(value))).collect::<Vec<_>>().join(", ")
         }
         other => other.to_string(),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
     }
 }
 
