@@ -21,6 +21,9 @@ use crate::time::{Clock, Moment, boot_nanoseconds};
 use super::control::Control;
 use super::views;
 
+/// Comment of the stored allowance that a key login leaves.
+const KEY_LOGIN: &str = "key login";
+
 impl Control {
     /// Decides a batch and changes the kernel before anything else is done with it.
     pub(super) fn decide(&mut self, batch: &Batch) {
@@ -195,9 +198,10 @@ impl Control {
     fn keep_login(&mut self, address: IpAddr, at: Moment, clock: Clock) {
         let target = Target::host(address);
         let until = at + self.config.allow.key_login_for;
-        if until > clock.moment && !self.protection.runtime_allowances().any(|(known, ..)| known == target) {
-            let (until, comment) = (Some(clock.wall_of(until)), "key login".to_owned());
-            self.writes.push(Write::Allow { target, until, comment });
+        let by_hand = |(known, _, comment): (Target, _, String)| known == target && comment != KEY_LOGIN;
+        if until > clock.moment && !self.protection.runtime_allowances().any(by_hand) {
+            let until = Some(clock.wall_of(until));
+            self.writes.push(Write::Allow { target, until, comment: KEY_LOGIN.to_owned() });
         }
     }
 
