@@ -80,18 +80,17 @@ fn split_iso(line: &[u8]) -> Option<Header<'_>> {
 #[inline]
 fn split_tag<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
     let host = rest.iter().position(|b| *b == b' ')?;
-    let (tag, message) = match rest[..host].last() {
+    let (tag, message) = if rest[..host].last() == Some(&b':') {
         // The host is left out: this is the tag already.
-        Some(b':') => (&rest[..host - 1], &rest[host + 1..]),
-        _ => {
-            let rest = &rest[host + 1..];
-            let window = &rest[..rest.len().min(MAX_IDENTIFIER + 16)];
-            let end = window.iter().position(|b| *b == b' ')?;
-            if end == 0 || rest[end - 1] != b':' {
-                return None;
-            }
-            (&rest[..end - 1], &rest[end + 1..])
+        (&rest[..host - 1], &rest[host + 1..])
+    } else {
+        let rest = &rest[host + 1..];
+        let window = &rest[..rest.len().min(MAX_IDENTIFIER + 16)];
+        let end = window.iter().position(|b| *b == b' ')?;
+        if end == 0 || rest[end - 1] != b':' {
+            return None;
         }
+        (&rest[..end - 1], &rest[end + 1..])
     };
     let (identifier, pid) = split_pid(tag)?;
     Some(Header { stamp, identifier, pid, message })

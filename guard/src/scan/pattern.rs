@@ -122,7 +122,9 @@ impl Reader<'_> {
                 }
                 b'<' => {
                     let part = self.field()?;
-                    forms.iter_mut().for_each(|form| form.push(part.clone()));
+                    for form in &mut forms {
+                        form.push(part.clone());
+                    }
                 }
                 _ => {
                     if b == b'\\' {
@@ -130,7 +132,9 @@ impl Reader<'_> {
                     }
                     let byte = *self.text.get(self.at).ok_or("`\\` stands at the end")?;
                     self.at += 1;
-                    forms.iter_mut().for_each(|form| push_literal(form, &[byte]));
+                    for form in &mut forms {
+                        push_literal(form, &[byte]);
+                    }
                 }
             }
         }
@@ -249,13 +253,13 @@ impl Form {
         let mut found = Found::default();
         let mut rest = message;
         for part in &self.front {
-            rest = part.from_front(rest, &mut found)?;
+            rest = part.read_front(rest, &mut found)?;
         }
         let Some(free) = self.free else {
             return rest.is_empty().then_some(found);
         };
         for part in &self.back {
-            rest = part.from_back(rest, &mut found)?;
+            rest = part.read_back(rest, &mut found)?;
         }
         if free == Free::Account {
             found.account = Some(rest);
@@ -268,15 +272,14 @@ impl Form {
         let mut found = Found::default();
         let mut rest = message;
         for part in &self.front {
-            match part.from_front(rest, &mut found) {
-                Some(left) => rest = left,
-                None => {
-                    let common = match part {
-                        Part::Literal(bytes) => bytes.iter().zip(rest).take_while(|(a, b)| a == b).count(),
-                        _ => 0,
-                    };
-                    return message.len() - rest.len() + common;
-                }
+            if let Some(left) = part.read_front(rest, &mut found) {
+                rest = left;
+            } else {
+                let common = match part {
+                    Part::Literal(bytes) => bytes.iter().zip(rest).take_while(|(a, b)| a == b).count(),
+                    _ => 0,
+                };
+                return message.len() - rest.len() + common;
             }
         }
         message.len() - rest.len()
@@ -285,7 +288,7 @@ impl Form {
 
 impl Part {
     #[inline]
-    fn from_front<'a>(&self, text: &'a [u8], found: &mut Found<'_>) -> Option<&'a [u8]> {
+    fn read_front<'a>(&self, text: &'a [u8], found: &mut Found<'_>) -> Option<&'a [u8]> {
         match self {
             Self::Literal(bytes) => text.strip_prefix(&**bytes),
             Self::Field(field) => {
@@ -304,7 +307,7 @@ impl Part {
     }
 
     #[inline]
-    fn from_back<'a>(&self, text: &'a [u8], found: &mut Found<'_>) -> Option<&'a [u8]> {
+    fn read_back<'a>(&self, text: &'a [u8], found: &mut Found<'_>) -> Option<&'a [u8]> {
         match self {
             Self::Literal(bytes) => text.strip_suffix(&**bytes),
             Self::Field(field) => {

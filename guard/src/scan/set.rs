@@ -83,7 +83,9 @@ impl FilterSet {
         let services = names.iter().map(|name| Service::new(&filters, name, mode)).collect();
         let mut hasher = DefaultHasher::new();
         mode.hash(&mut hasher);
-        files.iter().for_each(|file| (&file.name, &file.text).hash(&mut hasher));
+        for file in files {
+            (&file.name, &file.text).hash(&mut hasher);
+        }
         Ok(Self {
             identifiers: Identifiers::new(&names),
             services,
