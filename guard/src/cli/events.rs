@@ -51,7 +51,8 @@ fn detail(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(detail).collect::<Vec<_>>().join("; "),
         Value::Object(fields) => {
-            let shown = fields.iter().filter(|(key, value)| !value.is_null() && !LONG.contains(&key.as_str()));
+            let shown =
+                fields.iter().filter(|(key, value)| !value.is_null() && !LONG.contains(&key.as_str()));
             shown.map(|(key, value)| format!("{key} {}", detail(value))).collect::<Vec<_>>().join(", ")
         }
         other => other.to_string(),
