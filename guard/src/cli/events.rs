@@ -41,10 +41,10 @@ pub(super) fn rows(events: &[StoredEventView]) -> Vec<Vec<Piece>> {
     events.iter().map(row).collect()
 }
 
-/// A JSON object on one line: `rule sshd, score 5`.
 /// Fields that `guardctl why` shows in a better place, and `--json` in full.
 const LONG: [&str; 2] = ["lines", "pattern"];
 
+/// A JSON object on one line: `rule sshd, score 5`.
 fn detail(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -52,10 +52,19 @@ fn detail(value: &Value) -> String {
         Value::Array(items) => items.iter().map(detail).collect::<Vec<_>>().join("; "),
         Value::Object(fields) => {
             let shown =
-                fields.iter().filter(|(key, value)| !value.is_null() && !LONG.contains(&key.as_str()));
+                fields.iter().filter(|(key, value)| !is_empty(value) && !LONG.contains(&key.as_str()));
             shown.map(|(key, value)| format!("{key} {}", detail(value))).collect::<Vec<_>>().join(", ")
         }
         other => other.to_string(),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
     }
 }
 

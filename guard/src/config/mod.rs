@@ -21,7 +21,7 @@ mod tests;
 pub mod units;
 
 pub use error::{ConfigError, Fault};
-pub use load::{load, parse};
+pub use load::{load, load_readable, parse};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -194,7 +194,7 @@ pub struct Api {
 /// The Prometheus endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metrics {
-    /// Where it listens; `None` for off. Default `127.0.0.1:9187`.
+    /// Where it listens; `None` for off. Default `127.0.0.1:19187`.
     pub listen: Option<SocketAddr>,
 }
 
@@ -295,7 +295,7 @@ impl Default for Api {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { listen: Some(SocketAddr::from(([127, 0, 0, 1], 9187))) }
+        Self { listen: Some(SocketAddr::from(([127, 0, 0, 1], 19187))) }
     }
 }
 
