@@ -80,7 +80,7 @@ enum Family {
 }
 
 impl Family {
-    /// EtherType, network byte order.
+    /// `EtherType`, network byte order.
     fn ether_type(self) -> [u8; 2] {
         match self {
             Self::V4 => [0x08, 0x00],
