@@ -109,11 +109,13 @@ Examples:
         limit: u32,
     },
     /// Show what guard makes of log lines, and why
-    #[command(after_help = "Works without the daemon and without privileges. Every filter and every mode is tried unless named.
+    #[command(
+        after_help = "Works without the daemon and without privileges. Every filter and every mode is tried unless named.
 
 Examples:
   guardctl explain 'Nov  1 00:00:00 web1 sshd[7]: Invalid user x from 203.0.113.7 port 4711'
-  tail -n 100 /var/log/auth.log | guardctl explain --json -")]
+  tail -n 100 /var/log/auth.log | guardctl explain --json -"
+    )]
     Explain {
         /// Try this filter only
         #[arg(long, value_name = "NAME")]

@@ -56,8 +56,13 @@ struct Ban {
     score: f64,
 }
 
-pub(super) fn replay(screen: &mut Screen<'_>, config: &Config, files: &[PathBuf]) -> Result<ExitCode, CliError> {
-    let filters = FilterSet::load(&config.filter).map_err(|error| CliError::Usage(super::error::chain(&error)))?;
+pub(super) fn replay(
+    screen: &mut Screen<'_>,
+    config: &Config,
+    files: &[PathBuf],
+) -> Result<ExitCode, CliError> {
+    let filters =
+        FilterSet::load(&config.filter).map_err(|error| CliError::Usage(super::error::chain(&error)))?;
     let filters = Arc::new(filters);
     let mut replay = Replay::new(config, Arc::clone(&filters));
     for file in files {
@@ -115,7 +120,8 @@ impl Replay {
         let mut file = File::open(path)?;
         // Stamps without a year are those of the time when the file was last written to.
         let modified = file.metadata()?.modified()?;
-        let reference = modified.duration_since(std::time::UNIX_EPOCH).map_or(0, |age| age.as_millis() as i64);
+        let reference =
+            modified.duration_since(std::time::UNIX_EPOCH).map_or(0, |age| age.as_millis() as i64);
         self.read(&mut file, Wall(reference))
     }
 
@@ -208,7 +214,10 @@ fn tell(screen: &mut Screen<'_>, outcome: &Outcome) -> io::Result<()> {
             vec![
                 Piece(Style::Faint, ban.at.clone()),
                 Piece(Style::Strong, ban.target.to_string()),
-                plain(ban.seconds.map_or_else(|| "for good".to_owned(), |seconds| format!("for {}", span(seconds)))),
+                plain(
+                    ban.seconds
+                        .map_or_else(|| "for good".to_owned(), |seconds| format!("for {}", span(seconds))),
+                ),
                 plain(format!("{}: {} points", ban.rule, ban.score)),
             ]
         })

@@ -5,6 +5,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::dotted;
+
 /// Longest text of an IPv6 address, with an IPv4 tail.
 pub(super) const MAX_TEXT: usize = 45;
 
@@ -13,8 +15,39 @@ pub(super) const fn is_address_byte(b: u8) -> bool {
     matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b':' | b'.')
 }
 
-/// The address that `text` is, all of it; IPv4-mapped IPv6 as IPv4.
+/// The address that `text` begins with, as far as bytes of addresses go, and its length.
 #[inline]
+pub(super) fn at_front(text: &[u8]) -> Option<(IpAddr, usize)> {
+    if let Some((v4, length)) = dotted::at_front(text)
+        && text.get(length).is_none_or(|b| !is_address_byte(*b))
+    {
+        return Some((IpAddr::V4(v4), length));
+    }
+    // One byte more than the longest address and a colon decides that it is none, whatever follows.
+    let window = &text[..text.len().min(MAX_TEXT + 2)];
+    let mut length = window.iter().position(|b| !is_address_byte(*b)).unwrap_or(window.len());
+    if length > 1 && text[length - 1] == b':' && text[length - 2] != b':' {
+        // `1.2.3.4: text`, as old servers write it: no address ends in a single colon.
+        length -= 1;
+    }
+    Some((parse(&text[..length])?, length))
+}
+
+/// The address that `text` ends with, as far as bytes of addresses go, and its length.
+#[inline]
+pub(super) fn at_end(text: &[u8]) -> Option<(IpAddr, usize)> {
+    if let Some((v4, length)) = dotted::at_end(text)
+        && (length == text.len() || !is_address_byte(text[text.len() - length - 1]))
+    {
+        return Some((IpAddr::V4(v4), length));
+    }
+    // One byte more than the longest address decides that it is none, whatever follows.
+    let window = &text[text.len().saturating_sub(MAX_TEXT + 1)..];
+    let length = window.iter().rev().position(|b| !is_address_byte(*b)).unwrap_or(window.len());
+    Some((parse(&window[window.len() - length..])?, length))
+}
+
+/// The address that `text` is, all of it; IPv4-mapped IPv6 as IPv4.
 pub(super) fn parse(text: &[u8]) -> Option<IpAddr> {
     if let Some(v4) = parse_v4(text) {
         return Some(IpAddr::V4(v4));

@@ -80,7 +80,7 @@ impl Scanner {
         Explanation { identifier, at, matched, miss }
     }
 
-    fn nearest_miss(&self, service: usize, message: &[u8]) -> String {
+    fn nearest_miss(&self, service: u32, message: &[u8]) -> String {
         match self.filters().nearest(Some(service), message) {
             Some((pattern, bytes)) => format!(
                 "nearest is `{}` of {}: it fits {bytes} of {} bytes from the front, and not the rest",

@@ -58,43 +58,53 @@ pub(super) fn split(line: &[u8]) -> Option<Header<'_>> {
     if first == b'<' { split_priority(line) } else { None }
 }
 
+/// The RFC 3164 stamp in front of a line, with a space behind it; its numbers are not looked at.
 #[inline]
-fn split_bsd(line: &[u8]) -> Option<Header<'_>> {
+pub(super) fn bsd_stamp(line: &[u8]) -> Option<Stamp<'_>> {
     let stamp: &[u8; BSD_LENGTH] = line.first_chunk()?;
     let fits = stamp[3] == b' ' && stamp[6] == b' ' && stamp[9] == b':' && stamp[12] == b':';
-    if !fits || *line.get(BSD_LENGTH)? != b' ' {
-        return None;
-    }
-    split_tag(&line[BSD_LENGTH + 1..], Stamp::Bsd(stamp))
+    (fits && *line.get(BSD_LENGTH)? == b' ').then_some(Stamp::Bsd(stamp))
+}
+
+/// The RFC 3339 stamp in front of a line, and the place of the space behind it.
+#[inline]
+pub(super) fn iso_stamp(line: &[u8]) -> Option<(Stamp<'_>, usize)> {
+    let end = memchr::memchr(b' ', &line[..line.len().min(40)])?;
+    (end >= 19 && line[10] == b'T').then_some((Stamp::Iso(line), end))
+}
+
+#[inline]
+fn split_bsd(line: &[u8]) -> Option<Header<'_>> {
+    let stamp = bsd_stamp(line)?;
+    split_host(&line[BSD_LENGTH + 1..], stamp)
 }
 
 fn split_iso(line: &[u8]) -> Option<Header<'_>> {
-    let end = memchr::memchr(b' ', line.get(..40.min(line.len()))?)?;
-    if line.get(10) != Some(&b'T') || end < 19 {
-        return None;
-    }
-    split_tag(&line[end + 1..], Stamp::Iso(line))
+    let (stamp, end) = iso_stamp(line)?;
+    split_host(&line[end + 1..], stamp)
 }
 
 /// `host ident[pid]: message`, or without a host where a local daemon leaves it out.
 #[inline]
-fn split_tag<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
-    let host = rest.iter().position(|b| *b == b' ')?;
-    let (tag, message) = match rest[..host].last() {
+fn split_host<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
+    let host = memchr::memchr(b' ', rest)?;
+    match rest[..host].last() {
         // The host is left out: this is the tag already.
-        Some(b':') => (&rest[..host - 1], &rest[host + 1..]),
-        _ => {
-            let rest = &rest[host + 1..];
-            let window = &rest[..rest.len().min(MAX_IDENTIFIER + 16)];
-            let end = window.iter().position(|b| *b == b' ')?;
-            if end == 0 || rest[end - 1] != b':' {
-                return None;
-            }
-            (&rest[..end - 1], &rest[end + 1..])
-        }
-    };
-    let (identifier, pid) = split_pid(tag)?;
-    Some(Header { stamp, identifier, pid, message })
+        Some(b':') => split_tag(rest, stamp),
+        _ => split_tag(&rest[host + 1..], stamp),
+    }
+}
+
+/// `ident[pid]: message`.
+#[inline]
+pub(super) fn split_tag<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
+    let window = &rest[..rest.len().min(MAX_IDENTIFIER + 16)];
+    let end = window.iter().position(|b| *b == b' ')?;
+    if end == 0 || rest[end - 1] != b':' {
+        return None;
+    }
+    let (identifier, pid) = split_pid(&rest[..end - 1])?;
+    Some(Header { stamp, identifier, pid, message: &rest[end + 1..] })
 }
 
 /// `ident[pid]` or `ident`.
