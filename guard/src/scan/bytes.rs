@@ -14,11 +14,19 @@ pub(super) fn before<'a>(text: &'a [u8], literal: &[u8]) -> Option<&'a [u8]> {
     equal(back, literal).then_some(rest)
 }
 
+/// Whether two texts are the same.
+#[inline(always)]
+pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && equal(a, b)
+}
+
 /// Whether two texts of the same length are the same.
 #[inline(always)]
 fn equal(a: &[u8], b: &[u8]) -> bool {
     match a.len() {
-        0..4 => a.iter().zip(b).all(|(a, b)| a == b),
+        0 => true,
+        1 => a[0] == b[0],
+        2..4 => ends::<2>(a) == ends::<2>(b),
         4..8 => ends::<4>(a) == ends::<4>(b),
         8..=16 => ends::<8>(a) == ends::<8>(b),
         17..=32 => ends::<16>(a) == ends::<16>(b),

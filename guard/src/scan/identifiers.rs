@@ -1,6 +1,6 @@
 //! From the name of a program to what reads its lines: one look-up, however many names there are.
 
-use super::bytes::first_eight;
+use super::bytes::{first_eight, same};
 
 /// Bits of the sieve.
 const SIEVE: usize = 4096;
@@ -40,7 +40,7 @@ impl Identifiers {
     pub(super) fn find(&self, name: &[u8]) -> Option<u32> {
         let mut at = slot(name) & (self.slots.len() - 1);
         while let Some((known, number)) = &self.slots[at] {
-            if **known == *name {
+            if same(known, name) {
                 return Some(*number);
             }
             at = (at + 1) & (self.slots.len() - 1);

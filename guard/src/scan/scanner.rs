@@ -74,9 +74,10 @@ impl Scanner {
     #[inline]
     fn read<'a>(&mut self, header: &Header<'a>, line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
         let service = self.filters.service(header.identifier)?;
-        let (hit, found) = self.filters.read(service, trim_end(header.message))?;
+        let mut found = Found::default();
+        let hit = self.filters.read(service, trim_end(header.message), &mut found)?;
         let at = header.stamp.read(&mut self.stamps, reference);
-        sighting(hit, &found, at, header.pid, line)
+        Some(sighting(hit, &found, at, header.pid, line))
     }
 
     /// Scans a message of a program, without a header.
@@ -88,8 +89,9 @@ impl Scanner {
         message: &'a [u8],
     ) -> Option<Sighting<'a>> {
         let service = self.filters.service(identifier)?;
-        let (hit, found) = self.filters.read(service, trim_end(message))?;
-        sighting(hit, &found, at, pid, message)
+        let mut found = Found::default();
+        let hit = self.filters.read(service, trim_end(message), &mut found)?;
+        Some(sighting(hit, &found, at, pid, message))
     }
 
     /// Reads a stamp.
@@ -120,25 +122,19 @@ impl Scan for Scanner {
     }
 }
 
-#[inline]
-fn sighting<'a>(
-    hit: Hit,
-    found: &Found<'a>,
-    at: Option<Wall>,
-    pid: u32,
-    line: &'a [u8],
-) -> Option<Sighting<'a>> {
-    Some(Sighting {
+#[inline(always)]
+fn sighting<'a>(hit: Hit, found: &Found<'a>, at: Option<Wall>, pid: u32, line: &'a [u8]) -> Sighting<'a> {
+    Sighting {
         at,
-        address: found.address?,
+        address: found.address.address(),
         kind: hit.kind,
         points: hit.points,
         pattern: hit.pattern,
         pid,
         port: found.port,
-        account: found.account,
+        account: found.has_account.then_some(found.account),
         line,
-    })
+    }
 }
 
 /// A carriage return or spaces at the end of a line are some syslog daemon's, not the program's.

@@ -8,15 +8,16 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
 use super::Mode;
-use super::bytes;
 use super::dispatch::Heads;
 use super::filter::{self, Filter, FilterError, FilterFile};
 use super::identifiers::Identifiers;
-use super::pattern::{Form, Found, two_readings};
+use super::pattern::{Form, Found, Reading};
 use crate::config::Filters;
 use crate::encode::printable;
 use crate::sighting::{Kind, PatternId, Points};
 
+/// How a syslog daemon begins what stands for a message's repetitions.
+const REPEATED: &[u8] = b"message repeated ";
 /// How often a message counts at most that a syslog daemon says was repeated.
 const MAX_REPEATS: i32 = 50;
 
@@ -149,15 +150,19 @@ impl FilterSet {
     }
 
     /// Reads a message of a service.
-    #[inline]
-    pub(super) fn read<'a>(&self, service: u32, message: &'a [u8]) -> Option<(Hit, Found<'a>)> {
+    #[inline(always)]
+    pub(super) fn read<'a>(&self, service: u32, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
         let service = self.services.get(service as usize)?;
-        service.read(message).or_else(|| service.read_repeated(message))
+        match service.read(message, found) {
+            Some(candidate) => Some(candidate.hit),
+            None if message.starts_with(REPEATED) => service.read_repeated(message, found),
+            None => None,
+        }
     }
 
     /// Reads a message as if any service had written it.
-    pub(super) fn read_any<'a>(&self, message: &'a [u8]) -> Option<(Hit, Found<'a>)> {
-        (0..self.services.len() as u32).find_map(|service| self.read(service, message))
+    pub(super) fn read_any<'a>(&self, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
+        (0..self.services.len() as u32).find_map(|service| self.read(service, message, found))
     }
 
     /// The pattern that fits furthest from the front, and how many bytes of the message do.
@@ -220,16 +225,17 @@ impl Service {
         Ok(Self { candidates, heads, filters: readers })
     }
 
-    #[inline]
-    fn read<'a>(&self, message: &'a [u8]) -> Option<(Hit, Found<'a>)> {
+    #[inline(always)]
+    fn read<'a>(&self, message: &'a [u8], found: &mut Found<'a>) -> Option<&Candidate> {
         let mut fit = self.heads.longest(message);
         while let Some(this) = fit {
             let (forms, head) = self.heads.forms(this);
             let rest = &message[head..];
             for candidate in &self.candidates[forms] {
-                if let Some(found) = candidate.form.read(rest) {
-                    return Some((candidate.hit, found));
+                if candidate.form.read(rest, found) {
+                    return Some(candidate);
                 }
+                *found = Found::default();
             }
             fit = self.heads.shorter(this);
         }
@@ -238,25 +244,26 @@ impl Service {
 
     /// `message repeated 3 times: [ … ]`, which syslog daemons write instead of a message's repetitions. It counts
     /// as often as it says, within reason.
-    #[inline]
-    fn read_repeated<'a>(&self, message: &'a [u8]) -> Option<(Hit, Found<'a>)> {
-        let rest = bytes::after(message, b"message repeated ")?;
+    #[cold]
+    fn read_repeated<'a>(&self, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
+        let rest = message.strip_prefix(REPEATED)?;
         let digits = rest.iter().position(|b| !b.is_ascii_digit())?;
         let times: i32 = std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
-        let rest = bytes::after(&rest[digits..], b" times: [ ")?;
-        let (hit, found) = self.read(rest.strip_suffix(b"]")?.trim_ascii_end())?;
+        let rest = rest[digits..].strip_prefix(b" times: [ ")?.strip_suffix(b"]")?;
+        let hit = self.read(rest.trim_ascii_end(), found)?.hit;
         let points = Points(hit.points.0.saturating_mul(times.clamp(1, MAX_REPEATS)));
-        Some((Hit { points, ..hit }, found))
+        Some(Hit { points, ..hit })
     }
 }
 
 /// Refuses forms that would read one message with two addresses: an attacker could choose which.
 fn refuse_two_readings(filters: &[Filter], candidates: &[Candidate]) -> Result<(), FilterError> {
+    let readings: Vec<Reading> = candidates.iter().map(|candidate| Reading::new(&candidate.form)).collect();
     for (at, a) in candidates.iter().enumerate() {
         // Sorted: once a head does not begin with this one, none does any more.
-        let rivals = candidates[at + 1..].iter().take_while(|b| b.form.head().starts_with(a.form.head()));
-        for b in rivals {
-            let Some(message) = two_readings(&a.form, &b.form) else { continue };
+        let rivals = candidates.iter().enumerate().skip(at + 1);
+        for (number, b) in rivals.take_while(|(_, b)| b.form.head().starts_with(a.form.head())) {
+            let Some(message) = readings[at].clash(&readings[number]) else { continue };
             let place = |hit: Hit| {
                 let filter = &filters[usize::from(hit.pattern.filter)];
                 (filter, &filter.patterns[usize::from(hit.pattern.pattern)])

@@ -11,6 +11,13 @@ pub(super) fn newlines(block: &[u8; 64]) -> u64 {
     bits
 }
 
+/// A bit for each byte of the block that equals `byte`.
+#[inline(always)]
+pub(super) fn equal(block: &[u8; 32], byte: u8) -> u32 {
+    let (halves, _) = block.as_chunks::<16>();
+    u32::from(lanes::equal(&halves[0], byte)) | u32::from(lanes::equal(&halves[1], byte)) << 16
+}
+
 /// A bit for each decimal digit, and one for each dot.
 #[inline(always)]
 pub(super) fn digits_and_dots(block: &[u8; 16]) -> (u16, u16) {

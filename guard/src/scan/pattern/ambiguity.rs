@@ -8,56 +8,115 @@
 //! the end of the message at once, like the product of two automata, and answers such a message. It does not know
 //! that fields take as many bytes as they can, so it may only err towards refusing.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+
+use foldhash::{HashMap, HashMapExt};
 
 use super::form::{Field, Form, Part};
 
-/// A set of bytes.
-type Class = [bool; 256];
+/// A form made ready to be compared with others: one automaton for each way to write an address.
+#[derive(Debug)]
+pub(in crate::scan) struct Reading {
+    head: Box<[u8]>,
+    automata: [Automaton; 4],
+    /// Bytes that stand in literals.
+    literal: [bool; 256],
+}
 
-/// One step of a form, from the end of the message towards its front.
-#[derive(Clone)]
+/// The steps of a form, from the end of the message towards its front.
+#[derive(Debug)]
+struct Automaton {
+    steps: Vec<Step>,
+    /// The first step behind which there is no address any more.
+    settled: usize,
+}
+
+/// One step of a form.
+#[derive(Clone, Copy, Debug)]
 struct Step {
-    takes: Box<Class>,
+    takes: Takes,
     /// Whether it may take any number of bytes, none included; otherwise exactly one.
     repeats: bool,
     /// Whether its bytes are the address.
     address: bool,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Takes {
+    Byte(u8),
+    Field(Field),
+    Hex,
+    Any,
+}
+
+/// A way to write an address.
+#[derive(Clone, Copy, Debug)]
+enum Notation {
+    Dotted,
+    /// IPv6, with a digit at its end.
+    Colons,
+    /// IPv6, with `::` after a digit at its end. A single colon never ends an address.
+    Open,
+    /// `::` itself.
+    Unspecified,
+}
+
 /// How far each form has come, and whether their addresses have differed.
 type State = (usize, usize, bool);
 
-/// A message that both forms read with different addresses.
-pub(in crate::scan) fn two_readings(a: &Form, b: &Form) -> Option<String> {
-    let common = a.head().len().min(b.head().len());
-    if a.head()[..common] != b.head()[..common] {
-        return None;
-    }
-    // An address is written in one of two ways, and each is a form of its own here.
-    for a in [steps(a, true), steps(a, false)] {
-        for b in [steps(b, true), steps(b, false)] {
-            if let Some(message) = search(&a, &b) {
-                return Some(message);
+impl Reading {
+    /// Makes a form ready.
+    pub(in crate::scan) fn new(form: &Form) -> Self {
+        let mut literal = [false; 256];
+        for part in form.backwards() {
+            if let Part::Literal(bytes) = part {
+                bytes.iter().for_each(|b| literal[usize::from(*b)] = true);
             }
         }
+        let automata = [Notation::Dotted, Notation::Colons, Notation::Open, Notation::Unspecified]
+            .map(|notation| Automaton::new(form, notation));
+        Self { head: form.head().into(), automata, literal }
     }
-    None
+
+    /// A message that both forms read with different addresses.
+    pub(in crate::scan) fn clash(&self, other: &Self) -> Option<String> {
+        let common = self.head.len().min(other.head.len());
+        if self.head[..common] != other.head[..common] {
+            return None;
+        }
+        let alphabet = alphabet(&self.literal, &other.literal);
+        self.automata.iter().find_map(|a| other.automata.iter().find_map(|b| search(a, b, &alphabet)))
+    }
 }
 
-fn search(a: &[Step], b: &[Step]) -> Option<String> {
-    let alphabet = alphabet(a, b);
+/// One byte for each way in which bytes can differ between two forms.
+fn alphabet(a: &[bool; 256], b: &[bool; 256]) -> Vec<u8> {
+    let (literal, rest): (Vec<u8>, Vec<u8>) =
+        (0..=255u8).partition(|byte| a[usize::from(*byte)] || b[usize::from(*byte)]);
+    let kind = |byte: u8| (Field::Number.takes(byte), Field::Address.takes(byte), byte == b':', byte == b'.');
+    let mut kinds = std::collections::HashMap::new();
+    // Readable ones, for the message that is shown.
+    for byte in rest.into_iter().rev().filter(|byte| *byte == b' ' || byte.is_ascii_graphic()) {
+        kinds.insert((kind(byte), Field::Token.takes(byte)), byte);
+    }
+    literal.into_iter().chain(kinds.into_values()).collect()
+}
+
+fn search(a: &Automaton, b: &Automaton, alphabet: &[u8]) -> Option<String> {
     let mut from: HashMap<State, (State, u8)> = HashMap::new();
     let start = (0, 0, false);
     let mut queue = VecDeque::from([start]);
     while let Some(state) = queue.pop_front() {
         let (at_a, at_b, differs) = state;
-        if differs && is_end(a, at_a) && is_end(b, at_b) {
+        if differs && a.is_end(at_a) && b.is_end(at_b) {
             return Some(message(&from, state));
         }
-        for &byte in &alphabet {
-            for (next_a, in_a) in moves(a, at_a, byte) {
-                for (next_b, in_b) in moves(b, at_b, byte) {
+        if !differs && at_a >= a.settled && at_b >= b.settled {
+            continue;
+        }
+        for &byte in alphabet {
+            for (next_a, in_a) in a.moves(at_a, byte) {
+                for (next_b, in_b) in b.moves(at_b, byte) {
                     let next = (next_a, next_b, differs || in_a != in_b);
                     if next != start && !from.contains_key(&next) {
                         from.insert(next, (state, byte));
@@ -70,22 +129,6 @@ fn search(a: &[Step], b: &[Step]) -> Option<String> {
     None
 }
 
-/// Where a form can be after one more byte, and whether that byte was part of its address.
-fn moves(steps: &[Step], at: usize, byte: u8) -> impl Iterator<Item = (usize, bool)> {
-    // Steps that may take nothing can be skipped.
-    let reachable = steps[at..].iter().take_while(|step| step.repeats).count() + 1;
-    steps[at..].iter().take(reachable).enumerate().filter(move |(_, step)| step.takes[usize::from(byte)]).map(
-        move |(skipped, step)| {
-            let here = at + skipped;
-            (if step.repeats { here } else { here + 1 }, step.address)
-        },
-    )
-}
-
-fn is_end(steps: &[Step], at: usize) -> bool {
-    steps[at..].iter().all(|step| step.repeats)
-}
-
 /// The message that led to a state; what was read last stands first.
 fn message(from: &HashMap<State, (State, u8)>, mut state: State) -> String {
     let mut text = Vec::new();
@@ -96,61 +139,78 @@ fn message(from: &HashMap<State, (State, u8)>, mut state: State) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// The steps of a form, from its end.
-fn steps(form: &Form, v4: bool) -> Vec<Step> {
-    let mut steps = Vec::new();
-    for part in form.backwards() {
-        match part {
-            Part::Literal(bytes) => steps.extend(bytes.iter().rev().map(|b| once(|x| x == *b))),
-            Part::Free(_) => steps.push(repeat(|_| true)),
-            Part::Field(Field::Address) if v4 => {
-                for octet in 0..4 {
-                    if octet > 0 {
-                        steps.push(once(|b| b == b'.').address());
-                    }
-                    steps.push(once(|b| b.is_ascii_digit()).address());
-                    steps.push(repeat(|b| b.is_ascii_digit()).address());
+impl Automaton {
+    fn new(form: &Form, notation: Notation) -> Self {
+        let mut steps = Vec::new();
+        for part in form.backwards() {
+            match part {
+                Part::Literal(bytes) => steps.extend(bytes.iter().rev().map(|b| once(Takes::Byte(*b)))),
+                Part::Free(_) => steps.push(repeat(Takes::Any)),
+                Part::Field(Field::Address) => steps.extend(notation.steps().into_iter().map(Step::address)),
+                Part::Field(field @ Field::Token) => steps.push(repeat(Takes::Field(field))),
+                Part::Field(field) => {
+                    steps.extend([once(Takes::Field(field)), repeat(Takes::Field(field))]);
                 }
             }
-            Part::Field(Field::Address) => {
-                let field = |b: u8| Field::Address.takes(b);
-                steps.extend([repeat(field), once(|b| b == b':'), repeat(field)].map(Step::address));
+        }
+        let settled = steps.iter().rposition(|step| step.address).map_or(0, |last| last + 1);
+        Self { steps, settled }
+    }
+
+    /// Where the form can be after one more byte, and whether that byte was part of its address.
+    fn moves(&self, at: usize, byte: u8) -> impl Iterator<Item = (usize, bool)> {
+        let rest = &self.steps[at..];
+        // Steps that may take nothing can be skipped.
+        let reachable = rest.iter().take_while(|step| step.repeats).count() + 1;
+        let possible = rest.iter().take(reachable).enumerate();
+        possible.filter(move |(_, step)| step.takes(byte)).map(move |(skipped, step)| {
+            let here = at + skipped;
+            (if step.repeats { here } else { here + 1 }, step.address)
+        })
+    }
+
+    fn is_end(&self, at: usize) -> bool {
+        self.steps[at..].iter().all(|step| step.repeats)
+    }
+}
+
+impl Notation {
+    fn steps(self) -> Vec<Step> {
+        let colon = once(Takes::Byte(b':'));
+        let any = repeat(Takes::Field(Field::Address));
+        match self {
+            Self::Dotted => {
+                let octet = [once(Takes::Field(Field::Number)), repeat(Takes::Field(Field::Number))];
+                [octet; 4].join(&once(Takes::Byte(b'.')))
             }
-            Part::Field(field @ Field::Token) => steps.push(repeat(|b| field.takes(b))),
-            Part::Field(field) => steps.extend([once(|b| field.takes(b)), repeat(|b| field.takes(b))]),
+            Self::Colons => vec![once(Takes::Hex), any, colon, any],
+            Self::Open => vec![colon, colon, once(Takes::Hex), any],
+            Self::Unspecified => vec![colon, colon],
         }
     }
-    steps
 }
 
-fn once(takes: impl Fn(u8) -> bool) -> Step {
-    let mut class = Box::new([false; 256]);
-    for b in 0..=255u8 {
-        class[usize::from(b)] = takes(b);
-    }
-    Step { takes: class, repeats: false, address: false }
+const fn once(takes: Takes) -> Step {
+    Step { takes, repeats: false, address: false }
 }
 
-fn repeat(takes: impl Fn(u8) -> bool) -> Step {
-    Step { repeats: true, ..once(takes) }
+const fn repeat(takes: Takes) -> Step {
+    Step { takes, repeats: true, address: false }
 }
 
 impl Step {
-    fn address(self) -> Self {
+    const fn address(self) -> Self {
         Self { address: true, ..self }
     }
-}
 
-/// One byte for each way in which bytes differ between the steps of both forms, readable ones first.
-fn alphabet(a: &[Step], b: &[Step]) -> Vec<u8> {
-    let mut seen = std::collections::HashSet::new();
-    let readable = (b'0'..=b'9').chain(b'a'..=b'z').chain(b' '..=b'~').chain(0..=255);
-    readable
-        .filter(|byte| {
-            let takes = |step: &Step| step.takes[usize::from(*byte)];
-            seen.insert(a.iter().chain(b).map(takes).collect::<Vec<bool>>())
-        })
-        .collect()
+    const fn takes(self, byte: u8) -> bool {
+        match self.takes {
+            Takes::Byte(b) => b == byte,
+            Takes::Field(field) => field.takes(byte),
+            Takes::Hex => byte.is_ascii_hexdigit(),
+            Takes::Any => true,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -160,7 +220,7 @@ mod tests {
 
     fn clash(a: &str, b: &str) -> Option<String> {
         let (a, b) = (compile(a).unwrap(), compile(b).unwrap());
-        a.iter().find_map(|a| b.iter().find_map(|b| two_readings(a, b)))
+        a.iter().find_map(|a| b.iter().find_map(|b| Reading::new(a).clash(&Reading::new(b))))
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! One form of a pattern, and reading a message with it.
 
-use std::net::IpAddr;
-
-use crate::scan::{address, bytes};
+use crate::scan::address::{self, Bits};
+use crate::scan::bytes;
 
 /// One way to write a message: no options or alternatives any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,12 +37,17 @@ pub(super) enum Field {
     Token,
 }
 
-/// What a form found in a message.
+/// What a form found in a message. Plain fields, filled in place: this is copied for every line that matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::scan) struct Found<'a> {
-    pub(in crate::scan) address: Option<IpAddr>,
+    /// The peer; every form of a loaded filter has one.
+    pub(in crate::scan) address: Bits,
+    /// The peer's port, 0 if the form has none.
     pub(in crate::scan) port: u16,
-    pub(in crate::scan) account: Option<&'a [u8]>,
+    /// The account, empty if the form has none.
+    pub(in crate::scan) account: &'a [u8],
+    /// Whether the form has an account.
+    pub(in crate::scan) has_account: bool,
 }
 
 impl Form {
@@ -108,28 +112,32 @@ impl Form {
         self.back.iter().cloned().chain(free).chain(self.front.iter().rev().cloned()).chain(head)
     }
 
-    /// Reads a whole message, given what follows the head; `None` if it is not of this form.
-    #[inline]
-    pub(in crate::scan) fn read<'a>(&self, after_head: &'a [u8]) -> Option<Found<'a>> {
-        let mut found = Found::default();
+    /// Reads a whole message, given what follows the head, and answers whether it is of this form. If it is not,
+    /// what was found means nothing.
+    #[inline(always)]
+    pub(in crate::scan) fn read<'a>(&self, after_head: &'a [u8], found: &mut Found<'a>) -> bool {
         let mut rest = after_head;
-        if let Some(free) = self.free {
-            // The end differs more often than the front.
-            for part in &self.back {
-                rest = part.from_back(rest, &mut found)?;
+        // The end differs more often than the front.
+        for part in &self.back {
+            match part.from_back(rest, found) {
+                Some(left) => rest = left,
+                None => return false,
             }
-            for part in &self.front {
-                rest = part.from_front(rest, &mut found)?;
-            }
-            if free == Free::Account {
-                found.account = Some(rest);
-            }
-            return Some(found);
         }
         for part in &self.front {
-            rest = part.from_front(rest, &mut found)?;
+            match part.from_front(rest, found) {
+                Some(left) => rest = left,
+                None => return false,
+            }
         }
-        rest.is_empty().then_some(found)
+        match self.free {
+            None => rest.is_empty(),
+            Some(free) => {
+                found.account = rest;
+                found.has_account = free == Free::Account;
+                true
+            }
+        }
     }
 
     /// How many bytes of a message fit from the front: how near a miss was.
@@ -158,13 +166,14 @@ impl Part {
             Self::Literal(literal) => bytes::after(text, literal),
             Self::Field(Field::Address) => {
                 let (address, length) = address::at_front(text)?;
-                found.address = Some(address);
+                found.address = address;
                 Some(&text[length..])
             }
+            Self::Field(Field::Token) => Some(&text[memchr::memchr(b' ', text).unwrap_or(text.len())..]),
             Self::Field(field) => {
-                let end = text.iter().position(|b| !field.takes(*b)).unwrap_or(text.len());
+                let end = text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
                 let (value, rest) = text.split_at(end);
-                field.value(value, found)?;
+                field.number(value, found)?;
                 Some(rest)
             }
             // Free text is between front and back, never in one of them.
@@ -178,13 +187,16 @@ impl Part {
             Self::Literal(literal) => bytes::before(text, literal),
             Self::Field(Field::Address) => {
                 let (address, length) = address::at_end(text)?;
-                found.address = Some(address);
+                found.address = address;
                 Some(&text[..text.len() - length])
             }
+            Self::Field(Field::Token) => {
+                Some(&text[..memchr::memrchr(b' ', text).map_or(0, |last| last + 1)])
+            }
             Self::Field(field) => {
-                let start = text.iter().rposition(|b| !field.takes(*b)).map_or(0, |last| last + 1);
+                let start = text.iter().rposition(|b| !b.is_ascii_digit()).map_or(0, |last| last + 1);
                 let (rest, value) = text.split_at(start);
-                field.value(value, found)?;
+                field.number(value, found)?;
                 Some(rest)
             }
             Self::Free(_) => None,
@@ -203,14 +215,13 @@ impl Field {
         }
     }
 
+    /// Takes the digits of a field of digits.
     #[inline]
-    fn value(self, text: &[u8], found: &mut Found<'_>) -> Option<()> {
-        match self {
-            Self::Port => found.port = port(text)?,
-            Self::Number if text.is_empty() => return None,
-            Self::Address | Self::Number | Self::Token => {}
+    fn number(self, digits: &[u8], found: &mut Found<'_>) -> Option<()> {
+        if self == Self::Port {
+            found.port = port(digits)?;
         }
-        Some(())
+        (!digits.is_empty()).then_some(())
     }
 }
 

@@ -21,7 +21,7 @@
 mod ambiguity;
 mod form;
 
-pub(super) use ambiguity::two_readings;
+pub(super) use ambiguity::Reading;
 pub(super) use form::{Form, Found};
 
 use form::{Field, Free, Part};
@@ -159,9 +159,12 @@ mod tests {
 
     fn read<'a>(pattern: &str, message: &'a str) -> Option<(String, u16, Option<&'a str>)> {
         let forms = compile(pattern).unwrap();
-        let found = forms.iter().find_map(|form| form.read(message.as_bytes().strip_prefix(form.head())?))?;
-        let account = found.account.map(|account| std::str::from_utf8(account).unwrap());
-        Some((found.address.map_or_else(String::new, |a| a.to_string()), found.port, account))
+        let found = forms.iter().find_map(|form| {
+            let mut found = Found::default();
+            form.read(message.as_bytes().strip_prefix(form.head())?, &mut found).then_some(found)
+        })?;
+        let account = found.has_account.then(|| std::str::from_utf8(found.account).unwrap());
+        Some((found.address.address().to_string(), found.port, account))
     }
 
     #[test]
