@@ -5,6 +5,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::dotted;
+
 /// Longest text of an IPv6 address, with an IPv4 tail.
 pub(super) const MAX_TEXT: usize = 45;
 
@@ -13,13 +15,76 @@ pub(super) const fn is_address_byte(b: u8) -> bool {
     matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b':' | b'.')
 }
 
-/// The address that `text` is, all of it; IPv4-mapped IPv6 as IPv4.
-#[inline]
-pub(super) fn parse(text: &[u8]) -> Option<IpAddr> {
-    if let Some(v4) = parse_v4(text) {
-        return Some(IpAddr::V4(v4));
+/// An address as a number: IPv6, or IPv4 mapped into it. Sixteen plain bytes move through registers where an
+/// [`IpAddr`] of seventeen goes through memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Bits(u128);
+
+impl Bits {
+    #[inline(always)]
+    const fn v4(address: Ipv4Addr) -> Self {
+        Self(0xffff << 32 | address.to_bits() as u128)
     }
-    parse_v6(text).map(|v6| v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4))
+
+    /// The address, canonical.
+    #[inline(always)]
+    pub(super) const fn address(self) -> IpAddr {
+        if self.0 >> 32 == 0xffff {
+            IpAddr::V4(Ipv4Addr::from_bits(self.0 as u32))
+        } else {
+            IpAddr::V6(Ipv6Addr::from_bits(self.0))
+        }
+    }
+}
+
+/// The address that `text` begins with, as far as bytes of addresses go, and its length.
+#[inline(always)]
+pub(super) fn at_front(text: &[u8]) -> Option<(Bits, usize)> {
+    if let Some((v4, length)) = dotted::at_front(text)
+        && text.get(length).is_none_or(|b| !is_address_byte(*b))
+    {
+        return Some((Bits::v4(v4), length));
+    }
+    v6_at_front(text)
+}
+
+#[inline(never)]
+fn v6_at_front(text: &[u8]) -> Option<(Bits, usize)> {
+    // One byte more than the longest address and a colon decides that it is none, whatever follows.
+    let window = &text[..text.len().min(MAX_TEXT + 2)];
+    let mut length = window.iter().position(|b| !is_address_byte(*b)).unwrap_or(window.len());
+    if length > 1 && text[length - 1] == b':' && text[length - 2] != b':' {
+        // `1.2.3.4: text`, as old servers write it: no address ends in a single colon.
+        length -= 1;
+    }
+    Some((parse(&text[..length])?, length))
+}
+
+/// The address that `text` ends with, as far as bytes of addresses go, and its length.
+#[inline(always)]
+pub(super) fn at_end(text: &[u8]) -> Option<(Bits, usize)> {
+    if let Some((v4, length)) = dotted::at_end(text)
+        && (length == text.len() || !is_address_byte(text[text.len() - length - 1]))
+    {
+        return Some((Bits::v4(v4), length));
+    }
+    v6_at_end(text)
+}
+
+#[inline(never)]
+fn v6_at_end(text: &[u8]) -> Option<(Bits, usize)> {
+    // One byte more than the longest address decides that it is none, whatever follows.
+    let window = &text[text.len().saturating_sub(MAX_TEXT + 1)..];
+    let length = window.iter().rev().position(|b| !is_address_byte(*b)).unwrap_or(window.len());
+    Some((parse(&window[window.len() - length..])?, length))
+}
+
+/// The address that `text` is, all of it.
+fn parse(text: &[u8]) -> Option<Bits> {
+    match parse_v4(text) {
+        Some(v4) => Some(Bits::v4(v4)),
+        None => parse_v6(text).map(|v6| Bits(v6.to_bits())),
+    }
 }
 
 /// Four decimal numbers of one to three digits, without leading zeros.
@@ -142,6 +207,10 @@ mod tests {
     use crate::target::canonical;
     use proptest::prelude::*;
 
+    fn parse(text: &[u8]) -> Option<IpAddr> {
+        super::parse(text).map(Bits::address)
+    }
+
     fn std_parse(text: &[u8]) -> Option<IpAddr> {
         std::str::from_utf8(text).ok()?.parse().ok().map(canonical)
     }
@@ -207,6 +276,19 @@ mod tests {
             prop_assert_eq!(parse(v6.to_string().as_bytes()), Some(canonical(IpAddr::V6(v6))));
             let v4 = Ipv4Addr::from(bits as u32);
             prop_assert_eq!(parse(v4.to_string().as_bytes()), Some(IpAddr::V4(v4)));
+        }
+
+        #[test]
+        fn finds_the_whole_address_at_either_end(text in "[0-9a-f:.]{1,46}|([0-9]{1,3}\\.){3}[0-9]{1,3}|::ffff:([0-9]{1,3}\\.){3}[0-9]{1,3}", edge in "[ =\\[]x{0,40}") {
+            let found = |found: Option<(Bits, usize)>| found.map(|(bits, length)| (bits.address(), length));
+            let expected = std_parse(text.as_bytes()).map(|address| (address, text.len()));
+            prop_assert_eq!(found(at_end(text.as_bytes())), expected);
+            let reversed: String = edge.chars().rev().collect();
+            prop_assert_eq!(found(at_end(format!("{reversed}{text}").as_bytes())), expected);
+            if !text.ends_with(':') || text.ends_with("::") {
+                prop_assert_eq!(found(at_front(text.as_bytes())), expected);
+                prop_assert_eq!(found(at_front(format!("{text}{edge}").as_bytes())), expected);
+            }
         }
     }
 }

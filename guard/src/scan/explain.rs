@@ -43,9 +43,10 @@ impl Scanner {
     /// Explains a line. A line without a header is read as a bare message of any service.
     pub fn explain<'a>(&mut self, line: &'a [u8], reference: Wall) -> Explanation<'a> {
         let Some(header) = header::split(line) else {
-            let found = self.filters().read_any(line);
+            let mut found = Found::default();
+            let hit = self.filters().read_any(line.trim_ascii_end(), &mut found);
             let miss = "the line has no syslog header, and no filter knows it as a bare message";
-            return self.explanation(None, None, found, || miss.to_owned());
+            return self.explanation(None, None, hit.map(|hit| (hit, found)), || miss.to_owned());
         };
         let at = self.stamp(header.stamp, reference);
         let Some(service) = self.filters().service(header.identifier) else {
@@ -54,8 +55,11 @@ impl Scanner {
                 format!("no filter in use reads lines of `{program}`")
             });
         };
-        let found = self.filters().read(service, header.message.trim_ascii_end());
-        self.explanation(Some(header.identifier), at, found, || self.nearest_miss(service, header.message))
+        let mut found = Found::default();
+        let hit = self.filters().read(service, header.message.trim_ascii_end(), &mut found);
+        self.explanation(Some(header.identifier), at, hit.map(|hit| (hit, found)), || {
+            self.nearest_miss(service, header.message)
+        })
     }
 
     fn explanation<'a>(
@@ -65,22 +69,20 @@ impl Scanner {
         found: Option<(Hit, Found<'a>)>,
         miss: impl FnOnce() -> String,
     ) -> Explanation<'a> {
-        let matched = found.and_then(|(hit, found)| {
-            Some(Match {
-                filter: self.filters().filter_name(hit.pattern.filter).to_owned(),
-                pattern: self.filters().pattern_text(hit.pattern).to_owned(),
-                kind: hit.kind,
-                points: hit.points,
-                address: found.address?,
-                port: found.port,
-                account: found.account,
-            })
+        let matched = found.map(|(hit, found)| Match {
+            filter: self.filters().filter_name(hit.pattern.filter).to_owned(),
+            pattern: self.filters().pattern_text(hit.pattern).to_owned(),
+            kind: hit.kind,
+            points: hit.points,
+            address: found.address.address(),
+            port: found.port,
+            account: found.has_account.then_some(found.account),
         });
         let miss = if matched.is_some() { String::new() } else { miss() };
         Explanation { identifier, at, matched, miss }
     }
 
-    fn nearest_miss(&self, service: usize, message: &[u8]) -> String {
+    fn nearest_miss(&self, service: u32, message: &[u8]) -> String {
         match self.filters().nearest(Some(service), message) {
             Some((pattern, bytes)) => format!(
                 "nearest is `{}` of {}: it fits {bytes} of {} bytes from the front, and not the rest",

@@ -38,6 +38,12 @@ pub enum FilterError {
         /// What is wrong.
         reason: String,
     },
+    /// Filters that read the same program have more forms together than guard can tell apart.
+    #[error("the filters {names} have too many patterns together")]
+    TooLarge {
+        /// Names of the filters.
+        names: String,
+    },
     /// A filter is named that does not exist.
     #[error("there is no filter `{name}`; there are {known}")]
     Unknown {
@@ -63,6 +69,8 @@ pub struct FilterFile {
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
     pub(super) name: String,
+    /// Where it was found, for errors.
+    pub(super) path: PathBuf,
     /// Names of the programs whose lines it reads.
     pub(super) identifiers: Vec<Vec<u8>>,
     /// User id that a journal entry must come from.
@@ -75,6 +83,8 @@ pub(super) struct Filter {
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
     pub(super) text: String,
+    /// Line of the text in the file, counted from 1.
+    pub(super) line: usize,
     pub(super) kind: Kind,
     pub(super) points: Points,
     pub(super) mode: Mode,
@@ -130,6 +140,7 @@ impl Filter {
         let bytes = |texts: Vec<String>| texts.into_iter().map(String::into_bytes).collect();
         Ok(Self {
             name: file.name.clone(),
+            path: file.path.clone(),
             identifiers: bytes(raw.identifiers.into_inner()),
             uid: raw.journal.uid,
             commands: bytes(raw.journal.commands),
@@ -164,7 +175,8 @@ fn read_pattern(raw: &RawPattern, fault: &Fault<'_>) -> Result<Pattern, FilterEr
             .filter(|points| points.0 >= 0)
             .ok_or_else(|| fault.at(points.span(), "points are a number from 0 to 1000000".into()))?,
     };
-    Ok(Pattern { text: text.clone(), kind, points, mode: raw.mode, forms })
+    let line = fault.line(raw.text.span().start);
+    Ok(Pattern { text: text.clone(), line, kind, points, mode: raw.mode, forms })
 }
 
 struct Fault<'a> {
@@ -173,9 +185,13 @@ struct Fault<'a> {
 
 impl Fault<'_> {
     fn at(&self, span: Range<usize>, reason: String) -> FilterError {
-        let before = &self.file.text.as_bytes()[..span.start.min(self.file.text.len())];
-        let line = memchr::memchr_iter(b'\n', before).count() + 1;
-        FilterError::Wrong { path: self.file.path.clone(), line, reason }
+        FilterError::Wrong { path: self.file.path.clone(), line: self.line(span.start), reason }
+    }
+
+    /// The line of a place in the file, counted from 1.
+    fn line(&self, place: usize) -> usize {
+        let before = &self.file.text.as_bytes()[..place.min(self.file.text.len())];
+        memchr::memchr_iter(b'\n', before).count() + 1
     }
 }
 

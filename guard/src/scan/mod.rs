@@ -1,18 +1,29 @@
 //! Scanning: from bytes of a line to one [`Sighting`](crate::sighting::Sighting), or nothing. Borrows the source's
 //! bytes, allocates nothing for a line and decides nothing.
 //!
-//! `header` takes a line apart, `set` finds what to match it against, `pattern` matches it, `timestamp` and `address`
-//! read the fields; `filter` reads filters from files; `scanner` is the loop, `explain` the same loop with words.
+//! `scanner` is the loop, `explain` the same loop with words. `lines` splits a chunk; `header` takes a line apart, and
+//! `layout` skips the lines of other programs without that; `identifiers` and `dispatch` lead to the forms a message
+//! can have, all of them in `set`; `pattern` reads it; `timestamp`, `address` and `dotted` read the fields. `filter` reads
+//! filters from files. `simd` and `bytes` are the small fast things the others stand on.
 
 use serde::{Deserialize, Serialize};
 
 mod address;
+mod bytes;
+mod dispatch;
+mod dotted;
 mod explain;
 mod filter;
 mod header;
+mod identifiers;
+mod layout;
+mod lines;
 mod pattern;
 mod scanner;
 mod set;
+mod simd;
+#[cfg(test)]
+mod tests;
 mod timestamp;
 
 pub use explain::{Explanation, Match};

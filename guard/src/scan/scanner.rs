@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::header;
+use super::header::{self, Header};
+use super::layout::Layout;
+use super::lines::Lines;
 use super::pattern::Found;
 use super::set::{FilterSet, Hit};
 use super::timestamp::Stamps;
@@ -17,15 +19,7 @@ use crate::time::Wall;
 pub struct Scanner {
     filters: Arc<FilterSet>,
     stamps: Stamps,
-    last: LastIdentifier,
-}
-
-/// The identifier of the last line, so that runs of one program cost a comparison.
-#[derive(Clone, Copy, Debug, Default)]
-struct LastIdentifier {
-    text: [u8; 16],
-    length: u8,
-    service: Option<u32>,
+    layout: Layout,
 }
 
 impl Scanner {
@@ -36,7 +30,7 @@ impl Scanner {
 
     /// A scanner that reads stamps without a zone in `zone`.
     pub fn with_zone(filters: Arc<FilterSet>, zone: TimeZone) -> Self {
-        Self { filters, stamps: Stamps::new(zone), last: LastIdentifier::default() }
+        Self { filters, stamps: Stamps::new(zone), layout: Layout::default() }
     }
 
     /// The filters it scans with.
@@ -53,18 +47,9 @@ impl Scanner {
         mut hit: impl FnMut(&Sighting<'a>),
     ) -> Scanned {
         let mut scanned = Scanned::default();
-        let mut start = 0;
-        for end in memchr::memchr_iter(b'\n', text) {
+        for line in Lines::new(text) {
             scanned.lines += 1;
-            if let Some(sighting) = self.line(&text[start..end], reference) {
-                scanned.matched += 1;
-                hit(&sighting);
-            }
-            start = end + 1;
-        }
-        if start < text.len() {
-            scanned.lines += 1;
-            if let Some(sighting) = self.line(&text[start..], reference) {
+            if let Some(sighting) = self.line(line, reference) {
                 scanned.matched += 1;
                 hit(&sighting);
             }
@@ -73,14 +58,26 @@ impl Scanner {
     }
 
     /// Scans one line without its newline.
-    #[inline]
+    #[inline(always)]
     pub fn line<'a>(&mut self, line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
-        let header = header::split(line)?;
-        let service = self.service(header.identifier)?;
-        let message = trim_end(header.message);
-        let (hit, found) = self.filters.read(service, message)?;
+        let header = match self.layout.tag(line) {
+            Some(tag) if !self.filters.may_begin(tag) => return None,
+            Some(_) => self.layout.split(line)?,
+            None => {
+                self.layout.learn(line);
+                header::split(line)?
+            }
+        };
+        self.read(&header, line, reference)
+    }
+
+    #[inline]
+    fn read<'a>(&mut self, header: &Header<'a>, line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
+        let service = self.filters.service(header.identifier)?;
+        let mut found = Found::default();
+        let hit = self.filters.read(service, trim_end(header.message), &mut found)?;
         let at = header.stamp.read(&mut self.stamps, reference);
-        sighting(hit, &found, at, header.pid, line)
+        Some(sighting(hit, &found, at, header.pid, line))
     }
 
     /// Scans a message of a program, without a header.
@@ -92,30 +89,14 @@ impl Scanner {
         message: &'a [u8],
     ) -> Option<Sighting<'a>> {
         let service = self.filters.service(identifier)?;
-        let (hit, found) = self.filters.read(service, trim_end(message))?;
-        sighting(hit, &found, at, pid, message)
+        let mut found = Found::default();
+        let hit = self.filters.read(service, trim_end(message), &mut found)?;
+        Some(sighting(hit, &found, at, pid, message))
     }
 
     /// Reads a stamp.
     pub(super) fn stamp(&mut self, stamp: header::Stamp<'_>, reference: Wall) -> Option<Wall> {
         stamp.read(&mut self.stamps, reference)
-    }
-
-    #[inline]
-    fn service(&mut self, identifier: &[u8]) -> Option<usize> {
-        let last = &self.last;
-        if identifier.len() == usize::from(last.length)
-            && identifier == &last.text[..usize::from(last.length)]
-        {
-            return last.service.map(|service| service as usize);
-        }
-        let service = self.filters.service(identifier);
-        if identifier.len() <= self.last.text.len() {
-            self.last.text[..identifier.len()].copy_from_slice(identifier);
-            self.last.length = identifier.len() as u8;
-            self.last.service = service.map(|service| service as u32);
-        }
-        service
     }
 }
 
@@ -133,29 +114,27 @@ impl Scan for Scanner {
     }
 
     fn entry<'a>(&mut self, entry: &Entry<'a>) -> Option<Sighting<'a>> {
+        let command = (!entry.comm.is_empty()).then_some(entry.comm);
+        if !self.filters.trusts(entry.identifier, entry.uid, command) {
+            return None;
+        }
         self.message(entry.identifier, entry.pid, Some(entry.at), entry.message)
     }
 }
 
-#[inline]
-fn sighting<'a>(
-    hit: Hit,
-    found: &Found<'a>,
-    at: Option<Wall>,
-    pid: u32,
-    line: &'a [u8],
-) -> Option<Sighting<'a>> {
-    Some(Sighting {
+#[inline(always)]
+fn sighting<'a>(hit: Hit, found: &Found<'a>, at: Option<Wall>, pid: u32, line: &'a [u8]) -> Sighting<'a> {
+    Sighting {
         at,
-        address: found.address?,
+        address: found.address.address(),
         kind: hit.kind,
         points: hit.points,
         pattern: hit.pattern,
         pid,
         port: found.port,
-        account: found.account,
+        account: found.has_account.then_some(found.account),
         line,
-    })
+    }
 }
 
 /// A carriage return or spaces at the end of a line are some syslog daemon's, not the program's.

@@ -1,16 +1,25 @@
-//! The loaded filters, compiled to a dispatch on identifier and first byte.
+//! The loaded filters, compiled to a dispatch on identifier and beginning of the message.
 //!
-//! A line costs one look-up of its identifier, however many filters there are; then its first byte selects the few
-//! forms that can begin with it, and eight bytes of each are compared at once before anything else is looked at.
+//! A line costs one look-up of its identifier, however many filters there are; then the head of its message leads to
+//! the few forms it can have. The form with the longest head is tried first, and that no message has two readings
+//! with different addresses is checked when the filters are loaded.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
 use super::Mode;
+use super::dispatch::Heads;
 use super::filter::{self, Filter, FilterError, FilterFile};
-use super::pattern::{Form, Found};
+use super::identifiers::Identifiers;
+use super::pattern::{Form, Found, Reading};
 use crate::config::Filters;
+use crate::encode::printable;
 use crate::sighting::{Kind, PatternId, Points};
+
+/// How a syslog daemon begins what stands for a message's repetitions.
+const REPEATED: &[u8] = b"message repeated ";
+/// How often a message counts at most that a syslog daemon says was repeated.
+const MAX_REPEATS: i32 = 50;
 
 /// Filters, ready to scan with.
 #[derive(Debug)]
@@ -22,26 +31,24 @@ pub struct FilterSet {
     fingerprint: u64,
 }
 
-/// What lines of one identifier are matched against: the forms of every filter that reads it.
+/// What lines of some identifiers are matched against: the forms of every filter that reads them.
 #[derive(Debug)]
 struct Service {
-    /// Forms in the order of filters and patterns, those with the same first byte together.
+    /// Forms sorted by head; among those of one head the order of filters and patterns decides.
     candidates: Vec<Candidate>,
-    /// By first byte of the message: the range of `candidates`.
-    by_first: Box<[(u16, u16); 256]>,
+    heads: Heads,
+    /// The filters it is made of.
+    filters: Vec<u16>,
 }
 
 #[derive(Debug)]
 struct Candidate {
-    /// The first bytes of the form's head, as a little-endian number, and which of them count.
-    head: u64,
-    mask: u64,
     form: Form,
-    pub(super) hit: Hit,
+    hit: Hit,
 }
 
 /// What a matching form says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Hit {
     pub(super) pattern: PatternId,
     pub(super) kind: Kind,
@@ -80,19 +87,28 @@ impl FilterSet {
             filters.iter().flat_map(|f| f.identifiers.iter().map(Vec::as_slice)).collect();
         names.sort_unstable();
         names.dedup();
-        let services = names.iter().map(|name| Service::new(&filters, name, mode)).collect();
+        let mut services: Vec<Service> = Vec::new();
+        let mut numbers = Vec::with_capacity(names.len());
+        for name in &names {
+            let reads = |filter: &Filter| filter.identifiers.iter().any(|known| known == name);
+            let readers: Vec<u16> =
+                (0..filters.len()).filter(|at| reads(&filters[*at])).map(|at| at as u16).collect();
+            let number = match services.iter().position(|service| service.filters == readers) {
+                Some(number) => number,
+                None => {
+                    services.push(Service::new(&filters, readers, mode)?);
+                    services.len() - 1
+                }
+            };
+            numbers.push((*name, number as u32));
+        }
         let mut hasher = DefaultHasher::new();
         mode.hash(&mut hasher);
         for file in files {
             (&file.name, &file.text).hash(&mut hasher);
         }
-        Ok(Self {
-            identifiers: Identifiers::new(&names),
-            services,
-            filters,
-            mode,
-            fingerprint: hasher.finish(),
-        })
+        let identifiers = Identifiers::new(numbers.into_iter());
+        Ok(Self { identifiers, services, filters, mode, fingerprint: hasher.finish() })
     }
 
     /// A number that differs when the filters differ.
@@ -125,25 +141,36 @@ impl FilterSet {
 
     /// The service that an identifier names, as a number for [`Self::read`].
     #[inline]
-    pub(super) fn service(&self, identifier: &[u8]) -> Option<usize> {
+    pub(super) fn service(&self, identifier: &[u8]) -> Option<u32> {
         self.identifiers.find(identifier)
     }
 
+    /// Whether the first four bytes of `identifier[7]: ` can be those of a service.
+    #[inline(always)]
+    pub(super) fn may_begin(&self, tag: [u8; 4]) -> bool {
+        self.identifiers.may_begin(tag)
+    }
+
     /// Reads a message of a service.
-    #[inline]
-    pub(super) fn read<'a>(&self, service: usize, message: &'a [u8]) -> Option<(Hit, Found<'a>)> {
-        self.services[service].read(message)
+    #[inline(always)]
+    pub(super) fn read<'a>(&self, service: u32, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
+        let service = self.services.get(service as usize)?;
+        match service.read(message, found) {
+            Some(candidate) => Some(candidate.hit),
+            None if message.starts_with(REPEATED) => service.read_repeated(message, found),
+            None => None,
+        }
     }
 
     /// Reads a message as if any service had written it.
-    pub(super) fn read_any<'a>(&self, message: &'a [u8]) -> Option<(Hit, Found<'a>)> {
-        self.services.iter().find_map(|service| service.read(message))
+    pub(super) fn read_any<'a>(&self, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
+        (0..self.services.len() as u32).find_map(|service| self.read(service, message, found))
     }
 
     /// The pattern that fits furthest from the front, and how many bytes of the message do.
-    pub(super) fn nearest(&self, service: Option<usize>, message: &[u8]) -> Option<(PatternId, usize)> {
+    pub(super) fn nearest(&self, service: Option<u32>, message: &[u8]) -> Option<(PatternId, usize)> {
         let services = match service {
-            Some(service) => &self.services[service..=service],
+            Some(service) => &self.services[service as usize..=service as usize],
             None => &self.services[..],
         };
         services
@@ -157,118 +184,107 @@ impl FilterSet {
     /// Whether a journal entry of this identifier may come from this user and command. An identifier that several
     /// filters read is trusted if one of them trusts it.
     pub(super) fn trusts(&self, identifier: &[u8], uid: u32, command: Option<&[u8]>) -> bool {
-        self.filters.iter().filter(|filter| filter.identifiers.iter().any(|name| name == identifier)).any(
-            |filter| {
-                filter.uid == uid
-                    && (filter.commands.is_empty()
-                        || command.is_none_or(|command| filter.commands.iter().any(|known| known == command)))
-            },
-        )
+        let Some(service) = self.service(identifier).and_then(|service| self.services.get(service as usize))
+        else {
+            return false;
+        };
+        let trusts = |filter: &Filter| {
+            let known = |command| filter.commands.iter().any(|known| known == command);
+            filter.uid == uid && (filter.commands.is_empty() || command.is_none_or(known))
+        };
+        service.filters.iter().any(|filter| trusts(&self.filters[usize::from(*filter)]))
     }
 }
 
 impl Service {
-    fn new(filters: &[Filter], identifier: &[u8], mode: Mode) -> Self {
+    fn new(filters: &[Filter], readers: Vec<u16>, mode: Mode) -> Result<Self, FilterError> {
         let mut candidates = Vec::new();
-        for (filter_index, filter) in filters.iter().enumerate() {
-            if !filter.identifiers.iter().any(|name| name == identifier) {
-                continue;
-            }
-            for (pattern_index, pattern) in filter.patterns.iter().enumerate() {
+        for &reader in &readers {
+            for (number, pattern) in filters[usize::from(reader)].patterns.iter().enumerate() {
                 if !mode.includes(pattern.mode) {
                     continue;
                 }
                 let hit = Hit {
-                    pattern: PatternId { filter: filter_index as u16, pattern: pattern_index as u16 },
+                    pattern: PatternId { filter: reader, pattern: number as u16 },
                     kind: pattern.kind,
                     points: pattern.points,
                 };
-                candidates.extend(pattern.forms.iter().map(|form| Candidate::new(form.clone(), hit)));
+                candidates.extend(pattern.forms.iter().map(|form| Candidate { form: form.clone(), hit }));
             }
         }
-        // Stable: among forms of the same first byte the order of the file decides.
-        candidates.sort_by_key(|candidate| candidate.form.head().first().copied());
-        let mut by_first = Box::new([(0, 0); 256]);
-        for (first, range) in by_first.iter_mut().enumerate() {
-            let begins = |candidate: &Candidate| candidate.form.head().first().map(|b| usize::from(*b));
-            let start = candidates.partition_point(|candidate| begins(candidate) < Some(first));
-            let end = candidates.partition_point(|candidate| begins(candidate) <= Some(first));
-            *range = (start as u16, end as u16);
-        }
-        Self { candidates, by_first }
+        // Stable: among forms of the same head the order of the file decides.
+        candidates.sort_by(|a, b| a.form.head().cmp(b.form.head()));
+        refuse_two_readings(filters, &candidates)?;
+        let heads: Vec<&[u8]> = candidates.iter().map(|candidate| candidate.form.head()).collect();
+        let heads = match (heads.is_empty(), Heads::new(&heads)) {
+            (true, _) => Heads::empty(),
+            (false, Some(heads)) => heads,
+            (false, None) => {
+                let names = readers.iter().map(|reader| filters[usize::from(*reader)].name.as_str());
+                return Err(FilterError::TooLarge { names: names.collect::<Vec<_>>().join(", ") });
+            }
+        };
+        Ok(Self { candidates, heads, filters: readers })
     }
 
-    #[inline]
-    fn read<'a>(&self, message: &'a [u8]) -> Option<(Hit, Found<'a>)> {
-        let (start, end) = self.by_first[usize::from(*message.first()?)];
-        let first = first_eight(message);
-        for candidate in &self.candidates[usize::from(start)..usize::from(end)] {
-            if first & candidate.mask == candidate.head
-                && let Some(found) = candidate.form.read(message)
-            {
-                return Some((candidate.hit, found));
+    #[inline(always)]
+    fn read<'a>(&self, message: &'a [u8], found: &mut Found<'a>) -> Option<&Candidate> {
+        let mut fit = self.heads.longest(message);
+        while let Some(this) = fit {
+            let (forms, head) = self.heads.forms(this);
+            let rest = &message[head..];
+            for candidate in &self.candidates[forms] {
+                if candidate.form.read(rest, found) {
+                    return Some(candidate);
+                }
+                *found = Found::default();
             }
+            fit = self.heads.shorter(this);
         }
         None
     }
-}
 
-impl Candidate {
-    fn new(form: Form, hit: Hit) -> Self {
-        let length = form.head().len().min(8);
-        let mask = if length == 8 { u64::MAX } else { (1 << (8 * length)) - 1 };
-        Self { head: first_eight(form.head()) & mask, mask, form, hit }
+    /// `message repeated 3 times: [ … ]`, which syslog daemons write instead of a message's repetitions. It counts
+    /// as often as it says, within reason.
+    #[cold]
+    fn read_repeated<'a>(&self, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
+        let rest = message.strip_prefix(REPEATED)?;
+        let digits = rest.iter().position(|b| !b.is_ascii_digit())?;
+        let times: i32 = std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
+        let rest = rest[digits..].strip_prefix(b" times: [ ")?.strip_suffix(b"]")?;
+        let hit = self.read(rest.trim_ascii_end(), found)?.hit;
+        let points = Points(hit.points.0.saturating_mul(times.clamp(1, MAX_REPEATS)));
+        Some(Hit { points, ..hit })
     }
 }
 
-/// The first eight bytes as a little-endian number, zero where there are fewer.
-#[inline]
-fn first_eight(text: &[u8]) -> u64 {
-    if let Some(eight) = text.first_chunk() {
-        return u64::from_le_bytes(*eight);
-    }
-    let mut eight = [0; 8];
-    eight[..text.len()].copy_from_slice(text);
-    u64::from_le_bytes(eight)
-}
-
-/// From identifier to service: a table with open addressing, at most half full.
-#[derive(Debug)]
-struct Identifiers {
-    slots: Vec<Option<(Box<[u8]>, u32)>>,
-}
-
-impl Identifiers {
-    fn new(names: &[&[u8]]) -> Self {
-        let mut slots = vec![None; (names.len() * 2).next_power_of_two()];
-        for (index, name) in names.iter().enumerate() {
-            let mut at = slot(name) & (slots.len() - 1);
-            while slots[at].is_some() {
-                at = (at + 1) & (slots.len() - 1);
-            }
-            slots[at] = Some(((*name).into(), index as u32));
+/// Refuses forms that would read one message with two addresses: an attacker could choose which.
+fn refuse_two_readings(filters: &[Filter], candidates: &[Candidate]) -> Result<(), FilterError> {
+    let readings: Vec<Reading> = candidates.iter().map(|candidate| Reading::new(&candidate.form)).collect();
+    for (at, a) in candidates.iter().enumerate() {
+        // Sorted: once a head does not begin with this one, none does any more.
+        let rivals = candidates.iter().enumerate().skip(at + 1);
+        for (number, b) in rivals.take_while(|(_, b)| b.form.head().starts_with(a.form.head())) {
+            let Some(message) = readings[at].clash(&readings[number]) else { continue };
+            let place = |hit: Hit| {
+                let filter = &filters[usize::from(hit.pattern.filter)];
+                (filter, &filter.patterns[usize::from(hit.pattern.pattern)])
+            };
+            let ((_, other), (filter, pattern)) = (place(a.hit.min(b.hit)), place(a.hit.max(b.hit)));
+            return Err(FilterError::Wrong {
+                path: filter.path.clone(),
+                line: pattern.line,
+                reason: format!(
+                    "the pattern `{}` is refused: beside `{}` a message like `{}` has two readings with different \
+                     addresses, so that an attacker could choose the one that is banned",
+                    pattern.text,
+                    other.text,
+                    printable(message.as_bytes(), 300),
+                ),
+            });
         }
-        Self { slots }
     }
-
-    #[inline]
-    fn find(&self, name: &[u8]) -> Option<usize> {
-        let mut at = slot(name) & (self.slots.len() - 1);
-        while let Some((known, index)) = &self.slots[at] {
-            if **known == *name {
-                return Some(*index as usize);
-            }
-            at = (at + 1) & (self.slots.len() - 1);
-        }
-        None
-    }
-}
-
-/// Identifiers are names from files, not attackers' choices: a plain multiplication spreads them well enough.
-#[inline]
-fn slot(name: &[u8]) -> usize {
-    let mixed = (first_eight(name) ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> 40) as usize
+    Ok(())
 }
 
 /// Reads a filter file for `guardctl` and tests.

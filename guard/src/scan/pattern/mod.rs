@@ -18,54 +18,18 @@
 //! fields end where their kind of byte ends, and the literal behind them must begin with another kind: this is
 //! checked when the pattern is loaded. Matching is linear and allocates nothing.
 
-use std::net::IpAddr;
+mod ambiguity;
+mod form;
 
-use super::address;
+pub(super) use ambiguity::Reading;
+pub(super) use form::{Form, Found};
+
+use form::{Field, Free, Part};
 
 /// Combinations of optional parts and alternatives one pattern may have.
 const MAX_FORMS: usize = 256;
 /// Bytes of a pattern's text.
 const MAX_PATTERN: usize = 1024;
-
-/// One way to write a message: no options or alternatives any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Form {
-    /// Matched from the front.
-    front: Vec<Part>,
-    /// Whether free text stands between front and back, and whether it is the account.
-    free: Option<Free>,
-    /// Matched from the end, last part first.
-    back: Vec<Part>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Free {
-    Account,
-    Text,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
-    Literal(Box<[u8]>),
-    Field(Field),
-    Free(Free),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Field {
-    Address,
-    Port,
-    Number,
-    Token,
-}
-
-/// What a form found in a message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Found<'a> {
-    pub(super) address: Option<IpAddr>,
-    pub(super) port: u16,
-    pub(super) account: Option<&'a [u8]>,
-}
 
 /// Every form of a pattern's text, or why it is refused.
 pub(super) fn compile(text: &str) -> Result<Vec<Form>, String> {
@@ -193,199 +157,18 @@ fn push_literal(form: &mut Vec<Part>, bytes: &[u8]) {
     }
 }
 
-impl Form {
-    fn new(parts: Vec<Part>) -> Result<Self, String> {
-        check_neighbours(&parts)?;
-        let addresses = parts.iter().filter(|part| matches!(part, Part::Field(Field::Address))).count();
-        if addresses > 1 {
-            return Err("it has more than one `<address>`: which one is the peer?".into());
-        }
-        let mut free = parts.iter().enumerate().filter_map(|(index, part)| match part {
-            Part::Free(free) => Some((index, *free)),
-            _ => None,
-        });
-        let first = free.next();
-        if free.next().is_some() {
-            return Err(
-                "it has two free fields (`<account>`, `<text>`) in one form: an attacker's text in one \
-                        could pass for what stands between them"
-                    .into(),
-            );
-        }
-        let Some((index, free)) = first else {
-            return Ok(Self { front: parts, free: None, back: Vec::new() });
-        };
-        let mut front = parts;
-        let mut back = front.split_off(index);
-        back.remove(0);
-        let glued = back.windows(2).any(|pair| {
-            is_front_token(pair) && matches!(&pair[0], Part::Literal(before) if before.last() != Some(&b' '))
-        });
-        if glued {
-            return Err(
-                "a `<token>` after free text has to stand behind a space, because it is read backwards"
-                    .into(),
-            );
-        }
-        back.reverse();
-        if front.is_empty() {
-            return Err("free text stands at its beginning: any message could be read as this one".into());
-        }
-        Ok(Self { front, free: Some(free), back })
-    }
-
-    /// The literal that a message must begin with.
-    pub(super) fn head(&self) -> &[u8] {
-        match self.front.first() {
-            Some(Part::Literal(bytes)) => bytes,
-            _ => &[],
-        }
-    }
-
-    /// Whether the form has an address.
-    pub(super) fn has_address(&self) -> bool {
-        self.front.iter().chain(&self.back).any(|part| *part == Part::Field(Field::Address))
-    }
-
-    /// Reads a whole message; `None` if it is not of this form.
-    #[inline]
-    pub(super) fn read<'a>(&self, message: &'a [u8]) -> Option<Found<'a>> {
-        let mut found = Found::default();
-        let mut rest = message;
-        for part in &self.front {
-            rest = part.read_front(rest, &mut found)?;
-        }
-        let Some(free) = self.free else {
-            return rest.is_empty().then_some(found);
-        };
-        for part in &self.back {
-            rest = part.read_back(rest, &mut found)?;
-        }
-        if free == Free::Account {
-            found.account = Some(rest);
-        }
-        Some(found)
-    }
-
-    /// How many bytes of a message fit from the front: how near a miss was.
-    pub(super) fn nearness(&self, message: &[u8]) -> usize {
-        let mut found = Found::default();
-        let mut rest = message;
-        for part in &self.front {
-            if let Some(left) = part.read_front(rest, &mut found) {
-                rest = left;
-            } else {
-                let common = match part {
-                    Part::Literal(bytes) => bytes.iter().zip(rest).take_while(|(a, b)| a == b).count(),
-                    _ => 0,
-                };
-                return message.len() - rest.len() + common;
-            }
-        }
-        message.len() - rest.len()
-    }
-}
-
-impl Part {
-    #[inline]
-    fn read_front<'a>(&self, text: &'a [u8], found: &mut Found<'_>) -> Option<&'a [u8]> {
-        match self {
-            Self::Literal(bytes) => text.strip_prefix(&**bytes),
-            Self::Field(field) => {
-                let mut end = text.iter().position(|b| !field.takes(*b)).unwrap_or(text.len());
-                if *field == Field::Address && end > 1 && text[end - 1] == b':' && text[end - 2] != b':' {
-                    // `1.2.3.4: text`, as old servers write it: no address ends in a single colon.
-                    end -= 1;
-                }
-                let (value, rest) = text.split_at(end);
-                field.value(value, found)?;
-                Some(rest)
-            }
-            // Free text is between front and back, never in one of them.
-            Self::Free(_) => None,
-        }
-    }
-
-    #[inline]
-    fn read_back<'a>(&self, text: &'a [u8], found: &mut Found<'_>) -> Option<&'a [u8]> {
-        match self {
-            Self::Literal(bytes) => text.strip_suffix(&**bytes),
-            Self::Field(field) => {
-                let start = text.iter().rposition(|b| !field.takes(*b)).map_or(0, |last| last + 1);
-                let (rest, value) = text.split_at(start);
-                field.value(value, found)?;
-                Some(rest)
-            }
-            Self::Free(_) => None,
-        }
-    }
-}
-
-impl Field {
-    /// Whether a byte can be part of the field.
-    #[inline]
-    const fn takes(self, b: u8) -> bool {
-        match self {
-            Self::Address => address::is_address_byte(b),
-            Self::Port | Self::Number => b.is_ascii_digit(),
-            Self::Token => b != b' ',
-        }
-    }
-
-    #[inline]
-    fn value(self, text: &[u8], found: &mut Found<'_>) -> Option<()> {
-        match self {
-            Self::Address => found.address = Some(address::parse(text)?),
-            Self::Port => found.port = port(text)?,
-            Self::Number if text.is_empty() => return None,
-            Self::Number | Self::Token => {}
-        }
-        Some(())
-    }
-}
-
-fn port(text: &[u8]) -> Option<u16> {
-    if text.is_empty() || text.len() > 5 {
-        return None;
-    }
-    u16::try_from(text.iter().fold(0u32, |n, b| n * 10 + u32::from(b - b'0'))).ok()
-}
-
-/// A field ends where its kind of byte ends, so no byte of that kind may follow or precede it.
-fn check_neighbours(parts: &[Part]) -> Result<(), String> {
-    for pair in parts.windows(2) {
-        let clash = match pair {
-            [Part::Field(Field::Address), Part::Literal(next)] if next.starts_with(b": ") => false,
-            [Part::Field(field), Part::Literal(next)] => next.first().is_some_and(|b| field.takes(*b)),
-            [Part::Literal(before), Part::Field(field)] => before.last().is_some_and(|b| field.takes(*b)),
-            [Part::Literal(_), _] | [_, Part::Literal(_)] => false,
-            _ => true,
-        };
-        if clash && !is_front_token(pair) {
-            return Err(
-                "two fields meet, or a field meets a literal that could be part of it: put a byte between \
-                        them that cannot be in the field"
-                    .into(),
-            );
-        }
-    }
-    Ok(())
-}
-
-/// `key=<token>`: read from the front, where the token begins is settled by the literal before it.
-fn is_front_token(pair: &[Part]) -> bool {
-    matches!(pair, [Part::Literal(_), Part::Field(Field::Token)])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn read<'a>(pattern: &str, message: &'a str) -> Option<(String, u16, Option<&'a str>)> {
         let forms = compile(pattern).unwrap();
-        let found = forms.iter().find_map(|form| form.read(message.as_bytes()))?;
-        let account = found.account.map(|account| std::str::from_utf8(account).unwrap());
-        Some((found.address.map_or_else(String::new, |a| a.to_string()), found.port, account))
+        let found = forms.iter().find_map(|form| {
+            let mut found = Found::default();
+            form.read(message.as_bytes().strip_prefix(form.head())?, &mut found).then_some(found)
+        })?;
+        let account = found.has_account.then(|| std::str::from_utf8(found.account).unwrap());
+        Some((found.address.address().to_string(), found.port, account))
     }
 
     #[test]

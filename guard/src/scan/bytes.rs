@@ -1,0 +1,75 @@
+//! Short comparisons, in a few wide loads instead of a call.
+
+/// The rest of `text` after `literal`, if it begins with it.
+#[inline(always)]
+pub(super) fn after<'a>(text: &'a [u8], literal: &[u8]) -> Option<&'a [u8]> {
+    let (front, rest) = text.split_at_checked(literal.len())?;
+    equal(front, literal).then_some(rest)
+}
+
+/// The rest of `text` before `literal`, if it ends with it.
+#[inline(always)]
+pub(super) fn before<'a>(text: &'a [u8], literal: &[u8]) -> Option<&'a [u8]> {
+    let (rest, back) = text.split_at_checked(text.len().checked_sub(literal.len())?)?;
+    equal(back, literal).then_some(rest)
+}
+
+/// Whether two texts are the same.
+#[inline(always)]
+pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && equal(a, b)
+}
+
+/// Whether two texts of the same length are the same.
+#[inline(always)]
+fn equal(a: &[u8], b: &[u8]) -> bool {
+    match a.len() {
+        0 => true,
+        1 => a[0] == b[0],
+        2..4 => ends::<2>(a) == ends::<2>(b),
+        4..8 => ends::<4>(a) == ends::<4>(b),
+        8..=16 => ends::<8>(a) == ends::<8>(b),
+        17..=32 => ends::<16>(a) == ends::<16>(b),
+        _ => a == b,
+    }
+}
+
+/// The first and the last `N` bytes, which together are the whole of a text of `N` to `2 * N` bytes.
+#[inline(always)]
+fn ends<const N: usize>(text: &[u8]) -> (Option<&[u8; N]>, Option<&[u8; N]>) {
+    (text.first_chunk(), text.last_chunk())
+}
+
+/// The first eight bytes as a little-endian number, zero where there are fewer.
+#[inline(always)]
+pub(super) fn first_eight(text: &[u8]) -> u64 {
+    if let Some(eight) = text.first_chunk() {
+        return u64::from_le_bytes(*eight);
+    }
+    text.iter().rev().fold(0, |number, b| number << 8 | u64::from(*b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equals_the_plain_comparison_at_every_length() {
+        let text: Vec<u8> = (1..=100).collect();
+        for length in 0..=text.len() {
+            let literal = &text[..length];
+            assert_eq!(after(&text, literal), Some(&text[length..]));
+            assert_eq!(before(&text, &text[length..]), Some(literal));
+            for changed in 0..length {
+                let mut other = literal.to_vec();
+                other[changed] ^= 1;
+                assert_eq!(after(&text, &other), None, "{length}, {changed}");
+                assert_eq!(before(literal, &other), None, "{length}, {changed}");
+            }
+        }
+        assert_eq!(after(b"ab", b"abc"), None);
+        assert_eq!(before(b"bc", b"abc"), None);
+        assert_eq!(first_eight(b"\x01\x02"), 0x0201);
+        assert_eq!(first_eight(b"\x01\0\0\0\0\0\0\x02\xff"), 0x0200_0000_0000_0001);
+    }
+}

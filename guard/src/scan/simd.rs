@@ -1,0 +1,96 @@
+//! Which bytes of a block are of a kind, as a bit for each byte: 16 bytes in one instruction where the processor
+//! has one (SSE2, part of every `x86_64`), one by one elsewhere.
+
+/// A bit for each newline of the block, the first byte's bit lowest.
+#[inline(always)]
+pub(super) fn newlines(block: &[u8; 64]) -> u64 {
+    let mut bits = 0;
+    for (index, quarter) in block.as_chunks::<16>().0.iter().enumerate() {
+        bits |= u64::from(lanes::equal(quarter, b'\n')) << (16 * index);
+    }
+    bits
+}
+
+/// A bit for each byte of the block that equals `byte`.
+#[inline(always)]
+pub(super) fn equal(block: &[u8; 32], byte: u8) -> u32 {
+    let (halves, _) = block.as_chunks::<16>();
+    u32::from(lanes::equal(&halves[0], byte)) | u32::from(lanes::equal(&halves[1], byte)) << 16
+}
+
+/// A bit for each decimal digit, and one for each dot.
+#[inline(always)]
+pub(super) fn digits_and_dots(block: &[u8; 16]) -> (u16, u16) {
+    (lanes::digits(block), lanes::equal(block, b'.'))
+}
+
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "vector loads take pointers")]
+mod lanes {
+    use std::arch::x86_64::{
+        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_set1_epi8,
+        _mm_sub_epi8,
+    };
+
+    #[inline(always)]
+    fn load(block: &[u8; 16]) -> __m128i {
+        // SAFETY: the array has the 16 bytes that are read, and the load needs no alignment.
+        unsafe { _mm_loadu_si128(block.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    pub(super) fn equal(block: &[u8; 16], byte: u8) -> u16 {
+        // SAFETY: SSE2 is part of the x86_64 baseline.
+        unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(load(block), _mm_set1_epi8(byte as i8))) as u16 }
+    }
+
+    #[inline(always)]
+    pub(super) fn digits(block: &[u8; 16]) -> u16 {
+        // SAFETY: SSE2 is part of the x86_64 baseline.
+        unsafe {
+            let value = _mm_sub_epi8(load(block), _mm_set1_epi8(b'0' as i8));
+            // Unsigned `value <= 9`: the smaller of the two is the value itself.
+            _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_min_epu8(value, _mm_set1_epi8(9)), value)) as u16
+        }
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod lanes {
+    pub(super) fn equal(block: &[u8; 16], byte: u8) -> u16 {
+        bits(block, |b| b == byte)
+    }
+
+    pub(super) fn digits(block: &[u8; 16]) -> u16 {
+        bits(block, |b| b.is_ascii_digit())
+    }
+
+    #[inline]
+    fn bits(block: &[u8; 16], is: impl Fn(u8) -> bool) -> u16 {
+        block.iter().enumerate().fold(0, |bits, (index, b)| bits | u16::from(is(*b)) << index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn each_byte_has_its_bit(text in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'.'), b'/'..=b':', any::<u8>()], 64)) {
+            let block: [u8; 64] = text.try_into().unwrap();
+            let newlines = newlines(&block);
+            for (index, b) in block.iter().enumerate() {
+                prop_assert_eq!(newlines >> index & 1 == 1, *b == b'\n');
+            }
+            for quarter in block.as_chunks::<16>().0 {
+                let (digits, dots) = digits_and_dots(quarter);
+                for (index, b) in quarter.iter().enumerate() {
+                    prop_assert_eq!(digits >> index & 1 == 1, b.is_ascii_digit());
+                    prop_assert_eq!(dots >> index & 1 == 1, *b == b'.');
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Lines made to mislead, to overflow or to take long.
+
+use std::time::{Duration, Instant};
+
+use super::{REFERENCE, scanner};
+use crate::scan::{FilterError, FilterFile, FilterSet, Mode};
+use crate::source::{Entry, MAX_LINE, Scan};
+
+fn compile(text: &str) -> Result<FilterSet, FilterError> {
+    let file = FilterFile { name: "x".into(), path: "x.toml".into(), text: text.into() };
+    FilterSet::compile(&[file], Mode::Normal)
+}
+
+#[test]
+fn an_account_of_any_bytes_does_not_hide_the_peer() {
+    let accounts: [&[u8]; 7] = [
+        &[b'a'; 10_000],
+        b"\r",
+        b"\\n",
+        b"\0\xff\xfe\xc3(",
+        "\u{2028}\u{202e}".as_bytes(),
+        b"10.1.1.2",
+        b" from 10.1.1.2 port 5 ssh2",
+    ];
+    for account in accounts {
+        let line = [
+            b"Nov  1 00:00:00 web1 sshd[7]: Failed password for ",
+            account,
+            b" from 203.0.113.9 port 22 ssh2",
+        ];
+        let line = line.concat();
+        let mut scanner = scanner();
+        let sighting = scanner.line(&line, REFERENCE).unwrap();
+        assert_eq!(sighting.address.to_string(), "203.0.113.9");
+        assert_eq!(sighting.account, Some(account));
+    }
+}
+
+#[test]
+fn a_newline_in_an_account_makes_two_lines_that_say_nothing() {
+    let text = b"Nov  1 00:00:00 web1 sshd[7]: Failed password for x\nFailed password for root from 10.1.1.2 port 22 ssh2\n";
+    let scanned = scanner().scan(text, REFERENCE, |sighting| panic!("{sighting:?}"));
+    assert_eq!((scanned.lines, scanned.matched), (2, 0));
+}
+
+#[test]
+fn time_grows_with_the_length_of_a_line_and_no_faster() {
+    let nested = [
+        "from 10.1.1.2 port 5 ssh2 ",
+        "invalid user ",
+        "[preauth] ",
+        "message repeated 2 times: [ ",
+        "rhost=1.2.3.4  user=",
+        "1.1.1.1 port 1: ",
+        ": : ID (serial 1) CA ",
+        "1",
+        ":",
+        "ffff:",
+    ];
+    for part in nested {
+        for head in [
+            "Failed password for ",
+            "Failed publickey for ",
+            "Connection closed by ",
+            "pam_unix(sshd:auth): ",
+            "",
+        ] {
+            let text = part.repeat(100 * 1024 / part.len());
+            let lines = format!("Nov  1 00:00:00 web1 sshd[7]: {head}{text}\n").repeat(10);
+            let start = Instant::now();
+            scanner().scan(lines.as_bytes(), REFERENCE, |_| ());
+            // A megabyte: milliseconds, even unoptimised; quadratic time would be minutes.
+            assert!(start.elapsed() < Duration::from_secs(5), "{head}{part}");
+        }
+    }
+}
+
+#[test]
+fn a_line_cut_at_the_limit_names_nobody_by_its_cut_end() {
+    let text = format!("Nov  1 00:00:00 web1 sshd[7]: Failed password for {}", "x".repeat(MAX_LINE));
+    assert!(scanner().line(&text.as_bytes()[..MAX_LINE], REFERENCE).is_none());
+}
+
+#[test]
+fn journal_entries_of_others_are_not_believed() {
+    let entry = |identifier: &'static str, uid, comm: &'static str| Entry {
+        at: REFERENCE,
+        identifier: identifier.as_bytes(),
+        uid,
+        pid: 7,
+        comm: comm.as_bytes(),
+        unit: b"",
+        message: b"Failed password for root from 203.0.113.9 port 22 ssh2",
+    };
+    let mut scanner = scanner();
+    assert!(scanner.entry(&entry("sshd", 0, "sshd")).is_some());
+    assert!(scanner.entry(&entry("sshd", 0, "")).is_some());
+    assert!(scanner.entry(&entry("sshd", 1000, "sshd")).is_none());
+    assert!(scanner.entry(&entry("sshd", 0, "logger")).is_none());
+    assert!(scanner.entry(&entry("sudo", 0, "sudo")).is_none());
+    assert!(scanner.wants(b"sshd-session") && !scanner.wants(b"sudo"));
+    assert!(scanner.trusts(b"sshd", 0) && !scanner.trusts(b"sshd", 1000));
+}
+
+#[test]
+fn filters_an_attacker_could_steer_are_refused_with_their_place() {
+    let patterns = |texts: &[&str]| {
+        let patterns =
+            texts.iter().map(|text| format!("[[pattern]]\nkind = \"failed-auth\"\ntext = '{text}'\n"));
+        format!("identifiers = [\"x\"]\n{}", patterns.collect::<String>())
+    };
+    for (texts, line, reason) in [
+        (&["a <account> from <address> because <text>"][..], 4, "two free fields"),
+        (&["a <account> from <address>", "a <account> from <address> <token> <token>"], 7, "two readings"),
+        (&["<account> from <address>"], 4, "beginning"),
+        (&["a <account>"], 4, "no `<address>`"),
+    ] {
+        let error = compile(&patterns(texts)).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("x.toml:{line}: ")), "{error}");
+        assert!(error.contains(reason) && error.contains(texts[texts.len() - 1]), "{error}");
+    }
+}
+
+#[test]
+fn filters_of_one_program_are_checked_together() {
+    let file = |name: &str, text: &str| FilterFile {
+        name: name.into(),
+        path: format!("{name}.toml").into(),
+        text: format!("identifiers = [\"x\"]\n[[pattern]]\nkind = \"failed-auth\"\ntext = '{text}'\n"),
+    };
+    let files =
+        [file("a", "user <account> <address>"), file("b", "user <account> <address> <token> <token>")];
+    let error = FilterSet::compile(&files, Mode::Normal).unwrap_err().to_string();
+    assert!(error.starts_with("b.toml:4: ") && error.contains("user <account> <address>"), "{error}");
+}

@@ -1,0 +1,162 @@
+//! The fast scan against a plain one: regular expressions over whole lines, written down a second time.
+
+use std::sync::OnceLock;
+
+use proptest::prelude::*;
+use regex_automata::meta::Regex;
+
+use super::{REFERENCE, scanner};
+use crate::sighting::Kind;
+
+/// Some of what sshd writes, each with the kind it is. The free text is greedy and everything is anchored, so what
+/// stands after it is the last that fits, as it must be.
+const MESSAGES: [(Kind, &str); 9] = [
+    (
+        Kind::FailedPassword,
+        r"Failed password for (?:invalid user |illegal user )(?<u>(?s-u:.*)) from (?<a>[0-9a-fA-F.:]+)(?: port (?<p>[0-9]{1,5}))?(?: ssh[12])?",
+    ),
+    (
+        Kind::FailedPassword,
+        r"Failed password for (?<u>(?s-u:.*)) from (?<a>[0-9a-fA-F.:]+)(?: port (?<p>[0-9]{1,5}))?(?: ssh[12])?",
+    ),
+    (
+        Kind::InvalidUser,
+        r"(?:Invalid|Illegal) user (?<u>(?s-u:.*)) from (?<a>[0-9a-fA-F.:]+)(?: port (?<p>[0-9]{1,5}))?",
+    ),
+    (
+        Kind::FailedAuth,
+        r"pam_unix\(sshd:auth\): authentication failure; logname=(?-u:[^ ]*) uid=[0-9]+ euid=[0-9]+ tty=(?-u:[^ ]*) ruser= rhost=(?<a>[0-9a-fA-F.:]+)(?:  ?user=(?<u>(?s-u:.*)))?",
+    ),
+    (
+        Kind::PreauthClose,
+        r"Connection closed by (?:authenticating|invalid) user (?<u>(?s-u:.*)) (?<a>[0-9a-fA-F.:]+) port (?<p>[0-9]{1,5})(?: \[preauth\])?",
+    ),
+    (
+        Kind::TooManyAttempts,
+        r"(?:error: )?maximum authentication attempts exceeded for (?:invalid user |illegal user )(?<u>(?s-u:.*)) from (?<a>[0-9a-fA-F.:]+) port (?<p>[0-9]{1,5})(?: ssh2)?(?: \[preauth\])?",
+    ),
+    (
+        Kind::TooManyAttempts,
+        r"(?:error: )?maximum authentication attempts exceeded for (?<u>(?s-u:.*)) from (?<a>[0-9a-fA-F.:]+) port (?<p>[0-9]{1,5})(?: ssh2)?(?: \[preauth\])?",
+    ),
+    (
+        Kind::KeyLogin,
+        r"Accepted publickey for (?<u>(?s-u:.*)) from (?<a>[0-9a-fA-F.:]+) port (?<p>[0-9]{1,5})(?: ssh2)?(?:: (?-u:[^ ]*) (?-u:[^ ]*)(?: ID (?-u:[^ ]*) \(serial [0-9]+\) CA (?-u:[^ ]*) (?-u:[^ ]*))?)?",
+    ),
+    (
+        Kind::SessionEnd,
+        r"Received disconnect from (?<a>[0-9a-fA-F.:]+)(?: port (?<p>[0-9]{1,5}):|: )11: disconnected by user",
+    ),
+];
+
+const HEADER: &str = r"(?:<[0-9]{1,3}>)?[A-Z](?s-u:..) (?s-u:..) (?s-u:..):(?s-u:..):(?s-u:..) (?-u:[^ ]*[^ :]) (?-u:sshd|sshd-session|sshd-auth)(?:\[[0-9]{1,8}\])?: ";
+
+type Seen = (Kind, String, u16, Option<Vec<u8>>);
+
+/// What the plain scan sees in a line: of the messages that fit, the first.
+fn plain(line: &[u8]) -> Option<Seen> {
+    static PATTERNS: OnceLock<Vec<(Kind, Regex)>> = OnceLock::new();
+    let patterns = PATTERNS.get_or_init(|| {
+        let config = regex_automata::util::syntax::Config::new().utf8(false);
+        let compile = |text: &str| Regex::builder().syntax(config).build(text).unwrap();
+        MESSAGES.iter().map(|(kind, text)| (*kind, compile(&format!(r"^{HEADER}{text}$")))).collect()
+    });
+    let line = match line {
+        [rest @ .., b'\r' | b' '] => rest.trim_ascii_end(),
+        _ => line,
+    };
+    patterns.iter().find_map(|(kind, pattern)| {
+        let mut groups = pattern.create_captures();
+        pattern.captures(line, &mut groups);
+        let text = |name| groups.get_group_by_name(name).map(|span| &line[span.start..span.end]);
+        let address: std::net::IpAddr = std::str::from_utf8(text("a")?).ok()?.parse().ok()?;
+        let port = text("p").map_or(Some(0), |port| std::str::from_utf8(port).ok()?.parse().ok())?;
+        Some((*kind, address.to_canonical().to_string(), port, text("u").map(<[u8]>::to_vec)))
+    })
+}
+
+fn fast(line: &[u8]) -> Option<Seen> {
+    let sighting = scanner().line(line, REFERENCE)?;
+    Some((sighting.kind, sighting.address.to_string(), sighting.port, sighting.account.map(<[u8]>::to_vec)))
+}
+
+fn account() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        4 => "[a-z]{0,12}".prop_map(String::into_bytes),
+        2 => "( from 10\\.1\\.1\\.2| port 55| ssh2| \\[preauth\\]|invalid user |  user=x| rhost=1\\.1\\.1\\.1|: RSA x){1,4}".prop_map(String::into_bytes),
+        1 => proptest::collection::vec(any::<u8>().prop_filter("a line has no newline", |b| *b != b'\n'), 0..30),
+    ]
+}
+
+fn address() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<std::net::Ipv4Addr>().prop_map(|address| address.to_string()),
+        any::<std::net::Ipv6Addr>().prop_map(|address| address.to_string()),
+        any::<std::net::Ipv4Addr>().prop_map(|address| format!("::ffff:{address}")),
+        "[0-9a-f:.]{1,12}",
+    ]
+}
+
+/// A line of sshd as it could be.
+fn line() -> impl Strategy<Value = Vec<u8>> {
+    let host = prop_oneof![Just("web1".to_owned()), "[a-z.]{1,40}"];
+    let tag = prop_oneof![3 => Just("sshd[7]"), 1 => Just("sshd-session[12345]"), 1 => Just("sshd"), 1 => Just("sudo[7]"), 1 => Just("sshdx[1]")];
+    (host, tag, account(), address(), any::<u16>(), 0..9usize).prop_map(|(host, tag, account, address, port, shape)| {
+        let account = account.as_slice();
+        let [front, back] = match shape {
+            0 => ["Failed password for ".to_owned(), format!(" from {address} port {port} ssh2")],
+            1 => ["Failed password for invalid user ".to_owned(), format!(" from {address} port {port} ssh2")],
+            2 => ["Invalid user ".to_owned(), format!(" from {address}")],
+            3 => ["Invalid user ".to_owned(), format!(" from {address} port {port}")],
+            4 => [
+                format!("pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost={address}  user="),
+                String::new(),
+            ],
+            5 => ["Connection closed by invalid user ".to_owned(), format!(" {address} port {port} [preauth]")],
+            6 => [
+                "error: maximum authentication attempts exceeded for ".to_owned(),
+                format!(" from {address} port {port} ssh2 [preauth]"),
+            ],
+            7 => ["Accepted publickey for ".to_owned(), format!(" from {address} port {port} ssh2: ED25519 SHA256:abc")],
+            _ => [format!("Received disconnect from {address} port {port}:11: disconnected by user"), String::new()],
+        };
+        let header = format!("Nov  1 00:00:00 {host} {tag}: ");
+        let account = if shape == 8 { b"" } else { account };
+        [header.as_bytes(), front.as_bytes(), account, back.as_bytes()].concat()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn equals_the_plain_scan(line in line()) {
+        prop_assert_eq!(fast(&line), plain(&line), "{}", String::from_utf8_lossy(&line));
+    }
+
+    #[test]
+    fn equals_the_plain_scan_on_mutated_lines(mut line in line(), at in any::<prop::sample::Index>(), byte in prop_oneof![Just(b' '), Just(b':'), Just(b'['), b'0'..=b'9', any::<u8>()], how in 0..3) {
+        let at = at.index(line.len());
+        match how {
+            _ if byte == b'\n' => {}
+            0 => line[at] = byte,
+            1 => line.insert(at, byte),
+            _ => line.truncate(at),
+        }
+        // What the plain scan knows, the fast one must see the same way; it knows more messages.
+        if let Some(seen) = plain(&line) {
+            prop_assert_eq!(fast(&line), Some(seen), "{}", String::from_utf8_lossy(&line));
+        }
+    }
+
+    #[test]
+    fn a_chunk_is_its_lines(lines in proptest::collection::vec(line(), 0..40)) {
+        let mut text = Vec::new();
+        lines.iter().for_each(|line| text.extend_from_slice(&[line, &b"\n"[..]].concat()));
+        let mut seen = Vec::new();
+        let scanned = scanner().scan(&text, REFERENCE, |sighting| seen.push(sighting.line.to_vec()));
+        let expected: Vec<Vec<u8>> = lines.iter().filter(|line| fast(line).is_some()).cloned().collect();
+        prop_assert_eq!(&seen, &expected);
+        prop_assert_eq!((scanned.lines, scanned.matched), (lines.len() as u64, expected.len() as u64));
+    }
+}
