@@ -93,12 +93,12 @@ impl FilterSet {
             let reads = |filter: &Filter| filter.identifiers.iter().any(|known| known == name);
             let readers: Vec<u16> =
                 (0..filters.len()).filter(|at| reads(&filters[*at])).map(|at| at as u16).collect();
-            let number = match services.iter().position(|service| service.filters == readers) {
-                Some(number) => number,
-                None => {
-                    services.push(Service::new(&filters, readers, mode)?);
-                    services.len() - 1
-                }
+            let known = services.iter().position(|service| service.filters == readers);
+            let number = if let Some(number) = known {
+                number
+            } else {
+                services.push(Service::new(&filters, readers, mode)?);
+                services.len() - 1
             };
             numbers.push((*name, number as u32));
         }
