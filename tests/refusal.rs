@@ -173,17 +173,19 @@ fn a_wrong_filter_is_named_by_line_and_changes_nothing() {
     let arena = Arena::new();
     let log = LogFile::new();
     let folder = tempfile::tempdir().unwrap();
-    let options =
-        Options { more: format!("[filter]\nfolder = \"{}\"\n", folder.path().display()), ..Options::xdp() };
-    let daemon = Daemon::start(&arena.host, options.file(log.path()));
-    let good = fs::read_to_string(daemon.config()).unwrap();
     let filter = folder.path().join("other.toml");
+    let write_pattern = |pattern: &str| {
+        let text =
+            format!("identifiers = [\"other\"]\n\n[[pattern]]\nkind = \"failed-auth\"\ntext = '{pattern}'\n");
+        fs::write(&filter, text).unwrap();
+    };
+    write_pattern("Bad <account> from <address>");
+    let more =
+        format!("[filter]\nfolder = \"{}\"\nenable = [\"sshd\", \"other\"]\n", folder.path().display());
+    let daemon = Daemon::start(&arena.host, Options { more, ..Options::xdp() }.file(log.path()));
+    let good = fs::read_to_string(daemon.config()).unwrap();
     let pattern = "Bad <account> said <text> from <address>";
-    fs::write(
-        &filter,
-        format!("identifiers = [\"other\"]\n\n[[pattern]]\nkind = \"failed-auth\"\ntext = '{pattern}'\n"),
-    )
-    .unwrap();
+    write_pattern(pattern);
     fs::write(daemon.config(), format!("{good}\n[decide]\nthreshold = 3\n")).unwrap();
 
     let place = format!("{}:5", filter.display());
@@ -199,7 +201,7 @@ fn a_wrong_filter_is_named_by_line_and_changes_nothing() {
     daemon.await_drop(attacker_v4(1));
     assert!(!daemon.drops(attacker_v4(0)));
 
-    fs::remove_file(&filter).unwrap();
+    write_pattern("Bad <account> from <address>");
     assert_eq!(daemon.ctl("reload").code, 0);
     log.guesses(attacker_v4(2), 3);
     daemon.await_drop(attacker_v4(2));
