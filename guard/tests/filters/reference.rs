@@ -23,7 +23,7 @@ static PATTERNS: LazyLock<Vec<Vec<Node>>> = LazyLock::new(|| {
 });
 
 /// Different addresses that the first pattern with a reading finds in a message.
-pub fn addresses(message: &[u8]) -> Vec<IpAddr> {
+pub(crate) fn addresses(message: &[u8]) -> Vec<IpAddr> {
     for pattern in &*PATTERNS {
         let mut found = Vec::new();
         read(&pattern.iter().collect::<Vec<_>>(), message, None, &mut found);
@@ -87,7 +87,8 @@ fn read(nodes: &[&Node], text: &[u8], address: Option<IpAddr>, found: &mut Vec<I
             let longest = text.iter().position(|b| !takes(name, *b)).unwrap_or(text.len());
             for end in 0..=longest {
                 // A field takes all bytes of its kind; only a colon may follow an address.
-                let whole = end == longest || matches!(name.as_str(), "account" | "text") || text[end] == b':';
+                let whole =
+                    end == longest || matches!(name.as_str(), "account" | "text") || text[end] == b':';
                 let (value, left) = text.split_at(end);
                 match name.as_str() {
                     _ if !whole => {}
@@ -96,7 +97,9 @@ fn read(nodes: &[&Node], text: &[u8], address: Option<IpAddr>, found: &mut Vec<I
                             read(rest, left, Some(IpAddr::to_canonical(&address)), found);
                         }
                     }
-                    "port" if value.len() > 5 || std::str::from_utf8(value).unwrap().parse::<u16>().is_err() => {}
+                    "port"
+                        if value.len() > 5 || std::str::from_utf8(value).unwrap().parse::<u16>().is_err() => {
+                    }
                     "number" if value.is_empty() => {}
                     _ => read(rest, left, address, found),
                 }
