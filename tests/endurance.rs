@@ -245,6 +245,7 @@ fn a_large_store_is_restored_while_commands_answer() {
 
     let start = Instant::now();
     daemon.start_again();
+    assert_eq!(daemon.json("status")["restored"], false, "commands are answered while bans come back");
     // Whether the store has given this ban back yet or not: it must not come again.
     daemon.ctl(&format!("unban {lifted}"));
     poll_until(Duration::from_secs(20), "the bans are back", || {
