@@ -7,6 +7,7 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(guard_ebpf_object)");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=GUARD_EBPF_OBJECT");
+    println!("cargo::rerun-if-env-changed=CARGO_TARGET_DIR");
     let object = match env::var_os("GUARD_EBPF_OBJECT") {
         Some(path) => PathBuf::from(path),
         None => built_object(),
@@ -23,7 +24,9 @@ fn main() {
 
 /// Where `cargo xtask build-ebpf` puts it. The folder is made, so that an object which appears later is noticed.
 fn built_object() -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/ebpf");
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let folder = workspace.join(target).join("ebpf");
     // Sources that cannot be written to have no object that could appear.
     let _ = fs::create_dir_all(&folder);
     folder.join("guard.o")

@@ -1,5 +1,7 @@
 //! Attackers' text made fit to show.
 
+use std::fmt::{Arguments, Write};
+
 /// Bytes of a log line that are kept as evidence.
 pub const EVIDENCE: usize = 512;
 
@@ -13,19 +15,26 @@ pub fn printable(bytes: &[u8], limit: usize) -> String {
         for c in chunk.valid().chars() {
             match c {
                 '\\' => out.push_str("\\\\"),
-                c if c.is_control() && (c as u32) < 0x80 => out.push_str(&format!("\\x{:02x}", c as u32)),
-                c if c.is_control() || is_layout(c) => out.push_str(&format!("\\u{{{:x}}}", c as u32)),
+                c if c.is_control() && (c as u32) < 0x80 => {
+                    push(&mut out, format_args!("\\x{:02x}", c as u32));
+                }
+                c if c.is_control() || is_layout(c) => push(&mut out, format_args!("\\u{{{:x}}}", c as u32)),
                 c => out.push(c),
             }
         }
         for b in chunk.invalid() {
-            out.push_str(&format!("\\x{b:02x}"));
+            push(&mut out, format_args!("\\x{b:02x}"));
         }
     }
     if cut {
         out.push('…');
     }
     out
+}
+
+fn push(out: &mut String, text: Arguments<'_>) {
+    // Writing to a String does not fail.
+    let _ = out.write_fmt(text);
 }
 
 /// Characters that move or hide other text on a terminal or a page.

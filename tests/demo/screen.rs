@@ -96,7 +96,12 @@ impl Row {
             let ban = &check["bans"][0];
             format!("banned for {}", ban["seconds_left"].as_u64().map_or("good".into(), hours))
         } else if check["protected_by"].is_string() {
-            format!("protected: {}", text(&check["protected_by"]))
+            // The reason begins with the address, which stands in the row already.
+            let reason = text(&check["protected_by"]);
+            reason
+                .trim_start_matches(&person.address.to_string())
+                .trim_start_matches([' ', ':', '('])
+                .to_owned()
         } else {
             match person.role {
                 Role::Attacker => "guessing".into(),
@@ -170,16 +175,9 @@ fn counters(status: &Value) -> String {
             format!("{} {}", reason[0].as_str().unwrap_or("?"), grouped(reason[1].as_u64().unwrap_or(0)))
         })
         .collect();
-    let drops: u64 = status["counters"]["drops"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|drop| drop[2].as_u64())
-        .sum();
     format!(
-        "kernel: {} · dropped {} · lines {} · matched {}",
+        "kernel: {} packets · lines {} · matched {}",
         counts.join(", "),
-        grouped(drops),
         status["lines"],
         status["matched"]
     )
@@ -204,7 +202,11 @@ fn hours(seconds: u64) -> String {
 }
 
 fn milliseconds(time: Duration) -> String {
-    if time.is_zero() { "< 0.1 ms".into() } else { format!("{:.1} ms", time.as_secs_f64() * 1000.0) }
+    if time < Duration::from_micros(100) {
+        "< 0.1 ms".into()
+    } else {
+        format!("{:.1} ms", time.as_secs_f64() * 1000.0)
+    }
 }
 
 /// `1234567` as `1,234,567`.

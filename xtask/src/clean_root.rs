@@ -19,9 +19,9 @@ pub struct Options {
     /// Debian's release
     #[arg(long, default_value = "bookworm")]
     suite: String,
-    /// The mirror that packages come from
-    #[arg(long, default_value = "http://deb.debian.org/debian")]
-    mirror: String,
+    /// The mirror that packages come from [default: debootstrap's own]
+    #[arg(long)]
+    mirror: Option<String>,
     /// Keep the root for another look
     #[arg(long)]
     keep: bool,
@@ -63,15 +63,15 @@ impl Root {
             Command::new("debootstrap")
                 .args(["--variant=minbase", include, &options.suite])
                 .arg(&root.path)
-                .arg(&options.mirror),
+                .args(&options.mirror),
         )?;
         if options.suite == "bookworm" {
-            let security = "http://deb.debian.org/debian-security";
-            let lists = format!(
-                "deb {} bookworm main\ndeb {} bookworm-updates main\ndeb {security} bookworm-security main\n",
-                options.mirror, options.mirror
-            );
-            std::fs::write(root.path.join("etc/apt/sources.list"), lists)?;
+            let lists = root.path.join("etc/apt/sources.list");
+            let first = std::fs::read_to_string(&lists)?;
+            let mirror = first.split_whitespace().nth(1).context("debootstrap left no package source")?;
+            let updates = format!("deb {mirror} bookworm-updates main");
+            let security = format!("deb {}-security bookworm-security main", mirror.trim_end_matches('/'));
+            std::fs::write(&lists, format!("{}\n{updates}\n{security}\n", first.trim_end()))?;
         }
         for file in ["etc/resolv.conf", "etc/hosts"] {
             std::fs::copy(Path::new("/").join(file), root.path.join(file))?;
@@ -112,7 +112,8 @@ impl Root {
 
     /// Runs a command in the clone. The network is the host's: tests make their own namespaces.
     fn enter(&self, command: &[String]) -> Result<()> {
-        let prepare = "mount --rbind /dev \"$0/dev\" && mount -t proc proc \"$0/proc\" && mount -t sysfs sysfs \"$0/sys\" \
+        // Bound to itself, the root is a mount of its own, as the root of a real machine is.
+        let prepare = "mount --bind \"$0\" \"$0\" && mount --rbind /dev \"$0/dev\" && mount -t proc proc \"$0/proc\" && mount -t sysfs sysfs \"$0/sys\" \
                        && mount -t tmpfs tmpfs \"$0/run\" && exec chroot \"$0\" \
                        env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
                        sh -c 'cd /root/guard && exec \"$@\"' sh \"$@\"";

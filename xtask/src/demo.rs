@@ -39,5 +39,6 @@ pub fn run(workspace: &Workspace, nftables: bool) -> Result<ExitCode> {
         command.arg("--nftables");
     }
     let status = command.status().context("cannot start unshare")?;
+    eprintln!("\nNamespaces, servers and bans of the demo are gone; this machine is as before.");
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
 }

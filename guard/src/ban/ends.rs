@@ -12,19 +12,38 @@ use std::collections::BinaryHeap;
 pub(super) struct Ends<K> {
     /// The first ones. Entries whose record has gone or changed are dropped when they come to the top.
     first: BinaryHeap<Reverse<(i64, K)>>,
-    /// Every record with a moment before this is in `first`.
-    horizon: i64,
+    /// Which records are in `first`.
+    horizon: Horizon<K>,
+}
+
+/// Up to where the first records are known. The key counts too: however many records share a moment, a part of them
+/// can be held.
+#[derive(Clone, Copy, Debug)]
+enum Horizon<K> {
+    Nothing,
+    UpTo((i64, K)),
+    Everything,
+}
+
+impl<K: Ord> Horizon<K> {
+    fn holds(&self, moment: i64, key: K) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::UpTo(last) => (moment, key) <= *last,
+            Self::Everything => true,
+        }
+    }
 }
 
 impl<K: Ord + Copy> Ends<K> {
     /// A queue over no records.
     pub(super) const fn new() -> Self {
-        Self { first: BinaryHeap::new(), horizon: i64::MAX }
+        Self { first: BinaryHeap::new(), horizon: Horizon::Everything }
     }
 
     /// A queue that holds nothing until it is first asked.
     pub(super) const fn asleep() -> Self {
-        Self { first: BinaryHeap::new(), horizon: i64::MIN }
+        Self { first: BinaryHeap::new(), horizon: Horizon::Nothing }
     }
 
     /// A record has come, or has got another moment. `all` gives every record, this one included.
@@ -32,7 +51,7 @@ impl<K: Ord + Copy> Ends<K> {
     where
         I: Iterator<Item = (i64, K)>,
     {
-        if moment < self.horizon {
+        if self.horizon.holds(moment, key) {
             self.first.push(Reverse((moment, key)));
             if self.first.len() > 4 * share(total) {
                 self.refill(total, all);
@@ -57,7 +76,7 @@ impl<K: Ord + Copy> Ends<K> {
                 }
                 self.first.pop();
             }
-            if self.horizon == i64::MAX {
+            if matches!(self.horizon, Horizon::Everything) {
                 return None;
             }
             self.refill(total, &all);
@@ -69,21 +88,22 @@ impl<K: Ord + Copy> Ends<K> {
         self.first.capacity() * size_of::<(i64, K)>()
     }
 
-    /// Finds the first ones anew: a share of all, and every other that has the last one's moment.
+    /// Finds the first ones anew: a share of all.
     fn refill<I>(&mut self, total: usize, all: impl Fn() -> I)
     where
         I: Iterator<Item = (i64, K)>,
     {
         let wanted = share(total);
-        let mut moments: Vec<i64> = all().map(|(moment, _)| moment).collect();
-        self.horizon = if moments.len() <= wanted {
-            i64::MAX
+        let mut records: Vec<(i64, K)> = all().collect();
+        self.horizon = if records.len() <= wanted {
+            Horizon::Everything
         } else {
-            moments.select_nth_unstable(wanted - 1).1.saturating_add(1)
+            let last = *records.select_nth_unstable(wanted - 1).1;
+            records.truncate(wanted);
+            records.shrink_to_fit();
+            Horizon::UpTo(last)
         };
-        drop(moments);
-        let first: Vec<_> = all().filter(|&(moment, _)| moment < self.horizon).map(Reverse).collect();
-        self.first = first.into();
+        self.first = records.into_iter().map(Reverse).collect::<Vec<_>>().into();
     }
 }
 

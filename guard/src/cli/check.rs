@@ -9,7 +9,7 @@ use super::human::{bytes, counted, left};
 use super::{CliError, Piece, Screen, Style, ask, bans};
 use crate::api::client::Client;
 use crate::api::{Answer, BanView, Check, Request};
-use crate::enforce::LiveEntry;
+use crate::enforce::{Backend, LiveEntry};
 
 pub(super) fn check(
     client: &mut Client,
@@ -38,7 +38,7 @@ fn show(screen: &mut Screen<'_>, check: &Check) -> io::Result<()> {
     };
     screen.line(&[subject, verdict, Piece(Style::Faint, where_)])?;
     for entry in &check.verdict.entries {
-        screen.text(&format!("  {}", entry_text(entry)))?;
+        screen.text(&format!("  {}", entry_text(entry, &check.backend)))?;
     }
     for ban in &check.bans {
         screen.text(&format!("  {}", ban_text(ban)))?;
@@ -52,7 +52,7 @@ fn show(screen: &mut Screen<'_>, check: &Check) -> io::Result<()> {
     Ok(())
 }
 
-fn entry_text(entry: &LiveEntry) -> String {
+fn entry_text(entry: &LiveEntry, backend: &str) -> String {
     let ends = match entry.seconds_left {
         Some(0) => "has ended".into(),
         left_ => format!("ends {}", left(left_)).replace("ends for good", "holds for good"),
@@ -62,7 +62,8 @@ fn entry_text(entry: &LiveEntry) -> String {
         (Some(packets), None) => format!(", {} dropped", counted(packets, "packet")),
         (None, _) => String::new(),
     };
-    format!("kernel entry {}: {ends}{dropped}", entry.target)
+    let what = if backend == Backend::Observe.name() { "would be dropped as" } else { "kernel entry" };
+    format!("{what} {}: {ends}{dropped}", entry.target)
 }
 
 fn ban_text(ban: &BanView) -> String {

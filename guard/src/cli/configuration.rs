@@ -5,18 +5,25 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::error::unexpected;
+use super::error::{chain, unexpected};
 use super::{CliError, Piece, Screen, Style, ask, plain};
 use crate::api::client::Client;
 use crate::api::{Answer, Request};
 use crate::config::{self, Config};
+use crate::scan::FilterSet;
 
 pub(super) fn check(screen: &mut Screen<'_>, file: &Path) -> Result<ExitCode, CliError> {
     let loaded = config::load(file);
+    // The daemon would not start, or not reload, with a wrong filter either.
+    let filters = match &loaded {
+        Ok(config) => FilterSet::load(&config.filter).map(drop),
+        Err(_) => Ok(()),
+    };
     if screen.json {
-        let (valid, message) = match &loaded {
-            Ok(_) => (true, None),
-            Err(error) => (false, Some(error.to_string())),
+        let (valid, message) = match (&loaded, &filters) {
+            (Ok(_), Ok(())) => (true, None),
+            (Err(error), _) => (false, Some(error.to_string())),
+            (_, Err(error)) => (false, Some(chain(error))),
         };
         let faults: Vec<_> = loaded
             .as_ref()
@@ -29,6 +36,7 @@ pub(super) fn check(screen: &mut Screen<'_>, file: &Path) -> Result<ExitCode, Cl
         return Ok(ExitCode::from(if valid { 0 } else { 2 }));
     }
     let config = loaded?;
+    filters.map_err(|error| CliError::Usage(chain(&error)))?;
     let differ = Config::diff(&Config::default(), &config);
     screen.line(&[plain(format!("{}: ", file.display())), Piece(Style::Good, "valid".into())])?;
     if !differ.is_empty() {

@@ -117,12 +117,12 @@ fn kernel() -> Finding {
 
 fn configuration(file: &Path) -> (Config, Finding) {
     let what = "configuration";
-    match config::load(file) {
-        Ok(config) => (config, Finding::ok(what, format!("{} is valid", file.display()))),
-        Err(error) => {
+    match config::load_readable(file) {
+        (config, None) => (config, Finding::ok(what, format!("{} is valid", file.display()))),
+        (config, Some(error)) => {
             let remedy = match &error {
                 ConfigError::Invalid { .. } => {
-                    "put it right; what every option means is in the shipped guard.toml"
+                    "put it right, the rest of this goes by what could be read; the shipped guard.toml explains every option"
                 }
                 ConfigError::Missing { .. } => "the rest of this looks at the defaults",
                 _ => "",
@@ -132,7 +132,7 @@ fn configuration(file: &Path) -> (Config, Finding) {
                 ConfigError::Missing { .. } => Finding::warn(what, text, remedy),
                 _ => Finding::fail(what, text, remedy),
             };
-            (Config::default(), finding)
+            (config, finding)
         }
     }
 }

@@ -41,6 +41,9 @@ pub(super) fn rows(events: &[StoredEventView]) -> Vec<Vec<Piece>> {
     events.iter().map(row).collect()
 }
 
+/// Fields that `guardctl why` shows in a better place, and `--json` in full.
+const LONG: [&str; 2] = ["lines", "pattern"];
+
 /// A JSON object on one line: `rule sshd, score 5`.
 fn detail(value: &Value) -> String {
     match value {
@@ -48,10 +51,20 @@ fn detail(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(detail).collect::<Vec<_>>().join("; "),
         Value::Object(fields) => {
-            let shown = fields.iter().filter(|(_, value)| !value.is_null());
+            let shown =
+                fields.iter().filter(|(key, value)| !is_empty(value) && !LONG.contains(&key.as_str()));
             shown.map(|(key, value)| format!("{key} {}", detail(value))).collect::<Vec<_>>().join(", ")
         }
         other => other.to_string(),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
     }
 }
 
@@ -62,6 +75,6 @@ mod tests {
     #[test]
     fn details_read_as_a_sentence() {
         let value = serde_json::json!({"rule": "sshd", "score": 5.2, "end": null, "lines": ["a", "b"]});
-        assert_eq!(detail(&value), "lines a; b, rule sshd, score 5.2");
+        assert_eq!(detail(&value), "rule sshd, score 5.2");
     }
 }

@@ -50,9 +50,10 @@ pub(super) fn explain(
         number += 1;
         let line = &line[..line.len().min(MAX_LINE)];
         let explanation = scanner.explain(line, reference);
-        match screen.json {
-            true => screen.json_line(&explained(number, &explanation)),
-            false => tell(screen, line, &explanation),
+        if screen.json {
+            screen.json_line(&explained(number, &explanation))
+        } else {
+            tell(screen, line, &explanation)
         }
     };
     if lines.is_empty() || lines == ["-"] {
@@ -73,15 +74,14 @@ pub(super) fn explain(
 fn filters(config: &Filters, name: Option<&str>, mode: Option<Mode>) -> Result<FilterSet, CliError> {
     let wrong = |error| CliError::Usage(super::error::chain(&error));
     let mut config = config.clone();
-    config.enable = match name {
-        Some(name) => vec![name.to_owned()],
-        None => {
-            let own = in_folder(&config.folder).map_err(wrong)?;
-            let mut names: Vec<_> = shipped().into_iter().chain(own).map(|file| file.name).collect();
-            names.sort_unstable();
-            names.dedup();
-            names
-        }
+    config.enable = if let Some(name) = name {
+        vec![name.to_owned()]
+    } else {
+        let own = in_folder(&config.folder).map_err(wrong)?;
+        let mut names: Vec<_> = shipped().into_iter().chain(own).map(|file| file.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     };
     config.mode = mode.unwrap_or(Mode::Aggressive);
     FilterSet::load(&config).map_err(wrong)
@@ -133,9 +133,10 @@ fn tell(screen: &mut Screen<'_>, line: &[u8], explanation: &Explanation<'_>) -> 
     if let Some(account) = matched.account {
         fields.push(vec![plain("account"), plain(printable(account, ACCOUNT))]);
     }
-    let says = match matched.kind.is_benign() {
-        true => format!("{}: speaks for the address, bans nobody", matched.kind.name()),
-        false => format!("{}, {} points", matched.kind.name(), matched.points.as_f64()),
+    let says = if matched.kind.is_benign() {
+        format!("{}: speaks for the address, bans nobody", matched.kind.name())
+    } else {
+        format!("{}, {} points", matched.kind.name(), matched.points.as_f64())
     };
     fields.push(vec![plain("says"), plain(says)]);
     fields.push(vec![plain("filter"), plain(matched.filter.clone())]);

@@ -9,7 +9,7 @@ use clap::{CommandFactory, Parser};
 
 use crate::api::client::Client;
 use crate::api::{Answer, Request};
-use crate::config::{self, Config};
+use crate::config::{self, Config, ConfigError};
 
 mod allow;
 mod args;
@@ -101,24 +101,32 @@ fn completions(shell: clap_complete::Shell, screen: &mut Screen<'_>) -> Result<E
 
 /// Connects to the daemon that the options name.
 fn connect(cli: &Cli) -> Result<Client, CliError> {
-    Ok(Client::connect(&socket(cli)?)?)
+    Ok(Client::connect(&socket(cli))?)
 }
 
-/// The socket that the options name. A configuration that was named must be right; the usual one is used as far
-/// as it can be read.
-fn socket(cli: &Cli) -> Result<PathBuf, CliError> {
-    Ok(match (&cli.socket, &cli.config) {
-        (Some(socket), _) => socket.clone(),
-        (None, Some(file)) => config::load(file)?.socket(),
-        (None, None) => effective(None)?.socket(),
-    })
+/// The socket that the options name. A mistake elsewhere in the configuration does not take guardctl away: it is
+/// told, and what can be read counts.
+fn socket(cli: &Cli) -> PathBuf {
+    cli.socket.clone().unwrap_or_else(|| readable(cli).socket())
 }
 
-/// The configuration that a file gives, or the usual file; its defaults where the usual file says nothing usable.
+/// As much of the configuration as can be read. Its mistakes are told, unless there is no file where one is usual.
+#[expect(clippy::print_stderr, reason = "a warning beside the answer, which goes to standard output")]
+fn readable(cli: &Cli) -> Config {
+    let (config, error) = config::load_readable(cli.config.as_deref().unwrap_or(Path::new(CONFIG)));
+    match error {
+        Some(ConfigError::Missing { .. }) if cli.config.is_none() => {}
+        Some(error) => eprintln!("guardctl: {error}\nguardctl: going on with what could be read of it"),
+        None => {}
+    }
+    config
+}
+
+/// The configuration that a file gives; its defaults where the usual file does not exist.
 fn effective(file: Option<&Path>) -> Result<Config, CliError> {
-    match file {
-        Some(file) => Ok(config::load(file)?),
-        None => Ok(config::load(Path::new(CONFIG)).unwrap_or_default()),
+    match (file, config::load(file.unwrap_or(Path::new(CONFIG)))) {
+        (None, Err(ConfigError::Missing { .. })) => Ok(Config::default()),
+        (_, loaded) => Ok(loaded?),
     }
 }
 

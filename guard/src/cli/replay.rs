@@ -144,13 +144,11 @@ impl Replay {
             }
             let mut start = 0;
             if skipping {
-                match memchr::memchr(b'\n', text) {
-                    Some(end) => (start, skipping) = (end + 1, false),
-                    None => {
-                        filled = 0;
-                        continue;
-                    }
-                }
+                let Some(end) = memchr::memchr(b'\n', text) else {
+                    filled = 0;
+                    continue;
+                };
+                (start, skipping) = (end + 1, false);
             }
             let mut end = memchr::memrchr(b'\n', &text[start..]).map_or(start, |last| start + last + 1);
             Self::scan(&mut self.scanner, &mut self.judge, &mut self.outcome, &text[start..end], reference);

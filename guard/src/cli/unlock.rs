@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::error::{chain, unexpected};
 use super::human::counted;
-use super::{Cli, CliError, Piece, Screen, Style, ask, effective, socket};
+use super::{Cli, CliError, Piece, Screen, Style, ask, readable, socket};
 use crate::api::client::{Client, ClientError};
 use crate::api::{Answer, Request};
 use crate::{datapath, enforce};
@@ -15,7 +15,7 @@ pub(super) fn unlock(cli: &Cli, screen: &mut Screen<'_>, offline: bool) -> Resul
     if offline {
         return alone(cli, screen);
     }
-    match Client::connect(&socket(cli)?) {
+    match Client::connect(&socket(cli)) {
         Ok(mut client) => through_daemon(&mut client, screen),
         Err(ClientError::NotReachable { .. }) => {
             if !screen.json {
@@ -44,7 +44,7 @@ fn through_daemon(client: &mut Client, screen: &mut Screen<'_>) -> Result<ExitCo
 
 /// Without the daemon: both halves are tried, whatever becomes of the other.
 fn alone(cli: &Cli, screen: &mut Screen<'_>) -> Result<ExitCode, CliError> {
-    let config = effective(cli.config.as_deref())?;
+    let config = readable(cli);
     let table = &config.enforce.nftables_table;
     let pins = datapath::remove_all(&config.paths.bpffs).map_err(|error| chain(&error));
     let nftables = enforce::nftables_remove(table).map_err(|error| chain(&error));
@@ -58,12 +58,12 @@ fn alone(cli: &Cli, screen: &mut Screen<'_>) -> Result<ExitCode, CliError> {
         }))?;
     } else {
         let xdp = pins.as_ref().map(|released| match released {
-            0 => "XDP: nothing was in place".into(),
+            0 => format!("XDP: nothing was in place under {}", config.paths.bpffs.display()),
             released => format!("XDP: taken off {}", counted(*released as u64, "interface")),
         });
         let nft = nftables.as_ref().map(|removed| match removed {
             true => format!("nftables: table inet {table} removed"),
-            false => "nftables: nothing was in place".into(),
+            false => format!("nftables: there is no table inet {table}"),
         });
         for (name, told) in [("XDP", xdp), ("nftables", nft)] {
             screen.line(&[match told {

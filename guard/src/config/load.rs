@@ -19,22 +19,40 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
     parse(&read(path)?, path)
 }
 
+/// Reads as much of the configuration as can be read, with its defaults for the rest, and what is wrong with it: for
+/// those who must get somewhere even past a mistake in the file.
+pub fn load_readable(path: &Path) -> (Config, Option<ConfigError>) {
+    match read(path) {
+        Ok(text) => parse_readable(&text, path),
+        Err(error) => (Config::default(), Some(error)),
+    }
+}
+
 /// Reads the configuration from text; `path` is what errors name. What the text leaves out has its default.
 pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
+    match parse_readable(text, path) {
+        (config, None) => Ok(config),
+        (_, Some(error)) => Err(error),
+    }
+}
+
+fn parse_readable(text: &str, path: &Path) -> (Config, Option<ConfigError>) {
     let (config, wrong) = match DeTable::parse_recoverable(text) {
         (table, errors) if errors.is_empty() => read_tables(table.get_ref()),
-        (_, errors) => {
+        (table, errors) => {
             let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
-            (Config::default(), errors.iter().map(|e| (start(e), e.message().to_owned())).collect())
+            let wrong = errors.iter().map(|e| (start(e), e.message().to_owned())).collect();
+            // Faults of what a broken file seems to say would only hide the one that broke it.
+            (read_tables(table.get_ref()).0, wrong)
         }
     };
     if wrong.is_empty() {
-        return Ok(config);
+        return (config, None);
     }
     let mut faults: Vec<_> = wrong.into_iter().map(|(at, message)| located(text, at, message)).collect();
     faults.sort();
     faults.dedup();
-    Err(ConfigError::Invalid { path: path.into(), faults })
+    (config, Some(ConfigError::Invalid { path: path.into(), faults }))
 }
 
 /// The known word nearest to one that is unknown, if one is near enough to be meant.

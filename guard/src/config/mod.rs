@@ -1,6 +1,6 @@
 //! The configuration: a validated value in which nothing is optional by accident.
 //!
-//! [`load`] reads `guard.toml` and answers either a [`Config`] or an error that names file, line, key and the
+//! [`load()`] reads `guard.toml` and answers either a [`Config`] or an error that names file, line, key and the
 //! nearest known key, for everything that is wrong at once. Each option is declared in one list (`settings`) with
 //! its shape; reading, showing, comparing and the test that holds `config/guard.toml` to the defaults go through it.
 
@@ -21,7 +21,7 @@ mod tests;
 pub mod units;
 
 pub use error::{ConfigError, Fault};
-pub use load::{load, parse};
+pub use load::{load, load_readable, parse};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -194,7 +194,7 @@ pub struct Api {
 /// The Prometheus endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metrics {
-    /// Where it listens; `None` for off. Default `127.0.0.1:9187`.
+    /// Where it listens; `None` for off. Default `127.0.0.1:19187`.
     pub listen: Option<SocketAddr>,
 }
 
@@ -295,7 +295,7 @@ impl Default for Api {
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self { listen: Some(SocketAddr::from(([127, 0, 0, 1], 9187))) }
+        Self { listen: Some(SocketAddr::from(([127, 0, 0, 1], 19187))) }
     }
 }
 

@@ -270,7 +270,7 @@ impl Shape for Listen {
             return Ok(None);
         }
         text.parse().map(Some).map_err(|_| {
-            let example = "\"127.0.0.1:9187\", \"[::1]:9187\" or \"off\"";
+            let example = "\"127.0.0.1:19187\", \"[::1]:19187\" or \"off\"";
             wrong(input, format!("\"{text}\" is not an address with a port: write {example}"))
         })
     }

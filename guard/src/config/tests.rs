@@ -172,7 +172,7 @@ fn errors_name_place_key_and_way_out() {
         ),
         ("[enforce]\ninterfaces = \"eth0\"", "write \"auto\" or a list, like [\"eth0\"]"),
         ("[enforce]\nnftables_table = \"a b; flush ruleset\"", "is not a name of up to 31 letters"),
-        ("[metrics]\nlisten = \"9187\"", "\"9187\" is not an address with a port"),
+        ("[metrics]\nlisten = \"19187\"", "\"19187\" is not an address with a port"),
         ("[allow]\nprivate = \"yes\"", "expected true or false, found a text"),
         ("[decide]\nwindow = \"1m\"\nwindow = \"2m\"", "guard.toml:3:1: duplicate key"),
         ("[decide]\nwindow = ", "guard.toml:2:"),
@@ -205,9 +205,9 @@ fn differences_say_what_waits_for_a_restart() {
     let new = parsed("[decide]\nthreshold = 7\n[metrics]\nlisten = \"off\"");
     assert_eq!(
         Config::diff(&old, &new),
-        ["decide.threshold: 5 → 7", "metrics.listen: \"127.0.0.1:9187\" → \"off\""]
+        ["decide.threshold: 5 → 7", "metrics.listen: \"127.0.0.1:19187\" → \"off\""]
     );
-    assert_eq!(Config::diff_at_restart(&old, &new), ["metrics.listen: \"127.0.0.1:9187\" → \"off\""]);
+    assert_eq!(Config::diff_at_restart(&old, &new), ["metrics.listen: \"127.0.0.1:19187\" → \"off\""]);
     let effective = new.reloaded_over(&old);
     assert_eq!(effective.decide.threshold, Points(7000));
     assert_eq!(effective.metrics.listen, old.metrics.listen);

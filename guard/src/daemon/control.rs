@@ -15,7 +15,7 @@ use tracing::{error, info, warn};
 use crate::api::server::{ApiCount, Asked};
 use crate::ban::BanTable;
 use crate::config::Config;
-use crate::enforce::{Change, Desired, Drift, Enforcer};
+use crate::enforce::{Backend, Change, Desired, Drift, Enforcer};
 use crate::engine::Engine;
 use crate::metrics::{Histogram, Snapshot};
 use crate::protect::Protection;
@@ -28,6 +28,7 @@ use crate::time::{Clock, Moment, boot_nanoseconds};
 
 use super::problems::Problems;
 use super::readers::Readers;
+use super::restore::{Lifted, Restore};
 
 /// What reaches the engine's thread.
 pub(crate) enum Input {
@@ -45,8 +46,8 @@ pub(crate) enum Input {
     Restored(Vec<StoredBan>),
     /// The store has given all its bans, or why it could not.
     RestoreDone(Result<(), StoreError>),
-    /// Read the configuration again (SIGHUP).
-    Reload,
+    /// Read the configuration again (SIGHUP), and tell when that is done.
+    Reload(oneshot::Sender<()>),
     /// Come to an end; enforcement stays.
     Stop,
 }
@@ -55,6 +56,9 @@ pub(crate) enum Input {
 const TICK: Duration = Duration::from_millis(500);
 /// How often live sessions are compared with the kernel's sockets.
 const SESSIONS: Duration = Duration::from_secs(5);
+/// How often own addresses, gateways and resolvers are read anew, besides when the kernel tells of a change: nobody
+/// tells of a new name server.
+const SYSTEM: Duration = Duration::from_secs(60);
 /// First pause after a failed change; it doubles up to the reconcile period.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -87,7 +91,9 @@ pub(super) struct Control {
     pub(super) problems: Problems,
     pub(super) count: Count,
     pub(super) started: Moment,
-    pub(super) restored: bool,
+    pub(super) restore: Restore,
+    /// What was lifted before the restore was done.
+    pub(super) lifted: Lifted,
     /// What the control socket counts.
     pub(super) api: Arc<ApiCount>,
     /// Sightings by filter and kind.
@@ -103,16 +109,19 @@ pub(super) struct Control {
     pub(super) inputs: Receiver<Input>,
     /// Seconds since boot at the last turn of the loop, for the watchdog.
     pub(super) heartbeat: Arc<AtomicU64>,
+    /// Dropped when this thread ends, in whatever way.
+    pub(super) _ended: oneshot::Sender<()>,
     pub(super) next_reconcile: Instant,
     pub(super) retry: Option<Duration>,
     pub(super) next_sessions: Instant,
+    pub(super) next_system: Instant,
 }
 
 impl Control {
     /// Runs until it is told to stop. Enforcement stays as it is.
     pub(super) fn run(mut self) {
         loop {
-            self.heartbeat.store(boot_nanoseconds() / 1_000_000_000, Ordering::Relaxed);
+            self.beat();
             match self.next_input() {
                 Some(Input::Stop) => break,
                 Some(input) => self.take(input),
@@ -121,6 +130,11 @@ impl Control {
             self.turn();
         }
         self.stop();
+    }
+
+    /// Shows the watchdog that the thread is alive.
+    pub(super) fn beat(&self) {
+        self.heartbeat.store(boot_nanoseconds() / 1_000_000_000, Ordering::Relaxed);
     }
 
     fn next_input(&mut self) -> Option<Input> {
@@ -159,7 +173,11 @@ impl Control {
             Input::RulesetChanged => self.reconcile(),
             Input::Restored(chunk) => self.restore(chunk),
             Input::RestoreDone(result) => self.restore_done(result),
-            Input::Reload => self.reload_on_signal(),
+            Input::Reload(done) => {
+                // Its outcome is in log, status and events; whoever sent the signal cannot be answered.
+                let _ = self.reload();
+                let _ = done.send(());
+            }
             Input::Stop => {}
         }
     }
@@ -171,6 +189,10 @@ impl Control {
         if now >= self.next_sessions {
             self.next_sessions = now + SESSIONS;
             self.follow_sessions();
+        }
+        if now >= self.next_system {
+            self.next_system = now + SYSTEM;
+            self.read_system();
         }
         self.sync_allowed();
         self.flush();
@@ -212,19 +234,26 @@ impl Control {
 
     /// Compares the kernel with the table and repairs it.
     pub(super) fn reconcile(&mut self) {
-        if !self.restored {
+        match self.restore {
+            Restore::Done => {}
             // Entries that the store has not given back yet would look foreign.
-            self.next_reconcile = Instant::now() + TICK;
-            return;
+            Restore::Reading => {
+                self.next_reconcile = Instant::now() + TICK;
+                return;
+            }
+            Restore::Adopting => return self.finish_restore(),
         }
         let desired = Desired { bans: &self.bans, allowed: &self.allowed, now: Moment::now() };
         match self.enforcer.reconcile(desired) {
             Ok(drift) => {
+                let first = self.count.reconciles == 0;
                 self.count.reconciles += 1;
                 self.retry = None;
                 self.problems.clear("enforcer");
                 self.next_reconcile = Instant::now() + self.config.enforce.reconcile;
-                if !drift.is_none() {
+                if first && !drift.is_none() {
+                    info!(?drift, "the kernel was made equal to the ban table");
+                } else if !drift.is_none() {
                     warn!(
                         missing = drift.missing,
                         foreign = drift.foreign,
@@ -259,17 +288,24 @@ impl Control {
     fn stop(mut self) {
         self.readers.stop();
         self.drain_readers();
-        self.event("stop", None, serde_json::json!({ "bans": self.bans.len() }));
+        self.event("stop", None, &serde_json::json!({ "bans": self.bans.len() }));
         self.flush();
-        let lost = self.writer.stop();
+        let Self { inputs, writer, enforcer, bans, .. } = self;
+        // A restore that still goes on must not wait for anybody to take its bans.
+        drop(inputs);
+        let lost = writer.stop();
         if lost > 0 {
             error!(lost, "the store did not take everything before the end");
         }
-        info!(bans = self.bans.len(), "stopped; enforcement goes on in the kernel");
+        if enforcer.backend() == Backend::Observe {
+            info!("stopped; nothing was enforced");
+        } else {
+            info!(bans = bans.len(), "stopped; enforcement goes on in the kernel");
+        }
     }
 
     /// Notes that something happened.
-    pub(super) fn event(&mut self, kind: &str, target: Option<Target>, detail: serde_json::Value) {
+    pub(super) fn event(&mut self, kind: &str, target: Option<Target>, detail: &serde_json::Value) {
         self.writes.push(Write::Event(crate::store::StoredEvent {
             at: Clock::now().wall,
             kind: kind.to_owned(),

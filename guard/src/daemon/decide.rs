@@ -12,14 +12,17 @@ use crate::enforce::Change;
 use crate::engine::{BanOrder, Decision};
 use crate::protect::SystemAddresses;
 use crate::protect::system::connections;
-use crate::sighting::Sighting;
-use crate::source::Batch;
+use crate::sighting::{Sighting, SourceId};
+use crate::source::{Batch, journald};
 use crate::store::Write;
 use crate::target::Target;
 use crate::time::{Clock, Moment, boot_nanoseconds};
 
 use super::control::Control;
 use super::views;
+
+/// Comment of the stored allowance that a key login leaves.
+const KEY_LOGIN: &str = "key login";
 
 impl Control {
     /// Decides a batch and changes the kernel before anything else is done with it.
@@ -31,7 +34,9 @@ impl Control {
             let at = sighting.at.map_or(clock.moment, |wall| clock.moment_of(wall).min(clock.moment));
             match self.engine.observe(&sighting, batch.source, at, clock.moment) {
                 Some(Decision::Ban(order)) => banned |= self.order(&order, &sighting, clock),
-                Some(Decision::KeyLogin { address, port, at }) => self.key_login(address, port, at),
+                Some(Decision::KeyLogin { address, port, at }) => {
+                    self.key_login(address, port, at, self.is_vouched_for(batch.source), clock);
+                }
                 Some(Decision::SessionEnd { address, port }) => self.protection.session_end(address, port),
                 None => {}
             }
@@ -68,7 +73,7 @@ impl Control {
             self.event(
                 "refuse",
                 Some(order.target),
-                json!({ "filter": filter, "score": score, "because": protection }),
+                &json!({ "filter": filter, "score": score, "because": protection }),
             );
             return false;
         }
@@ -91,19 +96,19 @@ impl Control {
             "banned"
         );
         *self.count.bans_by_rule.entry(filter.clone()).or_default() += 1;
-        let lines: Vec<String> = match order.target.is_host() {
-            true => self
-                .engine
+        let lines: Vec<String> = if order.target.is_host() {
+            self.engine
                 .evidence(order.target.address())
                 .iter()
                 .map(|e| printable(&e.line, EVIDENCE))
-                .collect(),
-            false => vec![printable(sighting.line, EVIDENCE)],
+                .collect()
+        } else {
+            vec![printable(sighting.line, EVIDENCE)]
         };
         self.event(
             "ban",
             Some(ban.target),
-            json!({
+            &json!({
                 "filter": filter,
                 "pattern": self.filters.pattern_text(order.pattern),
                 "score": score,
@@ -162,13 +167,42 @@ impl Control {
             info!(target = %ban.target, "ban ended");
             self.count.expired += 1;
             self.lifted(ban.target);
-            self.event("expire", Some(ban.target), json!({ "strike": ban.strike }));
+            self.event("expire", Some(ban.target), &json!({ "strike": ban.strike }));
         }
     }
 
-    fn key_login(&mut self, address: IpAddr, port: u16, at: Moment) {
+    /// Whether the kernel vouches for who wrote a source's lines: journald's trusted fields. Into a log file every
+    /// local user can write a line in the name of sshd.
+    fn is_vouched_for(&self, source: SourceId) -> bool {
+        self.sources.get(&source).is_some_and(|status| status.name == journald::NAME)
+    }
+
+    /// Protects the address of a key login. What only a log file says is believed if the connection exists.
+    fn key_login(&mut self, address: IpAddr, port: u16, at: Moment, vouched_for: bool, clock: Clock) {
+        let exists = || {
+            connections().is_ok_and(|all| all.iter().any(|one| one.peer == address && one.peer_port == port))
+        };
+        if !vouched_for && !exists() {
+            let target = Target::host(address);
+            info!(%address, port, "a key login is not believed: there is no such connection");
+            self.event("doubt", Some(target), &json!({ "because": "a log file tells of a key login, but there is no such connection", "port": port }));
+            return;
+        }
         self.protection.key_login(address, port, at);
+        self.keep_login(address, at, clock);
         self.sync_allowed();
+    }
+
+    /// Lets the protection of a key login outlive the daemon: as an allowance with its end, unless a person has made
+    /// one of his own for this address.
+    fn keep_login(&mut self, address: IpAddr, at: Moment, clock: Clock) {
+        let target = Target::host(address);
+        let until = at + self.config.allow.key_login_for;
+        let by_hand = |(known, _, comment): (Target, _, String)| known == target && comment != KEY_LOGIN;
+        if until > clock.moment && !self.protection.runtime_allowances().any(by_hand) {
+            let until = Some(clock.wall_of(until));
+            self.writes.push(Write::Allow { target, until, comment: KEY_LOGIN.to_owned() });
+        }
     }
 
     /// Compares the sessions that protect an address with the sockets the kernel has.
@@ -188,7 +222,7 @@ impl Control {
         }
         for target in self.protection.expire(now) {
             self.writes.push(Write::Disallow(target));
-            self.event("disallow", Some(target), json!({ "because": "its time is over" }));
+            self.event("disallow", Some(target), &json!({ "because": "its time is over" }));
         }
         self.sync_allowed();
     }
@@ -205,24 +239,36 @@ impl Control {
     }
 
     /// Tells the kernel what has become protected or is no longer, and lifts bans that a protection now forbids.
-    pub(super) fn sync_allowed(&mut self) {
+    /// Answers the targets whose bans were lifted.
+    pub(super) fn sync_allowed(&mut self) -> Vec<Target> {
         let now = Moment::now();
         let changes = self.protection.take_changes(now);
         if changes.is_empty() {
-            return;
+            return Vec::new();
         }
         self.pending.extend(changes.allow.iter().copied().map(Change::Allow));
         self.pending.extend(changes.disallow.iter().copied().map(Change::Disallow));
         self.allowed = self.protection.targets(now);
-        if !changes.allow.is_empty() {
-            let bans: Vec<Target> = self.bans.iter().map(|ban| ban.target).collect();
-            for (target, because) in self.protection.conflicts(bans, now) {
-                warn!(%target, because, "ban lifted: the target is protected now");
-                self.lift(target);
-                self.event("unban", Some(target), json!({ "because": because }));
-            }
+        let bans = self.bans_touched_by(&changes.allow);
+        let mut lifted = Vec::new();
+        for (target, because) in self.protection.conflicts(bans, now) {
+            warn!(%target, because, "ban lifted: the target is protected now");
+            self.lift(target);
+            self.event("unban", Some(target), &json!({ "because": because }));
+            lifted.push(target);
         }
         self.flush();
+        lifted
+    }
+
+    /// Bans that may overlap targets that have become allowed. A single address, the common case of somebody who has
+    /// just logged in, needs no walk over every ban.
+    fn bans_touched_by(&self, allowed: &[Target]) -> Vec<Target> {
+        if allowed.iter().all(|target| target.is_host()) {
+            let covering = allowed.iter().flat_map(|target| self.bans.covering(target.address()));
+            return covering.map(|ban| ban.target).collect();
+        }
+        self.bans.iter().map(|ban| ban.target).collect()
     }
 }
 

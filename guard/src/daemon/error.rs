@@ -45,14 +45,6 @@ pub enum StartError {
     /// The control socket cannot listen.
     #[error(transparent)]
     Socket(#[from] ListenError),
-    /// The metrics endpoint cannot listen.
-    #[error("cannot listen for metrics on {address}")]
-    Metrics {
-        /// Where.
-        address: std::net::SocketAddr,
-        /// The system's answer.
-        source: io::Error,
-    },
 }
 
 impl StartError {

@@ -14,6 +14,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Instant;
 
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use crate::ban::{BanId, BanTable};
@@ -44,6 +45,7 @@ pub use error::StartError;
 use control::{Control, Count, Input};
 use problems::Problems;
 use readers::Readers;
+use restore::{Lifted, Restore};
 
 /// Inputs that may wait for the engine's thread. Readers block when it is full, so lines wait in their files.
 const QUEUE: usize = 256;
@@ -76,11 +78,12 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     let mut problems = Problems::default();
     problems.replace("store", notes);
     let protection = start_protection(&config, &snapshot, &mut problems);
+    let (serving, no_metrics) = serve::Listeners::open(&config)?;
+    problems.replace("metrics", no_metrics.into_iter().collect());
     let (enforcer, reasons) = enforce::select(&config, options.observe)?;
     info!(backend = enforcer.backend().name(), "enforcing with");
     problems.replace("backend", reasons);
-
-    let serving = serve::Listeners::open(&config)?;
+    let (ended, engine_ended) = oneshot::channel();
     let mut control = Control {
         engine: start_engine(&config, &snapshot),
         bans: starting_bans(&snapshot),
@@ -95,7 +98,8 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         problems,
         count: Count::default(),
         started: Moment::now(),
-        restored: false,
+        restore: Restore::Reading,
+        lifted: Lifted::default(),
         allowed: Vec::new(),
         api: serving.count(),
         sightings: HashMap::new(),
@@ -104,12 +108,14 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         deferred: VecDeque::new(),
         inputs: receiver,
         heartbeat: Arc::clone(&heartbeat),
+        _ended: ended,
         next_reconcile: Instant::now(),
         retry: None,
         next_sessions: Instant::now(),
+        next_system: Instant::now(),
         config,
     };
-    control.event("start", None, serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
+    control.event("start", None, &serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
     control.sync_allowed();
     control.start_readers();
     let watches = follow_network(&inputs).map_err(|source| StartError::System {
@@ -121,7 +127,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         thread::Builder::new().name("engine".into()).spawn(move || control.run()).map_err(|source| {
             StartError::System { operation: "start the thread", path: "engine".into(), source }
         })?;
-    let served = serving.serve(&inputs, &heartbeat);
+    let served = serving.serve(&inputs, &heartbeat, engine_ended);
     drop(watches);
     // The engine's thread may have ended first, and then nobody needs to be told.
     let _ = inputs.send(Input::Stop);

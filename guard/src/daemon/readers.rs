@@ -103,7 +103,7 @@ impl Readers {
     /// Forgets threads that have ended.
     pub(super) fn clear(&mut self) {
         for thread in self.running.drain(..) {
-            if thread.join().is_err() {
+            if thread.is_finished() && thread.join().is_err() {
                 warn!("a reading thread ended in a panic");
             }
         }

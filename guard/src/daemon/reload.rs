@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::RecvTimeoutError;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tracing::{error, info};
@@ -13,6 +13,9 @@ use crate::scan::FilterSet;
 
 use super::control::{Control, Input, chain};
 
+/// How long readers may take to end.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 impl Control {
     /// Reads the configuration again. Answers what changed, and what takes effect at the next start only; or why
     /// everything stays as it was.
@@ -21,28 +24,23 @@ impl Control {
             Ok((changes, at_restart)) => {
                 self.problems.clear("configuration");
                 info!(?changes, ?at_restart, "configuration reloaded");
-                self.event("reload", None, json!({ "changes": changes, "at_restart": at_restart }));
+                self.event("reload", None, &json!({ "changes": changes, "at_restart": at_restart }));
                 Ok((changes, at_restart))
             }
             Err(message) => {
                 error!(error = message, "the new configuration is wrong; the old one stays in force");
                 self.problems
-                    .set("configuration", format!("{message}\nthe old configuration stays in force"));
-                self.event("reload", None, json!({ "error": message }));
-                Err(format!("{message}\nthe old configuration stays in force"))
+                    .set("configuration", format!("{message}; the old configuration stays in force"));
+                self.event("reload", None, &json!({ "error": message }));
+                Err(format!("{message}; the old configuration stays in force"))
             }
         }
-    }
-
-    pub(super) fn reload_on_signal(&mut self) {
-        // Told by the log, the status and an event.
-        let _ = self.reload();
     }
 
     fn try_reload(&mut self) -> Result<(Vec<String>, Vec<String>), String> {
         let new = config::load(&self.config_path).map_err(|cause| chain(&cause))?;
         let filters = FilterSet::load(&new.filter).map_err(|cause| chain(&cause))?;
-        let changes = Config::diff(&self.config, &new);
+        let mut changes = Config::diff(&self.config, &new);
         let at_restart = Config::diff_at_restart(&self.config, &new);
         // What only a start can change stays as it is, so that status and behaviour agree.
         let new = new.reloaded_over(&self.config);
@@ -57,6 +55,7 @@ impl Control {
         }
         if self.problems.clear("unlocked") {
             self.lock_again();
+            changes.push("enforcing again after `guardctl unlock`".into());
         }
         self.sync_allowed();
         Ok((changes, at_restart))
@@ -71,10 +70,17 @@ impl Control {
         self.start_readers();
     }
 
-    /// Stops the readers and decides what they still deliver.
+    /// Stops the readers and decides what they still deliver. A reader that hangs in its file system is left behind:
+    /// it ends as soon as it delivers to nobody.
     pub(super) fn drain_readers(&mut self) {
         self.readers.stop();
+        let deadline = Instant::now() + PATIENCE;
         while !self.readers.ended() {
+            self.beat();
+            if Instant::now() >= deadline {
+                error!("a reader does not end and is left behind");
+                break;
+            }
             match self.inputs.recv_timeout(Duration::from_millis(5)) {
                 Ok(input @ Input::Delivery(_)) => self.take(input),
                 Ok(other) => self.deferred.push_back(other),

@@ -19,6 +19,7 @@ use crate::target::Target;
 use crate::time::{Clock, Moment};
 
 use super::control::{Control, chain};
+use super::restore::Restore;
 use super::views;
 
 /// Bans in one page of a list.
@@ -35,6 +36,7 @@ impl Control {
         if request.is_change() {
             info!(uid = caller.uid, pid = caller.pid, ?request, "asked");
         }
+        let durable = request.is_change();
         // Questions that need the store are answered from its thread, so that a slow disk holds nothing up.
         let answer = match request {
             Request::Status {} => Answer::Status(Box::new(self.status())),
@@ -72,7 +74,12 @@ impl Control {
             },
             Request::Unlock {} => self.unlock(caller),
         };
-        let _ = reply.send(answer);
+        if durable {
+            // The store's thread answers once it has tried to write what was changed.
+            self.writer.events(None, 0, move |_| drop(reply.send(answer)));
+        } else {
+            let _ = reply.send(answer);
+        }
     }
 
     fn status(&mut self) -> Status {
@@ -98,7 +105,7 @@ impl Control {
             enforcer,
             counters,
             drift: self.count.drift,
-            restored: self.restored,
+            restored: self.restore == Restore::Done,
             resident_bytes: crate::metrics::Process::read().resident_bytes,
         }
     }
@@ -129,17 +136,14 @@ impl Control {
         let own = crate::protect::caller_peer(caller.pid);
         let mut results = Vec::with_capacity(targets.len());
         for &target in targets {
-            results.push(match self.manual_refusal(target, own, clock.moment) {
-                Some(because) => {
-                    self.count.refused += 1;
-                    self.event("refuse", Some(target), json!({ "uid": caller.uid, "because": because }));
-                    refused(target, format!("not banned: {because}"))
-                }
-                None => {
-                    let until = self.ban_by_hand(target, seconds, reason, caller, clock);
-                    done(target, format!("banned until {until}"))
-                }
-            });
+            let result = if let Some(because) = self.manual_refusal(target, own, clock.moment) {
+                self.count.refused += 1;
+                self.event("refuse", Some(target), &json!({ "uid": caller.uid, "because": because }));
+                refused(target, format!("not banned: {because}"))
+            } else {
+                done(target, self.ban_by_hand(target, seconds, reason, caller, clock))
+            };
+            results.push(result);
         }
         if !self.flush() {
             for result in results.iter_mut().filter(|result| result.done) {
@@ -183,21 +187,38 @@ impl Control {
             strike,
             reason: printable(reason.unwrap_or("by hand").as_bytes(), REASON).into(),
         };
-        let until = views::until(ban.until, clock);
         *self.count.bans_by_rule.entry("manual".into()).or_default() += 1;
         self.engine.banned(target, ban.until);
-        self.event("ban", Some(target), json!({ "uid": caller.uid, "reason": ban.reason, "until": until }));
+        let (reason, asked) = (ban.reason.clone(), ban.until);
         self.insert(ban, clock);
-        until
+        // The table keeps the later of two ends.
+        let held = self.bans.get(target).map_or(asked, |ban| ban.until);
+        self.event(
+            "ban",
+            Some(target),
+            &json!({ "uid": caller.uid, "reason": reason, "until": views::until(held, clock) }),
+        );
+        match (held, held == asked) {
+            (None, true) => "banned for good".into(),
+            (None, false) => "is banned for good already".into(),
+            (Some(until), true) => format!("banned until {}", clock.wall_of(until)),
+            (Some(until), false) => format!("is banned for longer already, until {}", clock.wall_of(until)),
+        }
     }
 
     fn unban(&mut self, targets: &[Target], caller: Caller) -> Vec<TargetResult> {
+        if self.restore != Restore::Done {
+            for &target in targets {
+                self.lifted.add(target);
+                self.writes.push(Write::Unban(target));
+            }
+        }
         let results: Vec<_> = targets
             .iter()
             .map(|&target| match self.lift(target) {
                 Some(_) => {
                     self.engine.forgive(target);
-                    self.event("unban", Some(target), json!({ "uid": caller.uid }));
+                    self.event("unban", Some(target), &json!({ "uid": caller.uid }));
                     done(target, "unbanned".into())
                 }
                 None => match self.bans.covering(target.address()).next() {
@@ -217,12 +238,15 @@ impl Control {
     }
 
     fn unban_all(&mut self, caller: Caller) -> u64 {
+        if self.restore != Restore::Done {
+            self.lifted.add_all();
+        }
         let targets: Vec<Target> = self.bans.iter().map(|ban| ban.target).collect();
         for &target in &targets {
             self.lift(target);
             self.engine.forgive(target);
         }
-        self.event("unban", None, json!({ "uid": caller.uid, "all": targets.len() }));
+        self.event("unban", None, &json!({ "uid": caller.uid, "all": targets.len() }));
         self.flush();
         targets.len() as u64
     }
@@ -258,9 +282,8 @@ impl Control {
     fn why(&self, target: Target) -> Why {
         let clock = Clock::now();
         let address = target.address();
-        let lines = match target.is_host() {
-            true => self
-                .engine
+        let lines = if target.is_host() {
+            self.engine
                 .evidence(address)
                 .iter()
                 .map(|e| WhyLine {
@@ -270,8 +293,9 @@ impl Control {
                     points: views::points(e.points),
                     line: printable(&e.line, EVIDENCE),
                 })
-                .collect(),
-            false => Vec::new(),
+                .collect()
+        } else {
+            Vec::new()
         };
         let bans: Vec<BanView> = self.bans.covering(address).map(|ban| views::view(ban, clock)).collect();
         Why {
@@ -309,12 +333,21 @@ impl Control {
             self.event(
                 "allow",
                 Some(target),
-                json!({ "uid": caller.uid, "seconds": seconds, "comment": comment }),
+                &json!({ "uid": caller.uid, "seconds": seconds, "comment": comment }),
             );
         }
-        self.sync_allowed();
+        let lifted = self.sync_allowed();
         self.flush();
-        targets.iter().map(|&target| done(target, "allowed".into())).collect()
+        let message = |target: Target| {
+            let lifted: Vec<String> =
+                lifted.iter().filter(|ban| ban.overlaps(target)).map(Target::to_string).collect();
+            match lifted.len() {
+                0 => "allowed".to_owned(),
+                1..=3 => format!("allowed; lifted the ban of {}", lifted.join(", ")),
+                more => format!("allowed; lifted {more} bans"),
+            }
+        };
+        targets.iter().map(|&target| done(target, message(target))).collect()
     }
 
     fn disallow(&mut self, targets: &[Target], caller: Caller) -> Vec<TargetResult> {
@@ -330,7 +363,7 @@ impl Control {
                     return refused(target, message);
                 }
                 self.writes.push(Write::Disallow(target));
-                self.event("disallow", Some(target), json!({ "uid": caller.uid }));
+                self.event("disallow", Some(target), &json!({ "uid": caller.uid }));
                 done(target, "no longer allowed".into())
             })
             .collect();
@@ -352,7 +385,7 @@ impl Control {
         let lifted = self.unban_all(caller);
         let removed = self.enforcer.remove();
         warn!(uid = caller.uid, lifted, "unlocked: nothing is enforced until the next reload or start");
-        self.event("unlock", None, json!({ "uid": caller.uid, "lifted": lifted }));
+        self.event("unlock", None, &json!({ "uid": caller.uid, "lifted": lifted }));
         self.enforcer = Box::new(crate::enforce::Observe::new("unlocked by hand"));
         self.problems.set(
             "unlocked",

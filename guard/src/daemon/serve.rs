@@ -36,18 +36,23 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Opens the sockets the configuration names.
-    pub(super) fn open(config: &Config) -> Result<Self, StartError> {
+    /// Opens the sockets the configuration names. Without its metrics guard starts all the same; the second value
+    /// then says why they are missing.
+    pub(super) fn open(config: &Config) -> Result<(Self, Option<String>), StartError> {
         let api = Listener::bind(&config.socket(), config.api.group.as_deref())?;
-        let metrics = config.metrics.listen.map(|address| {
-            let listen = || {
-                let listener = std::net::TcpListener::bind(address)?;
-                listener.set_nonblocking(true)?;
-                Ok(listener)
-            };
-            listen().map_err(|source| StartError::Metrics { address, source })
-        });
-        Ok(Self { api, count: Arc::default(), metrics: metrics.transpose()? })
+        let listen = |address| {
+            let listener = std::net::TcpListener::bind(address)?;
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        };
+        let (metrics, missing) = match config.metrics.listen.map(|address| (address, listen(address))) {
+            None => (None, None),
+            Some((_, Ok(listener))) => (Some(listener), None),
+            Some((address, Err::<_, io::Error>(cause))) => {
+                (None, Some(format!("no metrics until the next start: cannot listen on {address}: {cause}")))
+            }
+        };
+        Ok((Self { api, count: Arc::default(), metrics }, missing))
     }
 
     /// What the control socket counts.
@@ -59,15 +64,23 @@ impl Listeners {
     pub(super) fn serve(
         self,
         inputs: &SyncSender<Input>,
-        heartbeat: &Arc<AtomicU64>,
+        heartbeat: &AtomicU64,
+        engine_ended: oneshot::Receiver<()>,
     ) -> Result<(), StartError> {
         let path = self.api.path().to_owned();
         let failed = |source| StartError::System { operation: "serve", path, source };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.and_then(|runtime| runtime.block_on(self.run(inputs, heartbeat))).map_err(failed)
+        runtime
+            .and_then(|runtime| runtime.block_on(self.run(inputs, heartbeat, engine_ended)))
+            .map_err(failed)
     }
 
-    async fn run(self, inputs: &SyncSender<Input>, heartbeat: &Arc<AtomicU64>) -> io::Result<()> {
+    async fn run(
+        self,
+        inputs: &SyncSender<Input>,
+        heartbeat: &AtomicU64,
+        mut engine_ended: oneshot::Receiver<()>,
+    ) -> io::Result<()> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
@@ -87,6 +100,7 @@ impl Listeners {
                 () = received(&mut terminate) => break,
                 () = received(&mut interrupt) => break,
                 () = received(&mut hangup) => reload(inputs),
+                _ = &mut engine_ended => return Err(io::Error::other("the engine's thread ended in a panic")),
                 ended = &mut api => return ended.map_err(io::Error::other)?,
                 _ = feed.tick() => feed_watchdog(heartbeat),
             }
@@ -113,14 +127,20 @@ fn scrape(
     }
 }
 
+/// Has the configuration read again; systemd is told when that is done.
 fn reload(inputs: &SyncSender<Input>) {
     if let Ok(now) = NotifyState::monotonic_usec_now() {
         let _ = sd_notify::notify(&[NotifyState::Reloading, now]);
     }
-    if offer(inputs, Input::Reload).is_err() {
+    let (done, reloaded) = oneshot::channel();
+    if offer(inputs, Input::Reload(done)).is_err() {
         error!("the engine's thread has gone");
     }
-    let _ = sd_notify::notify(&[NotifyState::Ready]);
+    tokio::spawn(async move {
+        // Dropped unanswered, the engine's thread is about to end, and with it the daemon.
+        let _ = reloaded.await;
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
+    });
 }
 
 fn feed_watchdog(heartbeat: &AtomicU64) {
@@ -143,7 +163,8 @@ fn offer(inputs: &SyncSender<Input>, input: Input) -> Result<(), Closed> {
         Err(TrySendError::Disconnected(_)) => Err(Closed),
         Err(TrySendError::Full(input)) => {
             let inputs = inputs.clone();
-            tokio::task::spawn_blocking(move || inputs.send(input));
+            // Where the engine has gone meanwhile, the asker is told by his dropped reply.
+            tokio::task::spawn_blocking(move || inputs.send(input).is_ok());
             Ok(())
         }
     }

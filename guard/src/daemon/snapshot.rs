@@ -3,6 +3,7 @@
 use crate::metrics::{Snapshot, SourceCount, StoreCount};
 
 use super::control::Control;
+use super::restore::Restore;
 
 impl Control {
     /// Everything that is exported, now.
@@ -17,7 +18,7 @@ impl Control {
         Snapshot {
             version: env!("CARGO_PKG_VERSION").into(),
             problems: self.all_problems(&enforcer).len() as u64,
-            restored: self.restored,
+            restored: self.restore == Restore::Done,
             sources: self
                 .sources
                 .values()

@@ -69,7 +69,12 @@ pub(super) fn restored(stored: StoredBan, clock: Clock) -> Ban {
 
 /// An offender's past for the store.
 pub(super) fn stored_strikes(past: &Strikes, clock: Clock) -> StoredStrikes {
-    StoredStrikes { target: past.target, strikes: past.count, last: clock.wall_of(past.last) }
+    StoredStrikes {
+        target: past.target,
+        strikes: past.count,
+        last: clock.wall_of(past.last),
+        recent: past.recent.iter().map(|at| clock.wall_of(*at)).collect(),
+    }
 }
 
 /// An offender's past from the store.
@@ -78,7 +83,7 @@ pub(super) fn restored_strikes(stored: &StoredStrikes, clock: Clock) -> Strikes 
         target: stored.target,
         count: stored.strikes,
         last: clock.moment_of(stored.last),
-        recent: Vec::new(),
+        recent: stored.recent.iter().map(|at| clock.moment_of(*at)).collect(),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use guard_common::ABI;
@@ -24,6 +24,23 @@ pub struct Pins {
     folder: PathBuf,
 }
 
+/// Refuses a folder that somebody else made or may write to: a bpffs is often world-writable at its root.
+fn check_owner(folder: &Path) -> Result<(), DatapathError> {
+    let system = || DatapathError::system(format!("looking at {}", folder.display()));
+    let found = fs::symlink_metadata(folder).map_err(system())?;
+    let ours = found.uid() == rustix::process::geteuid().as_raw();
+    if found.is_dir() && ours && found.mode() & 0o022 == 0 {
+        return Ok(());
+    }
+    Err(DatapathError::Permission {
+        operation: format!("trusting the pins in {}", folder.display()),
+        hint: format!(
+            "it belongs to another user or others may write to it; look at it, then: rm -r {}",
+            folder.display()
+        ),
+    })
+}
+
 impl Pins {
     /// Makes the folders. Refuses where another version's links are in place: two programs would not fit one hook.
     pub fn open(bpffs: &Path) -> Result<Self, DatapathError> {
@@ -37,6 +54,9 @@ impl Pins {
                 .mode(0o700)
                 .create(&folder)
                 .map_err(DatapathError::system(format!("creating {}", folder.display())))?;
+        }
+        for folder in [&pins.root, &pins.folder] {
+            check_owner(folder)?;
         }
         pins.forget_grown()?;
         Ok(pins)

@@ -1,4 +1,4 @@
-//! What Prometheus scrapes: the daemon fills a [`Snapshot`] when asked, [`render`] writes it in the text
+//! What Prometheus scrapes: the daemon fills a [`Snapshot`] when asked, [`render()`] writes it in the text
 //! exposition format, [`http`] serves it.
 
 use std::sync::atomic::Ordering;

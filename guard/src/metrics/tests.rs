@@ -148,7 +148,7 @@ fn every_metric_is_exported_and_well_named() {
 fn reference() -> String {
     let mut page = String::from(
         "# Metrics\n\n\
-         What `GET /metrics` serves at `metrics.listen` (default `127.0.0.1:9187`), in the text exposition format\n\
+         What `GET /metrics` serves at `metrics.listen` (default `127.0.0.1:19187`), in the text exposition format\n\
          of Prometheus. No label ever holds an address. Generated from `guard/src/metrics/names.rs`: after a change\n\
          there, run `UPDATE=1 cargo test -p guard --lib metrics`.\n\n\
          | metric | kind | labels | meaning |\n|---|---|---|---|\n",

@@ -57,7 +57,7 @@ fn read(padded: &[u8; MARGIN + WINDOW], dots: u16, start: usize, end: usize) -> 
     }
     let first = dots.trailing_zeros() as usize;
     let second = (dots & (dots - 1)).trailing_zeros() as usize;
-    let third = (31 - dots.leading_zeros()) as usize;
+    let third = dots.ilog2() as usize;
     let (a, a_right) = octet(padded, start, first);
     let (b, b_right) = octet(padded, first + 1, second);
     let (c, c_right) = octet(padded, second + 1, third);
@@ -68,6 +68,7 @@ fn read(padded: &[u8; MARGIN + WINDOW], dots: u16, start: usize, end: usize) -> 
 
 /// A decimal number of one to three digits at most 255 without leading zeros, and whether it is that.
 #[inline(always)]
+#[expect(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
 fn octet(padded: &[u8; MARGIN + WINDOW], start: usize, end: usize) -> (u32, bool) {
     let length = end - start;
     let mut word = [0; 4];

@@ -146,14 +146,14 @@ impl Filter {
             commands: bytes(raw.journal.commands),
             patterns: raw
                 .patterns
-                .into_iter()
-                .map(|raw| read_pattern(raw.into_inner(), &fault))
+                .iter()
+                .map(|raw| read_pattern(raw.get_ref(), &fault))
                 .collect::<Result<_, _>>()?,
         })
     }
 }
 
-fn read_pattern(raw: RawPattern, fault: &Fault<'_>) -> Result<Pattern, FilterError> {
+fn read_pattern(raw: &RawPattern, fault: &Fault<'_>) -> Result<Pattern, FilterError> {
     let kind: Kind = raw.kind.get_ref().parse().map_err(|()| {
         let known: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
         fault.at(

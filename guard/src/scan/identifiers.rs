@@ -29,7 +29,7 @@ impl Identifiers {
             let mut add = |start: u32| sieve[bit(start) / 64] |= 1 << (bit(start) % 64);
             match first_four(name) {
                 Some(start) => add(start),
-                None => starts(name.to_vec(), &mut add),
+                None => starts(name, &mut add),
             }
         }
         Self { slots, sieve }
@@ -57,8 +57,8 @@ impl Identifiers {
 }
 
 /// Every four bytes that a tag with a name of less than four bytes can begin with.
-fn starts(tag: Vec<u8>, add: &mut impl FnMut(u32)) {
-    if let Some(start) = first_four(&tag) {
+fn starts(tag: &[u8], add: &mut impl FnMut(u32)) {
+    if let Some(start) = first_four(tag) {
         return add(start);
     }
     let next: &[u8] = match tag.last() {
@@ -71,7 +71,7 @@ fn starts(tag: Vec<u8>, add: &mut impl FnMut(u32)) {
         _ => b"[:",
     };
     for byte in next {
-        starts([&tag[..], &[*byte]].concat(), add);
+        starts(&[tag, &[*byte]].concat(), add);
     }
 }
 

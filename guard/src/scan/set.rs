@@ -93,18 +93,18 @@ impl FilterSet {
             let reads = |filter: &Filter| filter.identifiers.iter().any(|known| known == name);
             let readers: Vec<u16> =
                 (0..filters.len()).filter(|at| reads(&filters[*at])).map(|at| at as u16).collect();
-            let number = match services.iter().position(|service| service.filters == readers) {
-                Some(number) => number,
-                None => {
-                    services.push(Service::new(&filters, readers, mode)?);
-                    services.len() - 1
-                }
-            };
+            let known = services.iter().position(|service| service.filters == readers);
+            if known.is_none() {
+                services.push(Service::new(&filters, readers, mode)?);
+            }
+            let number = known.unwrap_or(services.len() - 1);
             numbers.push((*name, number as u32));
         }
         let mut hasher = DefaultHasher::new();
         mode.hash(&mut hasher);
-        files.iter().for_each(|file| (&file.name, &file.text).hash(&mut hasher));
+        for file in files {
+            (&file.name, &file.text).hash(&mut hasher);
+        }
         let identifiers = Identifiers::new(numbers.into_iter());
         Ok(Self { identifiers, services, filters, mode, fingerprint: hasher.finish() })
     }

@@ -64,6 +64,8 @@ pub struct StoredStrikes {
     pub strikes: u32,
     /// When the last one began.
     pub last: Wall,
+    /// When its bans of the last day began, oldest first, if there were several: what recidive is told by.
+    pub recent: Vec<Wall>,
 }
 
 /// Something that happened, for `guardctl why` and `events`.

@@ -1,12 +1,10 @@
 //! The one place that starts `nft`.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -23,26 +21,6 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How much of a complaint is read.
 const COMPLAINT: u64 = 4096;
-
-/// How many of our own processes are remembered: more transactions than can wait to be heard of.
-const REMEMBERED: usize = 256;
-
-/// The last processes started here, by which [`super::watch`] tells our own transactions. Held while one is started,
-/// so that nobody hears of its transaction before it is in here.
-static OURS: Mutex<VecDeque<u32>> = Mutex::new(VecDeque::new());
-
-/// Whether a process id is that of an `nft` started here.
-pub(super) fn is_ours(pid: u32) -> bool {
-    OURS.lock().unwrap_or_else(PoisonError::into_inner).contains(&pid)
-}
-
-fn start(command: &mut Command) -> io::Result<Child> {
-    let mut ours = OURS.lock().unwrap_or_else(PoisonError::into_inner);
-    let child = command.spawn()?;
-    ours.truncate(REMEMBERED - 1);
-    ours.push_front(child.id());
-    Ok(child)
-}
 
 /// The `nft` program.
 #[derive(Clone, Debug)]
@@ -89,7 +67,7 @@ impl Nft {
         let mut command = Command::new(&self.0);
         command.args(["-f", "-"]).env_clear().current_dir("/");
         command.stdin(input).stdout(Stdio::null()).stderr(complaint.try_clone()?);
-        let mut child = start(&mut command)?;
+        let mut child = command.spawn()?;
         if !wait(&child, TIMEOUT)? {
             child.kill()?;
             child.wait()?;

@@ -1,4 +1,7 @@
-//! Hearing of changes that others make to the rule set.
+//! Hearing of changes to the rule set.
+//!
+//! Whose a transaction was is not asked: the kernel names its process by a number that means nothing inside a pid
+//! namespace. Our own are told too, and cost the reconciliation a look at the generation number.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -8,12 +11,11 @@ use netlink_sys::{Socket, SocketAddr};
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::netlink::{GROUP, Message, NEW_GENERATION, PROTOCOL};
-use super::run;
 use crate::source::Stop;
 
-/// Calls back after each transaction of others in the network namespace of the caller, and when messages were
-/// lost, so that a flush is repaired at once. The callback runs on a thread of its own, should only wake whoever
-/// reconciles, and may be called once too often. Ends when the answer is dropped.
+/// Calls back after transactions in the network namespace of the caller, and when messages were lost, so that a
+/// flush by others is repaired at once. The callback runs on a thread of its own and should only wake whoever
+/// reconciles. Ends when the answer is dropped.
 pub fn watch(callback: impl FnMut() + Send + 'static) -> io::Result<Watch> {
     let mut socket = Socket::new(PROTOCOL)?;
     socket.bind(&SocketAddr::new(0, 0))?;
@@ -51,10 +53,10 @@ fn listen(socket: &Socket, stop: &Stop, mut callback: impl FnMut()) {
         loop {
             let mut free = &mut buffer[..];
             match socket.recv(&mut free, 0) {
-                Ok(length) => changed |= Message::all(&buffer[..length]).any(|message| is_foreign(&message)),
+                Ok(length) => changed |= Message::all(&buffer[..length]).any(|m| m.kind == NEW_GENERATION),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // ENOBUFS: more was told than fits. Whose it was is lost with it.
+                // ENOBUFS: more was told than fits.
                 Err(_) => {
                     changed = true;
                     break;
@@ -79,10 +81,4 @@ fn wait(socket: &Socket, stop: &Stop) -> bool {
             Err(_) => return false,
         }
     }
-}
-
-/// Whether a message ends a transaction of somebody else: it names the process that made it.
-fn is_foreign(message: &Message<'_>) -> bool {
-    const PROCESS: u16 = 2; // NFTA_GEN_PROC_PID
-    message.kind == NEW_GENERATION && message.attributes().u32(PROCESS).is_none_or(|pid| !run::is_ours(pid))
 }

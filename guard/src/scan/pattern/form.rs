@@ -119,13 +119,13 @@ impl Form {
         let mut rest = after_head;
         // The end differs more often than the front.
         for part in &self.back {
-            match part.from_back(rest, found) {
+            match part.read_back(rest, found) {
                 Some(left) => rest = left,
                 None => return false,
             }
         }
         for part in &self.front {
-            match part.from_front(rest, found) {
+            match part.read_front(rest, found) {
                 Some(left) => rest = left,
                 None => return false,
             }
@@ -149,7 +149,7 @@ impl Form {
         };
         let mut found = Found::default();
         for part in &self.front {
-            let Some(left) = part.from_front(rest, &mut found) else {
+            let Some(left) = part.read_front(rest, &mut found) else {
                 let more = if let Part::Literal(literal) = part { common(literal, rest) } else { 0 };
                 return message.len() - rest.len() + more;
             };
@@ -161,7 +161,7 @@ impl Form {
 
 impl Part {
     #[inline]
-    fn from_front<'a>(&self, text: &'a [u8], found: &mut Found<'_>) -> Option<&'a [u8]> {
+    fn read_front<'a>(&self, text: &'a [u8], found: &mut Found<'_>) -> Option<&'a [u8]> {
         match self {
             Self::Literal(literal) => bytes::after(text, literal),
             Self::Field(Field::Address) => {
@@ -182,7 +182,7 @@ impl Part {
     }
 
     #[inline]
-    fn from_back<'a>(&self, text: &'a [u8], found: &mut Found<'_>) -> Option<&'a [u8]> {
+    fn read_back<'a>(&self, text: &'a [u8], found: &mut Found<'_>) -> Option<&'a [u8]> {
         match self {
             Self::Literal(literal) => bytes::before(text, literal),
             Self::Field(Field::Address) => {

@@ -86,7 +86,9 @@ impl Reader<'_> {
                 }
                 b'<' => {
                     let part = self.field()?;
-                    forms.iter_mut().for_each(|form| form.push(part.clone()));
+                    for form in &mut forms {
+                        form.push(part.clone());
+                    }
                 }
                 _ => {
                     if b == b'\\' {
@@ -94,7 +96,9 @@ impl Reader<'_> {
                     }
                     let byte = *self.text.get(self.at).ok_or("`\\` stands at the end")?;
                     self.at += 1;
-                    forms.iter_mut().for_each(|form| push_literal(form, &[byte]));
+                    for form in &mut forms {
+                        push_literal(form, &[byte]);
+                    }
                 }
             }
         }

@@ -152,7 +152,10 @@ proptest! {
     #[test]
     fn a_chunk_is_its_lines(lines in proptest::collection::vec(line(), 0..40)) {
         let mut text = Vec::new();
-        lines.iter().for_each(|line| text.extend_from_slice(&[line, &b"\n"[..]].concat()));
+        for line in &lines {
+            text.extend_from_slice(line);
+            text.push(b'\n');
+        }
         let mut seen = Vec::new();
         let scanned = scanner().scan(&text, REFERENCE, |sighting| seen.push(sighting.line.to_vec()));
         let expected: Vec<Vec<u8>> = lines.iter().filter(|line| fast(line).is_some()).cloned().collect();

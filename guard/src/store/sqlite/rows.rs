@@ -29,8 +29,14 @@ pub(super) fn put(connection: &Connection, writes: &[Write]) -> rusqlite::Result
             }
             Write::Strikes(s) => {
                 connection
-                    .prepare_cached("INSERT OR REPLACE INTO strike VALUES (?1, ?2, ?3, ?4)")?
-                    .execute(params![octets(s.target).as_ref(), s.target.length(), s.strikes, s.last.0])?;
+                    .prepare_cached("INSERT OR REPLACE INTO strike VALUES (?1, ?2, ?3, ?4, ?5)")?
+                    .execute(params![
+                        octets(s.target).as_ref(),
+                        s.target.length(),
+                        s.strikes,
+                        s.last.0,
+                        pack(&s.recent)
+                    ])?;
             }
             Write::Position(p) => {
                 connection
@@ -123,9 +129,15 @@ pub(super) fn bans(
 /// Everything small.
 pub(super) fn snapshot(connection: &Connection, notes: &mut Vec<String>) -> rusqlite::Result<Snapshot> {
     let mut unreadable = Unreadable::default();
-    let strikes = unreadable.all(connection, "SELECT address, length, strikes, last FROM strike", |row| {
-        Ok(StoredStrikes { target: target(row, 0)?, strikes: row.get(2)?, last: Wall(row.get(3)?) })
-    })?;
+    let strikes =
+        unreadable.all(connection, "SELECT address, length, strikes, last, recent FROM strike", |row| {
+            Ok(StoredStrikes {
+                target: target(row, 0)?,
+                strikes: row.get(2)?,
+                last: Wall(row.get(3)?),
+                recent: unpack(row.get_ref(4)?.as_blob()?),
+            })
+        })?;
     let positions = unreadable.all(connection, "SELECT source, place FROM position", |row| {
         Ok(Position { source: row.get(0)?, place: row.get(1)? })
     })?;
@@ -295,4 +307,13 @@ fn octets(target: Target) -> Octets {
         }
     };
     Octets { bytes, length }
+}
+
+/// Times as eight bytes each.
+fn pack(times: &[Wall]) -> Vec<u8> {
+    times.iter().flat_map(|time| time.0.to_be_bytes()).collect()
+}
+
+fn unpack(bytes: &[u8]) -> Vec<Wall> {
+    bytes.as_chunks::<8>().0.iter().map(|time| Wall(i64::from_be_bytes(*time))).collect()
 }

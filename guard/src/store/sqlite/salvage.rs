@@ -28,7 +28,7 @@ const TABLES: &[Table] = &[
         columns: "until, address, length, id, since, score, strike, origin, reason",
         key: &["until", "address", "length"],
     },
-    Table { name: "strike", columns: "address, length, strikes, last", key: &["address", "length"] },
+    Table { name: "strike", columns: "address, length, strikes, last, recent", key: &["address", "length"] },
     Table { name: "allow", columns: "address, length, until, comment", key: &["address", "length"] },
     Table { name: "position", columns: "source, place", key: &["source"] },
     Table { name: "event", columns: "number, at, kind, address, length, detail", key: &["number"] },

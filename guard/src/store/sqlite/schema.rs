@@ -29,6 +29,8 @@ pub(super) const STEPS: &[&str] = &["
         length  INTEGER NOT NULL,
         strikes INTEGER NOT NULL,
         last    INTEGER NOT NULL,
+        -- Times of the last day's bans, eight bytes each, big-endian.
+        recent  BLOB    NOT NULL,
         PRIMARY KEY (address, length)
     ) STRICT, WITHOUT ROWID;
 

@@ -75,7 +75,8 @@ fn everything_comes_back_as_it_was() {
     let mut net = ban(3);
     net.target = "2001:db8::/48".parse().unwrap();
     net.reason = "naïve \u{1F980} '; DROP TABLE ban".into();
-    let strikes = StoredStrikes { target: net.target, strikes: 3, last: Wall(77) };
+    let strikes =
+        StoredStrikes { target: net.target, strikes: 3, last: Wall(77), recent: vec![Wall(-7), Wall(77)] };
     let position = Position { source: "/var/log/auth.log".into(), place: "1:2:3".into() };
     let allow =
         StoredAllow { target: "10.0.0.0/8".parse().unwrap(), until: Some(Wall(9)), comment: "vpn".into() };
@@ -145,8 +146,14 @@ fn bans_come_latest_end_first_and_stop_when_told() {
 fn what_is_old_is_forgotten() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open_quietly(folder.path());
-    let strikes =
-        |n, last| Write::Strikes(StoredStrikes { target: ban(n).target, strikes: 1, last: Wall(last) });
+    let strikes = |n, last| {
+        Write::Strikes(StoredStrikes {
+            target: ban(n).target,
+            strikes: 1,
+            last: Wall(last),
+            recent: Vec::new(),
+        })
+    };
     let writes = [Write::Ban(ban(1)), Write::Ban(ban(10)), strikes(1, 5), strikes(2, 3_000_000)];
     store.write(&writes).unwrap();
     let events: Vec<Write> = (0..100).map(|n| Write::Event(event(3_000_000 + n, None))).collect();
