@@ -56,13 +56,15 @@ impl Ends {
         let Some(room) = self.places[self.count..].first_chunk_mut::<BLOCK>() else { return };
         let (usual, more) = room.split_at_mut(USUAL);
         let count = newlines.count_ones() as usize;
-        for place in usual {
+        for place in usual.iter_mut() {
             *place = base as u32 + newlines.trailing_zeros();
             newlines &= newlines.wrapping_sub(1);
         }
-        for place in more.iter_mut().take(count.saturating_sub(USUAL)) {
-            *place = base as u32 + newlines.trailing_zeros();
-            newlines &= newlines.wrapping_sub(1);
+        if count > USUAL {
+            for place in &mut more[..count - USUAL] {
+                *place = base as u32 + newlines.trailing_zeros();
+                newlines &= newlines.wrapping_sub(1);
+            }
         }
         self.count += count;
     }
