@@ -10,12 +10,15 @@ pub fn heading() -> String {
     let cpus = std::thread::available_parallelism().map_or(1, usize::from);
     let model = field("/proc/cpuinfo", "model name");
     let memory = field("/proc/meminfo", "MemTotal");
+    let load = read("/proc/loadavg");
+    let load = load.split(' ').next().unwrap_or("unknown");
     let build = if cfg!(debug_assertions) { ", **debug build: figures mean nothing**" } else { "" };
     format!(
         "# Performance\n\n\
          Written by `cargo xtask bench`. Compare ratios within one run, not times between machines. A goal is what \
          guard sets itself; peers were measured on the same kind of machine.\n\n\
-         Measured {} on Linux {release}, {cpus} × {model}, {memory} of memory{build}.\n",
+         Measured {} on Linux {release}, {cpus} × {model}, {memory} of memory, load {load} at the \
+         end{build}.\n",
         Wall::now()
     )
 }

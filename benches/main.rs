@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "in a program, `pub` says what other modules use")]
 
 mod attack;
+mod authlog;
 mod cost;
 mod enforce;
 mod engine;
@@ -11,21 +12,33 @@ mod figures;
 mod journal;
 mod latency;
 mod memory;
+mod page;
+mod scan;
 mod table;
+mod xdp;
 
 use std::path::PathBuf;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
+use harness::Namespace;
 
 use table::Section;
 
 /// A benchmark: its name on the command line, and what runs it.
 type Benchmark = (&'static str, fn() -> anyhow::Result<Section>);
 
+/// How long everything may take; most benchmarks take a minute.
+const LIMIT: Duration = Duration::from_secs(15 * 60);
+
 /// Every benchmark, in the order of the page.
-const BENCHMARKS: [Benchmark; 5] = [
+const BENCHMARKS: [Benchmark; 7] = [
+    ("scan", scan::run),
     ("latency", latency::run),
+    ("xdp", xdp::run),
     ("enforce", enforce::run),
     ("memory", memory::run),
     ("journal", figures::journal),
@@ -39,7 +52,7 @@ struct Arguments {
     /// What to measure: `all`, or names separated by spaces.
     #[arg(default_value = "all", value_parser = names())]
     what: Vec<String>,
-    /// Writes the page to this file, too.
+    /// Writes the page to this file, too; what stands there about where the time goes is kept
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
 }
@@ -51,19 +64,19 @@ fn names() -> clap::builder::PossibleValuesParser {
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let wanted = |name: &str| arguments.what.iter().any(|what| what == "all" || what == name);
-    let mut page = environment::heading();
+    let deadline = Instant::now() + LIMIT;
+    let mut sections = Vec::new();
     let mut failed = Vec::new();
-    for (name, run) in BENCHMARKS.iter().filter(|(name, _)| wanted(name)) {
-        match run() {
+    for &(name, run) in BENCHMARKS.iter().filter(|(name, _)| wanted(name)) {
+        match bounded(name, run, deadline) {
             Ok(section) => {
                 let text = section.markdown();
                 println!("{text}");
-                page.push('\n');
-                page.push_str(&text);
+                sections.push(text);
             }
             Err(error) => {
                 println!("{name}: {error:#}\n");
-                failed.push(*name);
+                failed.push(name);
             }
         }
     }
@@ -71,7 +84,23 @@ fn main() -> anyhow::Result<()> {
         bail!("could not measure {}", failed.join(", "));
     }
     if let Some(path) = arguments.write {
-        std::fs::write(&path, page).with_context(|| format!("cannot write {}", path.display()))?;
+        page::write(&path, &sections).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
+}
+
+/// Runs a benchmark in a network namespace of its own. One that is not finished at the deadline is left behind, and
+/// none is started after it.
+fn bounded(name: &str, run: fn() -> anyhow::Result<Section>, deadline: Instant) -> anyhow::Result<Section> {
+    ensure!(Instant::now() < deadline, "no time left: all together have {LIMIT:?}");
+    let (done, outcome) = mpsc::channel();
+    thread::Builder::new().name(name.to_owned()).spawn(move || {
+        // The receiver has gone only when the deadline has passed.
+        let _ = done.send(Namespace::new().enter(run));
+    })?;
+    match outcome.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        Ok(outcome) => outcome,
+        Err(RecvTimeoutError::Timeout) => bail!("not finished within {LIMIT:?}"),
+        Err(RecvTimeoutError::Disconnected) => bail!("the benchmark panicked"),
+    }
 }

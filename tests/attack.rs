@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 use std::net::{IpAddr, SocketAddr};
+use std::process::Command;
 use std::time::Duration;
 
 use harness::{
     ADMIN, Arena, Client, Daemon, GUARDED_V4, GUARDED_V6, Journald, LogFile, Options, Sshd, attacker_v4,
-    attacker_v6, connects, missing_for_network_tests, pings, poll_until, skip,
+    attacker_v6, connects, missing_for_network_tests, pings, poll_until, run, skip,
 };
 
 #[test]
@@ -114,6 +115,64 @@ fn observing_decides_and_lets_pass() {
     assert!(pings(&arena.outside, attacker_v4(0), GUARDED_V4));
     let link = arena.host.ip(&format!("-details link show {}", Arena::INTERFACE));
     assert!(!link.contains("xdp"), "nothing is attached: {link}");
+}
+
+#[test]
+fn a_forged_key_login_in_a_log_file_is_doubted() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::new();
+    let daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
+    let (banned, other) = (attacker_v4(0), attacker_v4(1));
+    log.guesses(banned, 5);
+    daemon.await_drop(banned);
+
+    for address in [banned, other] {
+        let claim = format!("Accepted publickey for x from {address} port 50000 ssh2: ED25519 SHA256:AAAA");
+        log.sshd(77, &claim);
+        poll_until(Duration::from_secs(10), "the doubt is recorded", || {
+            let events = daemon.json("events");
+            let doubted = |event: &serde_json::Value| {
+                event["kind"] == "doubt" && event["target"] == address.to_string()
+            };
+            events.as_array()?.iter().any(doubted).then_some(())
+        });
+        let check = daemon.json(&format!("check {address}"));
+        assert!(check["protected_by"].is_null(), "{check}");
+    }
+    assert!(daemon.drops(banned), "the ban stays");
+    assert!(!pings(&arena.outside, banned, GUARDED_V4));
+    log.guesses(other, 5);
+    daemon.await_drop(other);
+}
+
+#[test]
+fn a_key_login_protects_across_a_restart() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let sshd = Sshd::with_rsyslog(&arena);
+    let options = Options { more: "[allow]\nkey_login_for = \"1h\"\n".into(), ..Options::xdp() };
+    let mut daemon = Daemon::start(&arena.host, options.file(sshd.log_file()));
+    let session = sshd.client(&arena, ADMIN).session();
+    await_protection(&daemon, ADMIN);
+    assert_eq!(daemon.ctl(&format!("ban {ADMIN}")).code, 1);
+
+    daemon.stop();
+    drop(session);
+    poll_until(Duration::from_secs(10), "the session is gone from the kernel", || {
+        let sockets = || run(Command::new("ss").args(["-Htn", "state", "established"]));
+        (!arena.host.enter(sockets).contains(&ADMIN.to_string())).then_some(())
+    });
+    daemon.start_again();
+
+    let reply = daemon.ctl(&format!("ban {ADMIN}"));
+    assert_eq!(reply.code, 1, "{reply:?}\n{}", daemon.log());
+    assert!(!daemon.drops(ADMIN));
+    assert_eq!(daemon.ctl(&format!("ban {}", attacker_v4(0))).code, 0, "others can be banned");
 }
 
 /// Two attackers guess until they are cut off; their neighbours and the administrator are not.

@@ -1,12 +1,14 @@
 //! guardctl: what scripts rely on.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
+use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use harness::{
     ADMIN, Arena, Daemon, GUARDED_V4, LogFile, Options, Reply, attacker_v4, missing_for_network_tests, pings,
-    program, skip,
+    poll_until, program, skip,
 };
 use serde_json::Value;
 
@@ -152,7 +154,7 @@ fn old_logs_are_replayed_without_a_daemon() {
     let path = folder.path().join("auth.log");
     let line = "Nov 20 21:00:00 host sshd[7]: Failed password for root from 203.0.113.7 port 40000 ssh2\n";
     let lines: String = (0..6).map(|n| line.replace("sshd[7]", &format!("sshd[{n}]"))).collect();
-    std::fs::write(&path, &lines).unwrap();
+    fs::write(&path, &lines).unwrap();
     let reply = guardctl(&["replay", "--json", path.to_str().unwrap()], "");
     assert_eq!(reply.code, 0, "{reply:?}");
     let summary: Value = serde_json::from_str(&reply.output).unwrap();
@@ -180,4 +182,72 @@ fn only_root_changes_anything() {
         .unwrap();
     assert!(!output.status.success());
     assert!(daemon.json("list").as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_mistake_in_the_configuration_keeps_nobody_from_the_daemon() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let mut daemon = Daemon::start(&arena.host, Options::xdp());
+    let address = attacker_v4(0);
+    let path = daemon.config();
+    let good = fs::read_to_string(&path).unwrap();
+    let wrong = format!("{good}\n[decide]\ntreshold = 3\n");
+    let line = wrong.lines().count();
+    // Inside: without a daemon guardctl itself looks for what is in place.
+    let ctl = |arguments: &[&str]| {
+        let config = ["--config", path.to_str().unwrap()];
+        arena.host.enter(|| guardctl(&[&config[..], arguments].concat(), ""))
+    };
+    let named = format!("{}:{line}", path.display());
+
+    daemon.json(&format!("ban {address}"));
+    fs::write(&path, &wrong).unwrap();
+    for arguments in [&["list"][..], &["unban", &address.to_string()], &["unlock"]] {
+        let reply = ctl(arguments);
+        assert_eq!(reply.code, 0, "{arguments:?}: {reply:?}");
+        assert!(reply.errors.contains(&named), "{arguments:?}: {reply:?}");
+    }
+    let reply = ctl(&["config", "check"]);
+    assert_eq!(reply.code, 2, "{reply:?}");
+    assert!(reply.errors.contains(&named) && reply.errors.contains("treshold"), "{reply:?}");
+
+    fs::write(&path, &good).unwrap();
+    assert_eq!(ctl(&["reload"]).code, 0);
+    daemon.json(&format!("ban {address}"));
+    assert!(!pings(&arena.outside, address, GUARDED_V4));
+    fs::write(&path, &wrong).unwrap();
+    daemon.kill();
+    let reply = ctl(&["unlock", "--offline"]);
+    assert_eq!(reply.code, 0, "{reply:?}");
+    assert!(reply.errors.contains(&named), "{reply:?}");
+    assert!(!daemon.bpffs().exists(), "the pins are gone");
+    assert!(pings(&arena.outside, address, GUARDED_V4));
+}
+
+#[test]
+fn a_ban_for_good_is_not_shortened_by_hand() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let mut daemon = Daemon::start(&arena.host, Options::xdp());
+    let address = attacker_v4(0);
+    assert_eq!(daemon.ctl(&format!("ban {address} --for permanent")).code, 0);
+    for _ in 0..2 {
+        let reply = daemon.ctl(&format!("ban {address} --for 1h"));
+        assert_eq!(reply.code, 0, "{reply:?}");
+        let list = poll_until(Duration::from_secs(10), "the stored ban is back", || {
+            (daemon.json("status")["restored"] == true).then(|| daemon.json("list"))
+        });
+        assert_eq!(list.as_array().unwrap().len(), 1, "{list}");
+        assert!(list[0]["until"].is_null(), "{list}");
+        let said = daemon.ctl(&format!("ban {address} --for 1h")).output;
+        assert!(said.contains("for good already"), "{said}");
+        daemon.stop();
+        daemon.start_again();
+    }
+    daemon.await_drop(address);
 }

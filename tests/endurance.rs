@@ -2,11 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use guard::ban::BanId;
+use guard::store::{Sqlite, Store as _, StoredBan, Write};
+use guard::target::Target;
+use guard::time::Wall;
 use harness::{
     Arena, Daemon, Flood, GUARDED_V4, GUARDED_V6, LogFile, Options, attacker_v4, attacker_v6, counter,
     missing_for_network_tests, pings, poll_until, run, skip,
@@ -151,6 +155,137 @@ fn unlock_takes_everything_out_of_the_kernel() {
         let rules = arena.host.enter(|| run(Command::new("nft").args(["list", "ruleset"])));
         assert!(rules.trim().is_empty(), "{rules}");
         assert_eq!(pins(&daemon), 0);
+    }
+}
+
+#[test]
+fn a_wrong_file_at_a_signal_is_a_problem_until_it_is_right() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::new();
+    let mut daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
+    let good = fs::read_to_string(daemon.config()).unwrap();
+
+    fs::write(daemon.config(), format!("{good}\n[decide]\nthreshold = \"three\"\n")).unwrap();
+    daemon.process().signal(Signal::HUP);
+    let place = format!("{}:{}", daemon.config().display(), good.lines().count() + 3);
+    poll_until(Duration::from_secs(5), "status names the line", || {
+        daemon.json("status")["problems"].to_string().contains(&place).then_some(())
+    });
+    log.guesses(attacker_v4(0), 3);
+    log.guesses(attacker_v4(1), 5);
+    daemon.await_drop(attacker_v4(1));
+    assert!(!daemon.drops(attacker_v4(0)), "the old threshold holds");
+
+    fs::write(daemon.config(), format!("{good}\n[decide]\nthreshold = 3\n")).unwrap();
+    daemon.process().signal(Signal::HUP);
+    poll_until(Duration::from_secs(5), "the problem is gone", || {
+        daemon.json("status")["problems"].as_array()?.is_empty().then_some(())
+    });
+    log.guesses(attacker_v4(2), 3);
+    daemon.await_drop(attacker_v4(2));
+}
+
+#[test]
+fn a_file_added_by_a_reload_is_read_and_nothing_is_read_twice() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let (first, second) = (LogFile::new(), LogFile::new());
+    let daemon = Daemon::start(&arena.host, Options::xdp().file(first.path()));
+    let (patient, banned) = (attacker_v4(0), attacker_v4(1));
+    first.guesses(patient, 3);
+    first.guesses(banned, 5);
+    daemon.await_drop(banned);
+    let read = poll_until(Duration::from_secs(5), "eight lines are read", || {
+        let status = daemon.json("status");
+        (status["matched"] == 8).then_some(status)
+    });
+
+    let good = fs::read_to_string(daemon.config()).unwrap();
+    let more = format!("files = [{{ path = \"{}\" }}, ", second.path().display());
+    fs::write(daemon.config(), good.replacen("files = [", &more, 1)).unwrap();
+    assert_eq!(daemon.ctl("reload").code, 0);
+    poll_until(Duration::from_secs(5), "the new file is followed", || {
+        let sources = daemon.json("status")["sources"].to_string();
+        sources.contains(&*second.path().to_string_lossy()).then_some(())
+    });
+
+    second.guesses(attacker_v4(2), 5);
+    daemon.await_drop(attacker_v4(2));
+    let status = daemon.json("status");
+    assert_eq!(read["lines"].as_u64().unwrap() + 5, status["lines"].as_u64().unwrap(), "{status}");
+    assert_eq!(daemon.json(&format!("why {patient}"))["lines"].as_array().unwrap().len(), 3);
+    assert!(!daemon.drops(patient));
+    let bans = |event: &&serde_json::Value| event["kind"] == "ban" && event["target"] == banned.to_string();
+    let events = daemon.json("events");
+    assert_eq!(events.as_array().unwrap().iter().filter(bans).count(), 1, "{events}");
+    // The first file is read on from where it was left.
+    first.sshd(2000, &format!("Failed password for root from {patient} port 41000 ssh2"));
+    first.sshd(2001, &format!("Failed password for root from {patient} port 41001 ssh2"));
+    daemon.await_drop(patient);
+}
+
+#[test]
+fn a_large_store_is_restored_while_commands_answer() {
+    const BANS: u32 = 300_000;
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let mut daemon = Daemon::start(&arena.host, Options::xdp());
+    daemon.stop();
+    let (kept, lifted) = (attacker_v4(0), attacker_v4(1));
+    let sample = IpAddr::from(Ipv4Addr::from(FIRST_STORED + BANS / 2));
+    let others = (0..BANS).map(|number| IpAddr::from(Ipv4Addr::from(FIRST_STORED + number)));
+    store_bans(&daemon, others.chain([kept, lifted]));
+
+    let start = Instant::now();
+    daemon.start_again();
+    assert_eq!(daemon.json("status")["restored"], false, "commands are answered while bans come back");
+    // Whether the store has given this ban back yet or not: it must not come again.
+    daemon.ctl(&format!("unban {lifted}"));
+    poll_until(Duration::from_secs(20), "the bans are back", || {
+        let asked = Instant::now();
+        let status = daemon.json("status");
+        assert!(asked.elapsed() < Duration::from_secs(5), "the daemon answers meanwhile");
+        (status["restored"] == true).then_some(())
+    });
+    assert!(start.elapsed() < Duration::from_secs(20), "after {:?}\n{}", start.elapsed(), daemon.log());
+    assert_eq!(daemon.json("status")["bans"], BANS + 1);
+    assert!(daemon.drops(sample) && daemon.drops(kept));
+    assert!(!pings(&arena.outside, kept, GUARDED_V4));
+    assert!(!daemon.drops(lifted));
+    assert!(pings(&arena.outside, lifted, GUARDED_V4), "what was lifted meanwhile stays lifted");
+}
+
+/// The first of many public addresses that belong to nobody in the arena.
+const FIRST_STORED: u32 = 0x0B00_0000;
+
+/// Writes bans with one common end into the store of a daemon that does not run.
+fn store_bans(daemon: &Daemon<'_>, addresses: impl Iterator<Item = IpAddr>) {
+    let (mut store, notes) = Sqlite::open(&daemon.config().with_file_name("state")).unwrap();
+    assert!(notes.is_empty(), "{notes:?}");
+    let since = Wall::now();
+    let until = Some(Wall(since.0 + 3_600_000));
+    let ban = |(number, address): (usize, IpAddr)| {
+        Write::Ban(StoredBan {
+            id: BanId(number as u64 + 1),
+            target: Target::host(address),
+            since,
+            until,
+            origin: "filter:sshd".into(),
+            score: 5000,
+            strike: 1,
+            reason: "stored by the test".into(),
+        })
+    };
+    let writes: Vec<Write> = addresses.enumerate().map(ban).collect();
+    for chunk in writes.chunks(50_000) {
+        store.write(chunk).unwrap();
     }
 }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 use std::fs;
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -162,4 +163,62 @@ fn without_capabilities_guard_observes_and_says_so() {
     assert!(problems.contains("CAP_"), "{problems}");
     let doctor = daemon.ctl("doctor");
     assert!(doctor.output.contains("CAP_"), "{doctor:?}");
+}
+
+#[test]
+fn a_wrong_filter_is_named_by_line_and_changes_nothing() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::new();
+    let folder = tempfile::tempdir().unwrap();
+    let filter = folder.path().join("other.toml");
+    let write_pattern = |pattern: &str| {
+        let text =
+            format!("identifiers = [\"other\"]\n\n[[pattern]]\nkind = \"failed-auth\"\ntext = '{pattern}'\n");
+        fs::write(&filter, text).unwrap();
+    };
+    write_pattern("Bad <account> from <address>");
+    let more =
+        format!("[filter]\nfolder = \"{}\"\nenable = [\"sshd\", \"other\"]\n", folder.path().display());
+    let daemon = Daemon::start(&arena.host, Options { more, ..Options::xdp() }.file(log.path()));
+    let good = fs::read_to_string(daemon.config()).unwrap();
+    let pattern = "Bad <account> said <text> from <address>";
+    write_pattern(pattern);
+    fs::write(daemon.config(), format!("{good}\n[decide]\nthreshold = 3\n")).unwrap();
+
+    let place = format!("{}:5", filter.display());
+    for (command, code) in [("config check", 2), ("reload", 1)] {
+        let reply = daemon.ctl(command);
+        assert_eq!(reply.code, code, "{command}: {reply:?}");
+        assert!(reply.errors.contains(&place) && reply.errors.contains(pattern), "{command}: {reply:?}");
+    }
+    assert!(daemon.json("status")["problems"].to_string().contains(&place));
+    // The old threshold of five points still holds.
+    log.guesses(attacker_v4(0), 3);
+    log.guesses(attacker_v4(1), 5);
+    daemon.await_drop(attacker_v4(1));
+    assert!(!daemon.drops(attacker_v4(0)));
+
+    write_pattern("Bad <account> from <address>");
+    assert_eq!(daemon.ctl("reload").code, 0);
+    log.guesses(attacker_v4(2), 3);
+    daemon.await_drop(attacker_v4(2));
+}
+
+#[test]
+fn a_taken_port_costs_the_metrics_only() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let taken = arena.host.enter(|| TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = taken.local_addr().unwrap();
+    let options = Options { more: format!("[metrics]\nlisten = \"{address}\"\n"), ..Options::xdp() };
+    let daemon = Daemon::start(&arena.host, options);
+    let problems = daemon.json("status")["problems"].to_string();
+    assert!(problems.contains("metrics") && problems.contains(&address.to_string()), "{problems}");
+    daemon.json(&format!("ban {}", attacker_v4(0)));
+    assert!(!pings(&arena.outside, attacker_v4(0), GUARDED_V4));
 }

@@ -66,7 +66,8 @@ pub fn source(ctx: &XdpContext) -> Result<Source, Reason> {
 /// to 137 with a hop limit of 255, which no router leaves standing (RFC 4861, section 7.1).
 #[inline(always)]
 pub fn is_neighbour_discovery(ctx: &XdpContext, header: usize) -> bool {
-    let (Ok([next, hops]), Ok([kind])) = (read(ctx, header + NEXT_HEADER), read(ctx, header + HEADER6)) else {
+    let (Ok([next, hops]), Ok([kind])) = (read(ctx, header + NEXT_HEADER), read(ctx, header + HEADER6))
+    else {
         return false;
     };
     next == ICMPV6 && hops == 255 && (133..=137).contains(&kind)

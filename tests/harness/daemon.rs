@@ -255,8 +255,14 @@ impl<'a> Daemon<'a> {
     /// Starts it again on the same folders, after it has ended, and waits until it answers.
     #[track_caller]
     pub fn start_again(&mut self) {
-        self.process = launch(self.namespace, self.folder.path(), &self.options);
+        self.spawn_again();
         self.await_ready();
+    }
+
+    /// Starts it again on the same folders, after it has ended, and does not wait.
+    #[track_caller]
+    pub fn spawn_again(&mut self) {
+        self.process = launch(self.namespace, self.folder.path(), &self.options);
     }
 
     /// Waits until it answers.

@@ -8,18 +8,25 @@ use anyhow::Result;
 use crate::workspace::Workspace;
 use crate::{ebpf, mounts, packages, process, run};
 
-/// Builds a release, both eBPF objects and the benchmark program, then runs it with `arguments`.
+/// The page of figures, from the workspace's root.
+const PAGE: &str = "docs/performance.md";
+
+/// Builds a release, both eBPF objects and the benchmark program, then runs it with `arguments`. Without names, or with
+/// `all`, it writes [`PAGE`].
 pub fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     packages::ensure(packages::BENCH)?;
     mounts::ensure()?;
     run::build_release(workspace)?;
     ebpf::build(workspace, ebpf::Request { bench: true, force: false })?;
     process::run(workspace.cargo("build").args(["--locked", "--release", "--package", "guard-benches"]))?;
-    process::run(
-        Command::new(workspace.programs("release").join("guard-bench"))
-            .current_dir(&workspace.root)
-            .env("GUARD_BIN_DIR", workspace.programs("release"))
-            .env("GUARD_BENCH_OBJECT", workspace.objects().join("guard-bench.o"))
-            .args(arguments),
-    )
+    let mut bench = Command::new(workspace.programs("release").join("guard-bench"));
+    bench
+        .current_dir(&workspace.root)
+        .env("GUARD_BIN_DIR", workspace.programs("release"))
+        .env("GUARD_BENCH_OBJECT", workspace.objects().join("guard-bench.o"))
+        .args(arguments);
+    if arguments.iter().all(|argument| argument == "all") {
+        bench.args(["--write", PAGE]);
+    }
+    process::run(&mut bench)
 }

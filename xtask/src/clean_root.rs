@@ -113,7 +113,7 @@ impl Root {
     /// Runs a command in the clone. The network is the host's: tests make their own namespaces.
     fn enter(&self, command: &[String]) -> Result<()> {
         // Bound to itself, the root is a mount of its own, as the root of a real machine is.
-        let prepare = "mount --bind \"$0\" \"$0\" && mount --rbind /dev \"$0/dev\" && mount -t proc proc \"$0/proc\" && mount -t sysfs sysfs \"$0/sys\" \
+        let prepare = "mount --bind \"$0\" \"$0\" && mount --rbind /dev \"$0/dev\" && mount -t proc proc \"$0/proc\" && mount --rbind /sys \"$0/sys\" \
                        && mount -t tmpfs tmpfs \"$0/run\" && exec chroot \"$0\" \
                        env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
                        sh -c 'cd /root/guard && exec \"$@\"' sh \"$@\"";

@@ -51,7 +51,17 @@ pub const TEST: &[Package] = &[
 ];
 
 /// What the benchmarks compare with.
-pub const BENCH: &[Package] = &[package("ripgrep", "rg", "the limit for reading lines")];
+pub const BENCH: &[Package] = &[
+    package("ripgrep", "rg", "the limit for reading lines"),
+    package("nftables", "nft", "the fallback is measured too"),
+    package("iproute2", "ip", "veth pairs and addresses"),
+    package("systemd", "journalctl", "the peer for reading journals"),
+    package(
+        "systemd-journal-remote",
+        "/lib/systemd/systemd-journal-remote",
+        "writes the journal that is read",
+    ),
+];
 
 /// Those of `packages` whose proof is absent.
 pub fn missing(packages: &[Package]) -> Vec<Package> {

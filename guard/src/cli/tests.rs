@@ -397,8 +397,10 @@ fn the_socket_is_found_through_the_configuration() {
     let file = daemon.folder.path().join("guard.toml");
     fs::write(&file, format!("[paths]\nrun = {:?}\n", daemon.folder.path())).unwrap();
     assert_eq!(guardctl(&["--config", file.to_str().unwrap(), "status"]).0, ExitCode::SUCCESS);
-    fs::write(&file, "[path]\n").unwrap();
-    let (exit, text) = guardctl(&["--config", file.to_str().unwrap(), "status"]);
+    // A mistake elsewhere in the file does not take guardctl away.
+    fs::write(&file, format!("[path]\n[paths]\nrun = {:?}\n", daemon.folder.path())).unwrap();
+    assert_eq!(guardctl(&["--config", file.to_str().unwrap(), "status"]).0, ExitCode::SUCCESS);
+    let (exit, text) = guardctl(&["--config", file.to_str().unwrap(), "config", "check"]);
     assert_eq!(exit, code(2));
     assert!(text.contains("guard.toml:1:2: unknown table `path`; did you mean `paths`?"), "{text}");
 }

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -42,8 +42,9 @@ pub(crate) enum Input {
     NetworkChanged,
     /// Somebody else changed the packet filter.
     RulesetChanged,
-    /// Bans from the store, in chunks.
-    Restored(Vec<StoredBan>),
+    /// A chunk of bans from the store. Once the sender beside it is dropped the store sends the next one, so what else
+    /// arrives waits behind two chunks at most: the one being taken in and the next.
+    Restored(Vec<StoredBan>, Sender<()>),
     /// The store has given all its bans, or why it could not.
     RestoreDone(Result<(), StoreError>),
     /// Read the configuration again (SIGHUP), and tell when that is done.
@@ -171,7 +172,11 @@ impl Control {
                 self.reconcile();
             }
             Input::RulesetChanged => self.reconcile(),
-            Input::Restored(chunk) => self.restore(chunk),
+            Input::Restored(chunk, turn) => {
+                // The store reads on while this one is taken in.
+                drop(turn);
+                self.restore(chunk);
+            }
             Input::RestoreDone(result) => self.restore_done(result),
             Input::Reload(done) => {
                 // Its outcome is in log, status and events; whoever sent the signal cannot be answered.
@@ -290,9 +295,9 @@ impl Control {
         self.drain_readers();
         self.event("stop", None, &serde_json::json!({ "bans": self.bans.len() }));
         self.flush();
-        let Self { inputs, writer, enforcer, bans, .. } = self;
+        let Self { inputs, deferred, writer, enforcer, bans, .. } = self;
         // A restore that still goes on must not wait for anybody to take its bans.
-        drop(inputs);
+        drop((inputs, deferred));
         let lost = writer.stop();
         if lost > 0 {
             error!(lost, "the store did not take everything before the end");

@@ -10,7 +10,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::Instant;
 
@@ -168,7 +168,13 @@ fn start_store(
     let now = Clock::now().wall;
     let chunks = inputs.clone();
     let restore = move |store: &mut dyn store::Store| {
-        let result = store.bans(now, &mut |chunk| chunks.send(Input::Restored(chunk)).is_ok());
+        let result = store.bans(now, &mut |chunk| {
+            let (turn, taken) = channel();
+            let sent = chunks.send(Input::Restored(chunk, turn)).is_ok();
+            // Nothing is ever sent here: the wait ends when the engine's thread takes the chunk, or has ended.
+            let _ = taken.recv();
+            sent
+        });
         // Nobody is left to be told once the engine's thread has ended.
         let _ = inputs.send(Input::RestoreDone(result));
     };

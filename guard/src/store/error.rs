@@ -87,6 +87,7 @@ impl StoreError {
     }
 
     /// From a system error on a file or folder of the state.
+    #[cfg(feature = "sqlite")]
     pub(super) fn from_io(operation: &'static str, path: &std::path::Path, error: &std::io::Error) -> Self {
         use std::io::ErrorKind;
         let path = path.display().to_string();

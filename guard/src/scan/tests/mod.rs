@@ -1,6 +1,6 @@
-//! The scanner as a whole: corpus lines, hostile lines, and the fast way against a plain one.
+//! The scanner as a whole: hostile lines, and the fast way against a plain one. `guard/tests/filters.rs` has the
+//! corpora.
 
-mod corpus;
 mod hostile;
 mod reference;
 

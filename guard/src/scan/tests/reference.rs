@@ -41,7 +41,7 @@ const MESSAGES: [(Kind, &str); 9] = [
     ),
     (
         Kind::KeyLogin,
-        r"Accepted publickey for (?<u>(?s-u:.*)) from (?<a>[0-9a-fA-F.:]+) port (?<p>[0-9]{1,5})(?: ssh2)?(?:: (?-u:[^ ]*) (?-u:[^ ]*)(?: ID (?-u:[^ ]*) \(serial [0-9]+\) CA (?-u:[^ ]*) (?-u:[^ ]*))?)?",
+        r"Accepted publickey for (?-u:[^ ]*) from (?<a>[0-9a-fA-F.:]+) port (?<p>[0-9]{1,5})(?: ssh2(?:: (?s-u:.*))?)?",
     ),
     (
         Kind::SessionEnd,

@@ -1,0 +1,290 @@
+//! Every shipped filter against its corpus, and against what an attacker could make of it.
+#![allow(clippy::unwrap_used, reason = "a test: what is not there is a failure")]
+
+use std::net::IpAddr;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use guard::scan::{FilterSet, Mode, Scanner, shipped};
+use guard::sighting::Sighting;
+use guard::time::Wall;
+use jiff::tz::TimeZone;
+use proptest::prelude::*;
+use serde::Deserialize;
+
+#[path = "filters/reference.rs"]
+mod reference;
+
+/// When the lines are read.
+const NOW: Wall = Wall(1_795_215_245_000);
+/// What stands before a message in each form of header, around the identifier.
+const HEADERS: [(&str, &str); 4] = [
+    ("Nov 20 22:54:05 web1 ", "[4711]: "),
+    ("2026-11-20T22:54:05.123456+00:00 web1 ", "[4711]: "),
+    ("<38>Nov 20 22:54:05 web1 ", "[4711]: "),
+    ("<38>1 2026-11-20T22:54:05Z web1 ", " 4711 - - "),
+];
+const MODES: [Mode; 4] = [Mode::Normal, Mode::Ddos, Mode::Extra, Mode::Aggressive];
+
+/// Pieces that imitate parts of log lines.
+const PIECES: [&str; 16] = [
+    " from 198.51.100.66",
+    " from 198.51.100.66 port 66 ssh2",
+    " 198.51.100.66 port 66",
+    " port 66",
+    " [preauth]",
+    ": Too many authentication failures",
+    ": ED25519 SHA256:z",
+    " ID y (serial 0) CA ED25519 SHA256:z",
+    "Failed password for root",
+    "invalid user ",
+    "' from ",
+    "  user=root",
+    " not allowed because account is locked",
+    "\u{2028}",
+    "]",
+    " ",
+];
+
+#[derive(Debug, Deserialize)]
+struct Corpus {
+    case: Vec<Case>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    sort: String,
+    message: String,
+    #[serde(default = "sshd")]
+    identifier: String,
+    expect: String,
+    kind: Option<String>,
+    #[serde(default)]
+    port: u16,
+    account: Option<String>,
+    #[serde(default)]
+    mode: Mode,
+    hostile: Option<String>,
+    name: Option<String>,
+    source: String,
+}
+
+fn sshd() -> String {
+    "sshd".into()
+}
+
+impl Case {
+    fn address(&self) -> Option<IpAddr> {
+        (self.expect != "none").then(|| self.expect.parse().expect("`expect` is an address or `none`"))
+    }
+
+    /// Where the peer's own text stands in the message.
+    fn hostile_place(&self) -> Option<Range<usize>> {
+        if let Some(text) = &self.hostile {
+            let at = self.message.rfind(text.as_str()).expect("the hostile text is in the message");
+            return (!text.is_empty()).then(|| at..at + text.len());
+        }
+        let account = read(scanner_once(), self, self.message.as_bytes())?.account?;
+        let at = account.as_ptr().addr() - self.message.as_ptr().addr();
+        Some(at..at + account.len())
+    }
+}
+
+fn corpora() -> Vec<(String, Vec<Case>)> {
+    shipped()
+        .into_iter()
+        .map(|filter| {
+            let path = format!("{}/tests/corpus/{}.toml", env!("CARGO_MANIFEST_DIR"), filter.name);
+            let text = std::fs::read_to_string(&path)
+                .unwrap_or_else(|error| panic!("a shipped filter needs a corpus: {path}: {error}"));
+            let corpus: Corpus = toml::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
+            (filter.name, corpus.case)
+        })
+        .collect()
+}
+
+fn cases() -> Vec<Case> {
+    corpora().into_iter().flat_map(|(_, cases)| cases).collect()
+}
+
+fn scanner(mode: Mode) -> Scanner {
+    Scanner::with_zone(Arc::new(FilterSet::shipped(mode).unwrap()), TimeZone::UTC)
+}
+
+fn read<'a>(scanner: &Scanner, case: &Case, message: &'a [u8]) -> Option<Sighting<'a>> {
+    scanner.message(case.identifier.as_bytes(), 1, None, message)
+}
+
+fn address(scanner: &Scanner, case: &Case, message: &[u8]) -> Option<IpAddr> {
+    read(scanner, case, message).map(|sighting| sighting.address)
+}
+
+#[test]
+fn corpora_are_whole() {
+    for (filter, cases) in corpora() {
+        for sort in ["attack", "benign", "injected"] {
+            assert!(cases.iter().any(|case| case.sort == sort), "{filter} has no {sort} case");
+        }
+        for case in cases {
+            assert!(["attack", "benign", "injected"].contains(&case.sort.as_str()), "{case:?}");
+            assert!(!case.source.is_empty(), "{case:?}");
+            assert_eq!(case.address().is_some(), case.kind.is_some(), "{case:?}");
+        }
+    }
+}
+
+#[test]
+fn every_case_in_every_mode() {
+    for mode in MODES {
+        let scanner = scanner(mode);
+        for case in cases() {
+            let sighting = read(&scanner, &case, case.message.as_bytes());
+            if !mode.includes(case.mode) {
+                assert_eq!(sighting, None, "{mode:?}: {case:?}");
+                continue;
+            }
+            assert_eq!(sighting.map(|s| s.address), case.address(), "{mode:?}: {case:?}");
+            let Some(sighting) = sighting else { continue };
+            assert_eq!(Some(sighting.kind.name()), case.kind.as_deref(), "{case:?}");
+            assert_eq!(sighting.port, case.port, "{case:?}");
+            assert_eq!(sighting.account, case.account.as_deref().map(str::as_bytes), "{case:?}");
+        }
+    }
+}
+
+#[test]
+fn every_case_behind_every_header() {
+    let mut scanner = scanner(Mode::Aggressive);
+    for case in cases() {
+        for (before, after) in HEADERS {
+            let line = format!("{before}{}{after}{}", case.identifier, case.message);
+            let sighting = scanner.line(line.as_bytes(), NOW);
+            assert_eq!(sighting.map(|s| s.address), case.address(), "{line:?}");
+            if let Some(sighting) = sighting {
+                assert_eq!(sighting.pid, 4711, "{line:?}");
+                assert_eq!(sighting.at.map(Wall::seconds), Some(NOW.seconds()), "{line:?}");
+            }
+            let other = format!("{before}cron{after}{}", case.message);
+            assert_eq!(scanner.line(other.as_bytes(), NOW), None, "another program: {other:?}");
+        }
+    }
+}
+
+#[test]
+fn a_cut_message_names_no_other_address() {
+    let scanner = scanner(Mode::Aggressive);
+    for case in cases() {
+        let Some(expected) = case.address() else { continue };
+        // A cut inside the address itself leaves another address, and an account may hold one: such lines are far
+        // shorter than the server's limit, so only what follows the address can be lost.
+        let Some(at) = case.message.rfind(&case.expect) else { continue };
+        for end in at + case.expect.len()..case.message.len() {
+            let found = address(&scanner, &case, &case.message.as_bytes()[..end]);
+            assert!(found.is_none_or(|found| found == expected), "{found:?} in {end} bytes of {case:?}");
+        }
+    }
+}
+
+#[test]
+fn long_hostile_lines_take_linear_time() {
+    let mut scanner = scanner(Mode::Aggressive);
+    let started = Instant::now();
+    for case in cases() {
+        for piece in PIECES {
+            let Some(place) = case.hostile_place() else { continue };
+            let mut line = format!("{}{}{}", HEADERS[0].0, case.identifier, HEADERS[0].1);
+            line.push_str(&case.message[..place.start]);
+            line.push_str(&piece.repeat(100 * 1024 / piece.len()));
+            line.push_str(&case.message[place.end..]);
+            let found = scanner.line(line.as_bytes(), NOW).map(|sighting| sighting.address);
+            assert!(found.is_none() || found == case.address(), "{piece:?} repeated in {case:?}");
+        }
+    }
+    // Some 200 MB, read in well under a second; a quadratic reading of a few such lines alone takes longer.
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+}
+
+/// Text that tries to look like the rest of a line.
+fn hostile_text() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop_oneof![
+        4 => prop::sample::select(PIECES.to_vec()).prop_map(|piece| piece.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..8),
+    ];
+    prop::collection::vec(piece, 1..5).prop_map(|pieces| pieces.concat())
+}
+
+fn spliced(message: &str, at: usize, text: &[u8]) -> Vec<u8> {
+    [&message.as_bytes()[..at], text, &message.as_bytes()[at..]].concat()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn hostile_text_never_moves_the_address(
+        case in prop::sample::select(cases()), text in hostile_text(), part in 0.0..1.0f64,
+    ) {
+        let scanner = scanner_once();
+        if let (Some(expected), Some(place)) = (case.address(), case.hostile_place()) {
+            let at = place.start + (place.len() as f64 * part) as usize;
+            let found = address(scanner, &case, &spliced(&case.message, at, &text));
+            prop_assert!(found.is_none_or(|found| found == expected), "{:?}", found);
+            // Back-anchored accounts cannot be used to hide either.
+            prop_assert!(case.account.is_none() || found.is_some());
+        }
+        // sshd cuts a name at its first colon.
+        if let (Some(expected), Some(name)) = (case.address(), &case.name) {
+            let name_at = case.message.find(&format!(" {name} ")).expect("the name is in the message") + 1;
+            let text: Vec<u8> = text.into_iter().filter(|b| *b != b':').collect();
+            let found = address(scanner, &case, &spliced(&case.message, name_at + name.len(), &text));
+            prop_assert!(found.is_none_or(|found| found == expected), "{:?}", found);
+        }
+    }
+
+    #[test]
+    fn junk_behind_a_message_names_no_other_address(
+        case in prop::sample::select(cases()), junk in prop::collection::vec(any::<u8>(), 1..40),
+    ) {
+        let message = [case.message.as_bytes(), b" ", &junk].concat();
+        if let Some(found) = address(scanner_once(), &case, &message) {
+            prop_assert_eq!(Some(found), case.address());
+        }
+    }
+
+    #[test]
+    fn the_reference_reads_the_same(
+        case in prop::sample::select(cases()), text in hostile_text(), part in 0.0..1.0f64, removed in 0..4usize,
+    ) {
+        let at = (case.message.len() as f64 * part) as usize;
+        let end = (at + removed).min(case.message.len());
+        let message = case.message.as_bytes();
+        let mutated = [&message[..at], &text, &message[end..]].concat();
+        for message in [message, &mutated] {
+            // Repetitions are the scanner's own affair, and so are spaces at the end.
+            if message.starts_with(b"message repeated") || message.trim_ascii_end().len() != message.len() {
+                continue;
+            }
+            let readings = reference::addresses(message);
+            let found = address(scanner_once(), &case, message);
+            prop_assert!(readings.len() <= 1, "two readings: {:?}", readings);
+            prop_assert_eq!(found, readings.first().copied(), "{}", String::from_utf8_lossy(message));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_read(line in prop::collection::vec(any::<u8>(), 0..300)) {
+        let mut scanner = scanner_once().clone();
+        for (before, after) in HEADERS {
+            scanner.line(&[before.as_bytes(), b"sshd", after.as_bytes(), &line].concat(), NOW);
+        }
+        scanner.line(&line, NOW);
+    }
+}
+
+/// One scanner for all rounds of a property.
+fn scanner_once() -> &'static Scanner {
+    static SCANNER: std::sync::OnceLock<Scanner> = std::sync::OnceLock::new();
+    SCANNER.get_or_init(|| scanner(Mode::Aggressive))
+}
