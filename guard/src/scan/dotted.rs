@@ -68,10 +68,7 @@ fn read(padded: &[u8; MARGIN + WINDOW], dots: u16, start: usize, end: usize) -> 
 
 /// A decimal number of one to three digits at most 255 without leading zeros, and whether it is that.
 #[inline(always)]
-#[allow(
-    clippy::needless_bitwise_bool,
-    reason = "a branch that nobody can predict costs more than three comparisons"
-)]
+#[expect(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
 fn octet(padded: &[u8; MARGIN + WINDOW], start: usize, end: usize) -> (u32, bool) {
     let length = end - start;
     let mut word = [0; 4];

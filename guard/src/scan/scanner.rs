@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::header::{self, Header};
+use super::header;
 use super::layout::Layout;
-use super::lines::Lines;
+use super::lines::Ends;
 use super::pattern::Found;
 use super::set::{FilterSet, Hit};
 use super::timestamp::Stamps;
@@ -47,9 +47,31 @@ impl Scanner {
         mut hit: impl FnMut(&Sighting<'a>),
     ) -> Scanned {
         let mut scanned = Scanned::default();
-        for line in Lines::new(text) {
+        let mut ends = Ends::new();
+        let (mut start, mut from) = (0, 0);
+        while from < text.len() {
+            from = ends.find(text, from);
+            scanned.lines += ends.places().len() as u64;
+            // First all lines that may matter, then what they say: the two are hard to predict together.
+            let mut wanted = [(0, 0); Ends::MOST];
+            let mut count = 0;
+            for &end in ends.places() {
+                wanted[count] = (start as u32, end);
+                count += usize::from(!self.layout.skips(text, start, |tag| self.filters.may_begin(tag)));
+                start = end as usize + 1;
+            }
+            for (start, end) in &wanted[..count] {
+                let window = &text[*start as usize..];
+                if let Some(sighting) = self.read(window, &window[..(end - start) as usize], reference) {
+                    scanned.matched += 1;
+                    hit(&sighting);
+                }
+            }
+        }
+        // A line that was cut, or the last of a file, may have no newline.
+        if start < text.len() {
             scanned.lines += 1;
-            if let Some(sighting) = self.line(line, reference) {
+            if let Some(sighting) = self.line(&text[start..], reference) {
                 scanned.matched += 1;
                 hit(&sighting);
             }
@@ -58,21 +80,20 @@ impl Scanner {
     }
 
     /// Scans one line without its newline.
-    #[inline(always)]
     pub fn line<'a>(&mut self, line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
-        let header = match self.layout.tag(line) {
-            Some(tag) if !self.filters.may_begin(tag) => return None,
-            Some(_) => self.layout.split(line)?,
+        self.read(line, line, reference)
+    }
+
+    /// Scans a line at the front of a window, which may reach beyond it.
+    #[inline]
+    fn read<'a>(&mut self, window: &[u8], line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
+        let header = match self.layout.split(window, line) {
+            Some((stamp, identifier)) => header::split_tag(&line[identifier..], stamp)?,
             None => {
                 self.layout.learn(line);
                 header::split(line)?
             }
         };
-        self.read(&header, line, reference)
-    }
-
-    #[inline]
-    fn read<'a>(&mut self, header: &Header<'a>, line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
         let service = self.filters.service(header.identifier)?;
         let mut found = Found::default();
         let hit = self.filters.read(service, trim_end(header.message), &mut found)?;

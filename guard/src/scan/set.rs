@@ -11,7 +11,7 @@ use super::Mode;
 use super::dispatch::Heads;
 use super::filter::{self, Filter, FilterError, FilterFile};
 use super::identifiers::Identifiers;
-use super::pattern::{Form, Found, Reading};
+use super::pattern::{self, Form, Found};
 use crate::config::Filters;
 use crate::encode::printable;
 use crate::sighting::{Kind, PatternId, Points};
@@ -94,12 +94,10 @@ impl FilterSet {
             let readers: Vec<u16> =
                 (0..filters.len()).filter(|at| reads(&filters[*at])).map(|at| at as u16).collect();
             let known = services.iter().position(|service| service.filters == readers);
-            let number = if let Some(number) = known {
-                number
-            } else {
+            if known.is_none() {
                 services.push(Service::new(&filters, readers, mode)?);
-                services.len() - 1
-            };
+            }
+            let number = known.unwrap_or(services.len() - 1);
             numbers.push((*name, number as u32));
         }
         let mut hasher = DefaultHasher::new();
@@ -258,33 +256,25 @@ impl Service {
     }
 }
 
-/// Refuses forms that would read one message with two addresses: an attacker could choose which.
+/// Refuses forms, sorted by head, that would read one message with two addresses: an attacker could choose which.
 fn refuse_two_readings(filters: &[Filter], candidates: &[Candidate]) -> Result<(), FilterError> {
-    let readings: Vec<Reading> = candidates.iter().map(|candidate| Reading::new(&candidate.form)).collect();
-    for (at, a) in candidates.iter().enumerate() {
-        // Sorted: once a head does not begin with this one, none does any more.
-        let rivals = candidates.iter().enumerate().skip(at + 1);
-        for (number, b) in rivals.take_while(|(_, b)| b.form.head().starts_with(a.form.head())) {
-            let Some(message) = readings[at].clash(&readings[number]) else { continue };
-            let place = |hit: Hit| {
-                let filter = &filters[usize::from(hit.pattern.filter)];
-                (filter, &filter.patterns[usize::from(hit.pattern.pattern)])
-            };
-            let ((_, other), (filter, pattern)) = (place(a.hit.min(b.hit)), place(a.hit.max(b.hit)));
-            return Err(FilterError::Wrong {
-                path: filter.path.clone(),
-                line: pattern.line,
-                reason: format!(
-                    "the pattern `{}` is refused: beside `{}` a message like `{}` has two readings with different \
-                     addresses, so that an attacker could choose the one that is banned",
-                    pattern.text,
-                    other.text,
-                    printable(message.as_bytes(), 300),
-                ),
-            });
-        }
-    }
-    Ok(())
+    let forms: Vec<&Form> = candidates.iter().map(|candidate| &candidate.form).collect();
+    let Some((a, b, message)) = pattern::clash(&forms) else { return Ok(()) };
+    let (a, b) = (candidates[a].hit, candidates[b].hit);
+    let pattern =
+        |hit: Hit| &filters[usize::from(hit.pattern.filter)].patterns[usize::from(hit.pattern.pattern)];
+    let (other, later) = (pattern(a.min(b)), pattern(a.max(b)));
+    Err(FilterError::Wrong {
+        path: filters[usize::from(a.max(b).pattern.filter)].path.clone(),
+        line: later.line,
+        reason: format!(
+            "the pattern `{}` is refused: beside `{}` a message like `{}` has two readings with different addresses, \
+             so that an attacker could choose the one that is banned",
+            later.text,
+            other.text,
+            printable(message.as_bytes(), 300),
+        ),
+    })
 }
 
 /// Reads a filter file for `guardctl` and tests.

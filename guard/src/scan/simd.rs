@@ -1,9 +1,36 @@
 //! Which bytes of a block are of a kind, as a bit for each byte: 16 bytes in one instruction where the processor
 //! has one (SSE2, part of every `x86_64`), one by one elsewhere.
 
-/// A bit for each newline of the block, the first byte's bit lowest.
+/// Calls `each` with the number of a block and a bit for each newline in it, the first byte's bit lowest, until it
+/// answers `false`; answers how many blocks were looked at.
+#[inline]
+pub(super) fn each_block(blocks: &[[u8; 64]], each: impl FnMut(usize, u64) -> bool) -> usize {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx2")
+        && std::arch::is_x86_feature_detected!("bmi1")
+        && std::arch::is_x86_feature_detected!("popcnt")
+    {
+        return wide::each_block(blocks, each);
+    }
+    walk(blocks, newlines, each)
+}
+
 #[inline(always)]
-pub(super) fn newlines(block: &[u8; 64]) -> u64 {
+fn walk(
+    blocks: &[[u8; 64]],
+    newlines: impl Fn(&[u8; 64]) -> u64,
+    mut each: impl FnMut(usize, u64) -> bool,
+) -> usize {
+    for (index, block) in blocks.iter().enumerate() {
+        if !each(index, newlines(block)) {
+            return index + 1;
+        }
+    }
+    blocks.len()
+}
+
+#[inline(always)]
+fn newlines(block: &[u8; 64]) -> u64 {
     let mut bits = 0;
     for (index, quarter) in block.as_chunks::<16>().0.iter().enumerate() {
         bits |= u64::from(lanes::equal(quarter, b'\n')) << (16 * index);
@@ -55,6 +82,33 @@ mod lanes {
     }
 }
 
+/// The same for processors with 32 bytes in one instruction, asked for at run time.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code, reason = "instructions beyond the baseline, and vector loads take pointers")]
+mod wide {
+    use std::arch::x86_64::{_mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8};
+
+    /// The processor has AVX2, BMI1 and POPCNT.
+    #[inline]
+    pub(super) fn each_block(blocks: &[[u8; 64]], each: impl FnMut(usize, u64) -> bool) -> usize {
+        #[target_feature(enable = "avx2,bmi1,popcnt")]
+        fn inner(blocks: &[[u8; 64]], each: impl FnMut(usize, u64) -> bool) -> usize {
+            let half = |block: &[u8; 32]| {
+                // SAFETY: the array has the 32 bytes that are read, and the load needs no alignment.
+                let bytes = unsafe { _mm256_loadu_si256(block.as_ptr().cast()) };
+                _mm256_movemask_epi8(_mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'\n' as i8))) as u32
+            };
+            let newlines = |block: &[u8; 64]| {
+                let (halves, _) = block.as_chunks::<32>();
+                u64::from(half(&halves[0])) | u64::from(half(&halves[1])) << 32
+            };
+            super::walk(blocks, newlines, each)
+        }
+        // SAFETY: the caller has asked the processor for the features.
+        unsafe { inner(blocks, each) }
+    }
+}
+
 #[cfg(not(target_arch = "x86_64"))]
 mod lanes {
     pub(super) fn equal(block: &[u8; 16], byte: u8) -> u16 {
@@ -80,9 +134,14 @@ mod tests {
         #[test]
         fn each_byte_has_its_bit(text in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'.'), b'/'..=b':', any::<u8>()], 64)) {
             let block: [u8; 64] = text.try_into().unwrap();
-            let newlines = newlines(&block);
+            let mut wide = 0;
+            each_block(&[block], |_, bits| {
+                wide = bits;
+                true
+            });
+            prop_assert_eq!(newlines(&block), wide);
             for (index, b) in block.iter().enumerate() {
-                prop_assert_eq!(newlines >> index & 1 == 1, *b == b'\n');
+                prop_assert_eq!(wide >> index & 1 == 1, *b == b'\n');
             }
             for quarter in block.as_chunks::<16>().0 {
                 let (digits, dots) = digits_and_dots(quarter);

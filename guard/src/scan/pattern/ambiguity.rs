@@ -10,17 +10,37 @@
 
 use std::collections::VecDeque;
 
-use foldhash::{HashMap, HashMapExt};
+use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
 use super::form::{Field, Form, Part};
 
-/// A form made ready to be compared with others: one automaton for each way to write an address.
-#[derive(Debug)]
-pub(in crate::scan) struct Reading {
-    head: Box<[u8]>,
-    automata: [Automaton; 4],
-    /// Bytes that stand in literals.
-    literal: [bool; 256],
+/// Two forms, by their number, and a message that they read with different addresses.
+pub(in crate::scan) type Clash = (usize, usize, String);
+
+/// The first clash between forms, which are sorted by their heads.
+pub(in crate::scan) fn clash(forms: &[&Form]) -> Option<Clash> {
+    let alphabet = alphabet(forms);
+    let automata: Vec<_> =
+        forms.iter().map(|form| Notation::ALL.map(|notation| Automaton::new(form, notation))).collect();
+    // Forms whose way to the address is the same find the same address.
+    let paths: Vec<_> = forms.iter().map(|form| form.path_to_address()).collect();
+    for (number, form) in forms.iter().enumerate() {
+        // Sorted: once a head does not begin with this one, none does any more.
+        let rivals = forms.iter().enumerate().skip(number + 1);
+        for (rival, _) in rivals.take_while(|(_, rival)| rival.head().starts_with(form.head())) {
+            if paths[number] == paths[rival] {
+                continue;
+            }
+            for a in &automata[number] {
+                for b in &automata[rival] {
+                    if let Some(message) = search(a, b, &alphabet) {
+                        return Some((number, rival, message));
+                    }
+                }
+            }
+        }
+    }
+    None
 }
 
 /// The steps of a form, from the end of the message towards its front.
@@ -29,6 +49,10 @@ struct Automaton {
     steps: Vec<Step>,
     /// The first step behind which there is no address any more.
     settled: usize,
+    /// The steps from the front of the message to the free text.
+    front: Vec<Step>,
+    /// Whether there is free text.
+    free: bool,
 }
 
 /// One step of a form.
@@ -64,71 +88,111 @@ enum Notation {
 /// How far each form has come, and whether their addresses have differed.
 type State = (usize, usize, bool);
 
-impl Reading {
-    /// Makes a form ready.
-    pub(in crate::scan) fn new(form: &Form) -> Self {
-        let mut literal = [false; 256];
-        for part in form.backwards() {
-            if let Part::Literal(bytes) = part {
-                for b in bytes {
-                    literal[usize::from(b)] = true;
-                }
-            }
+/// One byte for each way in which bytes can differ between the forms.
+fn alphabet(forms: &[&Form]) -> Vec<u8> {
+    let mut literal = [false; 256];
+    for part in forms.iter().flat_map(|form| form.backwards()) {
+        if let Part::Literal(bytes) = part {
+            bytes.iter().for_each(|b| literal[usize::from(*b)] = true);
         }
-        let automata = [Notation::Dotted, Notation::Colons, Notation::Open, Notation::Unspecified]
-            .map(|notation| Automaton::new(form, notation));
-        Self { head: form.head().into(), automata, literal }
     }
-
-    /// A message that both forms read with different addresses.
-    pub(in crate::scan) fn clash(&self, other: &Self) -> Option<String> {
-        let common = self.head.len().min(other.head.len());
-        if self.head[..common] != other.head[..common] {
-            return None;
-        }
-        let alphabet = alphabet(&self.literal, &other.literal);
-        self.automata.iter().find_map(|a| other.automata.iter().find_map(|b| search(a, b, &alphabet)))
-    }
-}
-
-/// One byte for each way in which bytes can differ between two forms.
-fn alphabet(a: &[bool; 256], b: &[bool; 256]) -> Vec<u8> {
-    let (literal, rest): (Vec<u8>, Vec<u8>) =
-        (0..=255u8).partition(|byte| a[usize::from(*byte)] || b[usize::from(*byte)]);
-    let kind = |byte: u8| (Field::Number.takes(byte), Field::Address.takes(byte), byte == b':', byte == b'.');
-    let mut kinds = std::collections::HashMap::new();
+    let (literal, rest): (Vec<u8>, Vec<u8>) = (0..=255u8).partition(|byte| literal[usize::from(*byte)]);
+    let mut kinds = std::collections::BTreeMap::new();
     // Readable ones, for the message that is shown.
-    for byte in rest.into_iter().rev().filter(|byte| *byte == b' ' || byte.is_ascii_graphic()) {
-        kinds.insert((kind(byte), Field::Token.takes(byte)), byte);
+    for byte in rest.into_iter().filter(|byte| *byte == b' ' || byte.is_ascii_graphic()) {
+        let fields = [Field::Number, Field::Address, Field::Token].map(|field| field.takes(byte));
+        kinds.entry((fields, byte == b':', byte == b'.')).or_insert(byte);
     }
     literal.into_iter().chain(kinds.into_values()).collect()
 }
 
+/// A message that both forms read with different addresses.
 fn search(a: &Automaton, b: &Automaton, alphabet: &[u8]) -> Option<String> {
+    let mut ends = false;
+    both(&a.steps, 0, &b.steps, 0, alphabet, |_, _, _| ends = true);
+    if !ends || !fronts_agree(a, b, alphabet) {
+        return None;
+    }
     let mut from: HashMap<State, (State, u8)> = HashMap::new();
     let start = (0, 0, false);
     let mut queue = VecDeque::from([start]);
     while let Some(state) = queue.pop_front() {
         let (at_a, at_b, differs) = state;
-        if differs && a.is_end(at_a) && b.is_end(at_b) {
+        if differs && is_end(&a.steps[at_a..]) && is_end(&b.steps[at_b..]) {
             return Some(message(&from, state));
         }
         if !differs && at_a >= a.settled && at_b >= b.settled {
             continue;
         }
-        for &byte in alphabet {
-            for (next_a, in_a) in a.moves(at_a, byte) {
-                for (next_b, in_b) in b.moves(at_b, byte) {
-                    let next = (next_a, next_b, differs || in_a != in_b);
-                    if next != start && !from.contains_key(&next) {
-                        from.insert(next, (state, byte));
-                        queue.push_back(next);
-                    }
-                }
+        both(&a.steps, at_a, &b.steps, at_b, alphabet, |byte, (next_a, in_a), (next_b, in_b)| {
+            let next = (next_a, next_b, differs || in_a != in_b);
+            if next != start && !from.contains_key(&next) {
+                from.insert(next, (state, byte));
+                queue.push_back(next);
+            }
+        });
+    }
+    None
+}
+
+/// Whether a message can begin as both forms do, up to the free text of one of them. Cheap, and most pairs fail.
+fn fronts_agree(a: &Automaton, b: &Automaton, alphabet: &[u8]) -> bool {
+    let mut seen = HashSet::new();
+    let mut queue = vec![(0, 0)];
+    while let Some(state @ (at_a, at_b)) = queue.pop() {
+        let (done_a, done_b) = (is_end(&a.front[at_a..]), is_end(&b.front[at_b..]));
+        if (done_a && a.free) || (done_b && b.free) || (done_a && done_b) {
+            return true;
+        }
+        if seen.insert(state) {
+            both(&a.front, at_a, &b.front, at_b, alphabet, |_, (a, _), (b, _)| queue.push((a, b)));
+        }
+    }
+    false
+}
+
+/// Calls `each` for every byte that both forms can take next, with where each is then.
+fn both(
+    a: &[Step],
+    at_a: usize,
+    b: &[Step],
+    at_b: usize,
+    alphabet: &[u8],
+    mut each: impl FnMut(u8, (usize, bool), (usize, bool)),
+) {
+    let only = only_byte(a, at_a).or_else(|| only_byte(b, at_b));
+    for &byte in only.as_ref().map_or(alphabet, std::slice::from_ref) {
+        for next_a in moves(a, at_a, byte) {
+            for next_b in moves(b, at_b, byte) {
+                each(byte, next_a, next_b);
             }
         }
     }
-    None
+}
+
+/// The only byte that can come next, where that is plain.
+fn only_byte(steps: &[Step], at: usize) -> Option<u8> {
+    match steps.get(at) {
+        Some(Step { takes: Takes::Byte(byte), repeats: false, .. }) => Some(*byte),
+        _ => None,
+    }
+}
+
+/// Where a form can be after one more byte, and whether that byte was part of its address.
+fn moves(steps: &[Step], at: usize, byte: u8) -> impl Iterator<Item = (usize, bool)> {
+    let rest = &steps[at..];
+    // Steps that may take nothing can be skipped.
+    let reachable = rest.iter().take_while(|step| step.repeats).count() + 1;
+    let possible = rest.iter().take(reachable).enumerate();
+    possible.filter(move |(_, step)| step.takes(byte)).map(move |(skipped, step)| {
+        let here = at + skipped;
+        (if step.repeats { here } else { here + 1 }, step.address)
+    })
+}
+
+/// Whether nothing more has to come.
+fn is_end(rest: &[Step]) -> bool {
+    rest.iter().all(|step| step.repeats)
 }
 
 /// The message that led to a state; what was read last stands first.
@@ -156,27 +220,15 @@ impl Automaton {
             }
         }
         let settled = steps.iter().rposition(|step| step.address).map_or(0, |last| last + 1);
-        Self { steps, settled }
-    }
-
-    /// Where the form can be after one more byte, and whether that byte was part of its address.
-    fn moves(&self, at: usize, byte: u8) -> impl Iterator<Item = (usize, bool)> {
-        let rest = &self.steps[at..];
-        // Steps that may take nothing can be skipped.
-        let reachable = rest.iter().take_while(|step| step.repeats).count() + 1;
-        let possible = rest.iter().take(reachable).enumerate();
-        possible.filter(move |(_, step)| step.takes(byte)).map(move |(skipped, step)| {
-            let here = at + skipped;
-            (if step.repeats { here } else { here + 1 }, step.address)
-        })
-    }
-
-    fn is_end(&self, at: usize) -> bool {
-        self.steps[at..].iter().all(|step| step.repeats)
+        let free = steps.iter().rposition(|step| matches!(step.takes, Takes::Any));
+        let front = steps[free.map_or(0, |free| free + 1)..].iter().rev().copied().collect();
+        Self { steps, settled, front, free: free.is_some() }
     }
 }
 
 impl Notation {
+    const ALL: [Self; 4] = [Self::Dotted, Self::Colons, Self::Open, Self::Unspecified];
+
     fn steps(self) -> Vec<Step> {
         let colon = once(Takes::Byte(b':'));
         let any = repeat(Takes::Field(Field::Address));
@@ -218,11 +270,12 @@ impl Step {
 #[cfg(test)]
 mod tests {
     use super::super::compile;
-    use super::*;
 
     fn clash(a: &str, b: &str) -> Option<String> {
-        let (a, b) = (compile(a).unwrap(), compile(b).unwrap());
-        a.iter().find_map(|a| b.iter().find_map(|b| Reading::new(a).clash(&Reading::new(b))))
+        let mut forms = compile(a).unwrap();
+        forms.extend(compile(b).unwrap());
+        forms.sort_by(|a, b| a.head().cmp(b.head()));
+        super::clash(&forms.iter().collect::<Vec<_>>()).map(|(_, _, message)| message)
     }
 
     #[test]

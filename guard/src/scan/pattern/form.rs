@@ -112,6 +112,27 @@ impl Form {
         self.back.iter().cloned().chain(free).chain(self.front.iter().rev().cloned()).chain(head)
     }
 
+    /// The parts that decide where the address is, in the order in which they are matched, and whether that is from
+    /// the end of the message.
+    pub(super) fn path_to_address(&self) -> (bool, Vec<Part>) {
+        let is_address = |part: &Part| *part == Part::Field(Field::Address);
+        let path = |parts: &mut dyn Iterator<Item = Part>| {
+            let mut path = Vec::new();
+            for part in parts {
+                path.push(part);
+                if path.last().is_some_and(is_address) {
+                    break;
+                }
+            }
+            path
+        };
+        if self.back.iter().any(is_address) {
+            return (true, path(&mut self.back.iter().cloned()));
+        }
+        let head = std::iter::once(Part::Literal(self.head.clone()));
+        (false, path(&mut head.chain(self.front.iter().cloned())))
+    }
+
     /// Reads a whole message, given what follows the head, and answers whether it is of this form. If it is not,
     /// what was found means nothing.
     #[inline(always)]

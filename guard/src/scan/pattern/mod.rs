@@ -21,7 +21,7 @@
 mod ambiguity;
 mod form;
 
-pub(super) use ambiguity::Reading;
+pub(super) use ambiguity::clash;
 pub(super) use form::{Form, Found};
 
 use form::{Field, Free, Part};
