@@ -42,6 +42,10 @@ impl Layout {
 
     /// Whether a line, of which at least [`WHOLE`] bytes are given, has this layout.
     #[inline(always)]
+    #[allow(
+        clippy::needless_bitwise_bool,
+        reason = "three comparisons cost less than branches nobody can predict"
+    )]
     fn fits(&self, line: &[u8]) -> bool {
         let Some(window) = line.get(self.stamp..).and_then(|rest| rest.first_chunk()) else { return false };
         let Some(stamp) = line.first_chunk() else { return false };

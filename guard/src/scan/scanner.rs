@@ -87,12 +87,11 @@ impl Scanner {
     /// Scans a line at the front of a window, which may reach beyond it.
     #[inline]
     fn read<'a>(&mut self, window: &[u8], line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
-        let header = match self.layout.split(window, line) {
-            Some((stamp, identifier)) => header::split_tag(&line[identifier..], stamp)?,
-            None => {
-                self.layout.learn(line);
-                header::split(line)?
-            }
+        let header = if let Some((stamp, identifier)) = self.layout.split(window, line) {
+            header::split_tag(&line[identifier..], stamp)?
+        } else {
+            self.layout.learn(line);
+            header::split(line)?
         };
         let service = self.filters.service(header.identifier)?;
         let mut found = Found::default();
