@@ -39,12 +39,15 @@ pub(super) struct Fit {
 
 impl Heads {
     /// A tree over no heads.
-    pub(super) fn empty() -> Self {
+    fn empty() -> Self {
         Self { nodes: Vec::new(), branches: Vec::new() }
     }
 
-    /// A tree over sorted heads, at least one; forms are numbered by their place among them. `None` if there are too many.
+    /// A tree over sorted heads; forms are numbered by their place among them. `None` if there are too many.
     pub(super) fn new(heads: &[&[u8]]) -> Option<Self> {
+        if heads.is_empty() {
+            return Some(Self::empty());
+        }
         if heads.len() >= usize::from(NONE) || heads.iter().any(|head| head.len() >= usize::from(NONE)) {
             return None;
         }

@@ -130,12 +130,11 @@ impl Scan for Scanner {
     }
 
     fn trusts(&self, identifier: &[u8], uid: u32) -> bool {
-        self.filters.trusts(identifier, uid, None)
+        self.filters.trusts(identifier, uid, b"")
     }
 
     fn entry<'a>(&mut self, entry: &Entry<'a>) -> Option<Sighting<'a>> {
-        let command = (!entry.comm.is_empty()).then_some(entry.comm);
-        if !self.filters.trusts(entry.identifier, entry.uid, command) {
+        if !self.filters.trusts(entry.identifier, entry.uid, entry.unit) {
             return None;
         }
         self.message(entry.identifier, entry.pid, Some(entry.at), entry.message)
