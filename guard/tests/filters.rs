@@ -97,7 +97,8 @@ impl Case {
             return (!text.is_empty()).then(|| at..at + text.len());
         }
         let text = self.text();
-        let account = read(&mut scanner_once(), self, text.as_bytes())?.account?;
+        let mut scanner = scanner_once();
+        let account = read(&mut scanner, self, text.as_bytes())?.account?;
         // What was escaped in the line stands elsewhere now.
         let at = account.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
         (at + account.len() <= text.len()).then(|| at..at + account.len())

@@ -19,6 +19,7 @@ mod identifiers;
 mod layout;
 mod lines;
 mod messages;
+mod own;
 mod pattern;
 mod records;
 mod scanner;

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use super::header;
 use super::layout::Layout;
 use super::lines::Ends;
+use super::own::OwnLines;
 use super::pattern::Found;
 use super::set::{FilterSet, Hit};
 use super::timestamp::Stamps;
@@ -20,6 +21,7 @@ pub struct Scanner {
     filters: Arc<FilterSet>,
     stamps: Stamps,
     layout: Layout,
+    own: OwnLines,
 }
 
 impl Scanner {
@@ -30,7 +32,7 @@ impl Scanner {
 
     /// A scanner that reads stamps without a zone in `zone`.
     pub fn with_zone(filters: Arc<FilterSet>, zone: TimeZone) -> Self {
-        Self { filters, stamps: Stamps::new(zone), layout: Layout::default() }
+        Self { filters, stamps: Stamps::new(zone), layout: Layout::default(), own: OwnLines::default() }
     }
 
     /// The filters it scans with.
@@ -40,12 +42,7 @@ impl Scanner {
 
     /// Scans every line of `text`, newline-terminated or not, and calls `hit` for each sighting.
     #[inline]
-    pub fn scan<'a>(
-        &mut self,
-        text: &'a [u8],
-        reference: Wall,
-        mut hit: impl FnMut(&Sighting<'a>),
-    ) -> Scanned {
+    pub fn scan(&mut self, text: &[u8], reference: Wall, mut hit: impl FnMut(&Sighting<'_>)) -> Scanned {
         let mut scanned = Scanned::default();
         let mut ends = Ends::new();
         let (mut start, mut from) = (0, 0);
@@ -80,29 +77,39 @@ impl Scanner {
     }
 
     /// Scans one line without its newline.
-    pub fn line<'a>(&mut self, line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
+    pub fn line<'a>(&'a mut self, line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
         self.read(line, line, reference)
     }
 
     /// Scans a line at the front of a window, which may reach beyond it.
     #[inline]
-    fn read<'a>(&mut self, window: &[u8], line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
-        let header = if let Some((stamp, identifier)) = self.layout.split(window, line) {
-            header::split_tag(&line[identifier..], stamp)?
-        } else {
-            self.layout.learn(line);
-            header::split(line)?
+    fn read<'a>(&'a mut self, window: &[u8], line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
+        let header = match self.layout.split(window, line) {
+            Some((stamp, identifier)) => header::split_tag(&line[identifier..], stamp),
+            None => header::split(line).inspect(|_| self.layout.learn(line)),
         };
-        let service = self.filters.service(header.identifier)?;
+        let known = header.and_then(|header| Some((header, self.filters.service(header.identifier)?)));
+        let Some((header, service)) = known else { return self.own_line(line, reference) };
         let mut found = Found::default();
         let hit = self.filters.read(service, trim_end(header.message), &mut found)?;
         let at = header.stamp.read(&mut self.stamps, reference);
         Some(sighting(hit, &found, at, header.pid, line))
     }
 
+    /// Scans a line without a syslog header of a known program.
+    #[inline]
+    fn own_line<'a>(&'a mut self, line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
+        if !self.filters.has_formats() {
+            return None;
+        }
+        let read = self.own.read(&self.filters, trim_end(line))?;
+        let at = read.stamp.and_then(|stamp| self.stamps.read(stamp, reference));
+        Some(sighting(read.hit, &read.found, at, 0, line))
+    }
+
     /// Scans a message of a program, without a header.
     pub fn message<'a>(
-        &self,
+        &'a mut self,
         identifier: &[u8],
         pid: u32,
         at: Option<Wall>,
@@ -129,15 +136,15 @@ impl Scan for Scanner {
         self.filters.service(identifier).is_some()
     }
 
-    fn trusts(&self, identifier: &[u8], uid: u32) -> bool {
-        self.filters.trusts(identifier, uid, b"")
+    fn trusts(&self, identifier: &[u8], uid: u32, unit: &[u8]) -> bool {
+        self.filters.trusts(identifier, uid, unit)
     }
 
-    fn entry<'a>(&mut self, entry: &Entry<'a>) -> Option<Sighting<'a>> {
-        if !self.filters.trusts(entry.identifier, entry.uid, entry.unit) {
-            return None;
-        }
-        self.message(entry.identifier, entry.pid, Some(entry.at), entry.message)
+    fn entry<'a>(&'a mut self, entry: &Entry<'a>) -> Option<Sighting<'a>> {
+        let filters = Arc::clone(&self.filters);
+        let sighting = self.message(entry.identifier, entry.pid, Some(entry.at), entry.message)?;
+        // Several filters may read an identifier, and each believes others.
+        filters.believes(sighting.pattern, entry.uid, entry.unit).then_some(sighting)
     }
 }
 

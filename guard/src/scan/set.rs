@@ -236,12 +236,16 @@ impl FilterSet {
         service.messages.nearness(message).max_by_key(|(_, bytes)| *bytes).filter(|(_, bytes)| *bytes > 0)
     }
 
-    /// Whether a journal entry of this identifier may come from this user or unit. An identifier that several
-    /// filters read is trusted if any of them does: their patterns are one service.
+    /// Whether any filter that reads this identifier believes a journal entry of this user and unit.
     pub(super) fn trusts(&self, identifier: &[u8], uid: u32, unit: &[u8]) -> bool {
         let Some(service) = self.service(identifier) else { return false };
         let filters = &self.services[service as usize].filters;
         filters.iter().any(|filter| self.filters[usize::from(*filter)].journal.includes(uid, unit))
+    }
+
+    /// Whether a pattern's filter believes a journal entry of this user and unit.
+    pub(super) fn believes(&self, pattern: PatternId, uid: u32, unit: &[u8]) -> bool {
+        self.filters.get(usize::from(pattern.filter)).is_some_and(|filter| filter.journal.includes(uid, unit))
     }
 }
 

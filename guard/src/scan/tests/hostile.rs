@@ -97,7 +97,7 @@ fn journal_entries_of_others_are_not_believed() {
     assert!(scanner.entry(&entry("sshd", 1000)).is_none());
     assert!(scanner.entry(&entry("sudo", 0)).is_none());
     assert!(scanner.wants(b"sshd-session") && !scanner.wants(b"sudo"));
-    assert!(scanner.trusts(b"sshd", 0) && !scanner.trusts(b"sshd", 1000));
+    assert!(scanner.trusts(b"sshd", 0, b"") && !scanner.trusts(b"sshd", 1000, b"user@1000.service"));
 }
 
 #[test]
