@@ -107,6 +107,26 @@ pub struct Filters {
     pub mode: crate::scan::Mode,
 }
 
+impl Filters {
+    /// Whether a filter of this name is in use.
+    pub fn uses(&self, name: &str) -> bool {
+        let enabled = match &self.enable {
+            Enabled::All => true,
+            Enabled::Named(names) => names.iter().any(|known| known == name),
+        };
+        enabled && !self.disable.iter().any(|known| known == name)
+    }
+
+    /// The filters that are named.
+    pub fn named(&self) -> impl Iterator<Item = &String> {
+        let enabled = match &self.enable {
+            Enabled::All => &[][..],
+            Enabled::Named(names) => names,
+        };
+        enabled.iter().chain(&self.disable)
+    }
+}
+
 /// Which filters are in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Enabled {

@@ -13,7 +13,7 @@ use super::identifiers::Identifiers;
 use super::messages::Messages;
 use super::pattern::Found;
 use super::records::RecordPatterns;
-use crate::config::{Enabled, Filters};
+use crate::config::Filters;
 use crate::sighting::{Kind, PatternId, Points};
 
 /// Filters, ready to scan with.
@@ -59,23 +59,12 @@ pub(super) struct Hit {
 impl FilterSet {
     /// The filters the configuration enables: shipped ones, overridden by name and extended by the administrator's.
     pub fn load(config: &Filters) -> Result<Self, FilterError> {
-        let mut files = filter::shipped();
-        for file in filter::in_folder(&config.folder)? {
-            files.retain(|known| known.name != file.name);
-            files.push(file);
+        let mut files = filter::available(&config.folder)?;
+        let known = files.iter().map(|file| file.name.clone()).collect::<Vec<_>>();
+        if let Some(name) = config.named().find(|name| !known.contains(name)) {
+            return Err(FilterError::Unknown { name: name.clone(), known: known.join(", ") });
         }
-        files.sort_by(|a, b| a.name.cmp(&b.name));
-        let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
-        let known = |name: &String| {
-            let unknown = || FilterError::Unknown { name: name.clone(), known: names.join(", ") };
-            names.contains(name).then_some(()).ok_or_else(unknown)
-        };
-        if let Enabled::Named(names) = &config.enable {
-            names.iter().try_for_each(known)?;
-            files.retain(|file| names.contains(&file.name));
-        }
-        config.disable.iter().try_for_each(known)?;
-        files.retain(|file| !config.disable.contains(&file.name));
+        files.retain(|file| config.uses(&file.name));
         Self::compile(&files, config.mode)
     }
 
@@ -286,5 +275,5 @@ pub fn read_file(path: &Path) -> Result<FilterFile, FilterError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| FilterError::Unreadable { path: path.to_owned(), source })?;
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(FilterFile { name, path: path.to_owned(), text })
+    Ok(FilterFile { name, path: path.to_owned(), text, shipped: false })
 }

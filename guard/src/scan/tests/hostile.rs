@@ -7,7 +7,7 @@ use crate::scan::{FilterError, FilterFile, FilterSet, Mode};
 use crate::source::{Entry, MAX_LINE, Scan};
 
 fn compile(text: &str) -> Result<FilterSet, FilterError> {
-    let file = FilterFile { name: "x".into(), path: "x.toml".into(), text: text.into() };
+    let file = FilterFile { name: "x".into(), path: "x.toml".into(), text: text.into(), shipped: false };
     FilterSet::compile(&[file], Mode::Normal)
 }
 
@@ -125,6 +125,7 @@ fn filters_of_one_program_are_checked_together() {
         name: name.into(),
         path: format!("{name}.toml").into(),
         text: format!("identifiers = [\"x\"]\n[[pattern]]\nkind = \"failed-auth\"\ntext = '{text}'\n"),
+        shipped: false,
     };
     let files =
         [file("a", "user <account> <address>"), file("b", "user <account> <address> <token> <token>")];
