@@ -95,6 +95,10 @@ impl Scan for Every {
         identifier == self.0
     }
 
+    fn trusts(&self, _identifier: &[u8], uid: u32, _command: &[u8]) -> bool {
+        uid == 0
+    }
+
     fn entry<'a>(&mut self, entry: &Entry<'a>) -> Option<Sighting<'a>> {
         Some(Sighting {
             at: Some(entry.at),

@@ -34,6 +34,8 @@ pub enum Kind {
     Protocol,
     /// A login with a key or certificate.
     KeyLogin,
+    /// A key or certificate was accepted, and the server asks for something more. Alone it says nothing.
+    PartialKey,
     /// A login with a password. Earns no trust.
     PasswordLogin,
     /// An authenticated session ended.
@@ -42,7 +44,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::FailedPassword,
         Self::FailedKey,
         Self::FailedAuth,
@@ -54,6 +56,7 @@ impl Kind {
         Self::Scanner,
         Self::Protocol,
         Self::KeyLogin,
+        Self::PartialKey,
         Self::PasswordLogin,
         Self::SessionEnd,
     ];
@@ -72,6 +75,7 @@ impl Kind {
             Self::Scanner => "scanner",
             Self::Protocol => "protocol",
             Self::KeyLogin => "key-login",
+            Self::PartialKey => "partial-key",
             Self::PasswordLogin => "password-login",
             Self::SessionEnd => "session-end",
         }
@@ -90,13 +94,13 @@ impl Kind {
             | Self::Protocol => Points(1000),
             Self::PreauthClose => Points(200),
             Self::Timeout => Points(100),
-            Self::KeyLogin | Self::PasswordLogin | Self::SessionEnd => Points(0),
+            Self::KeyLogin | Self::PartialKey | Self::PasswordLogin | Self::SessionEnd => Points(0),
         }
     }
 
     /// Whether this speaks for its address, or at least not against it.
     pub const fn is_benign(self) -> bool {
-        matches!(self, Self::KeyLogin | Self::PasswordLogin | Self::SessionEnd)
+        matches!(self, Self::KeyLogin | Self::PartialKey | Self::PasswordLogin | Self::SessionEnd)
     }
 }
 

@@ -73,9 +73,9 @@ pub(super) struct Filter {
     pub(super) path: PathBuf,
     /// Names of the programs whose lines it reads.
     pub(super) identifiers: Vec<Vec<u8>>,
-    /// User id that a journal entry must come from.
+    /// User id that a journal entry must come from: the proof, because the kernel tells it.
     pub(super) uid: u32,
-    /// What the journal must have as `_COMM`; empty for any.
+    /// What the journal may have as `_COMM`; empty for any. No proof: a process chooses it freely.
     pub(super) commands: Vec<Vec<u8>>,
     pub(super) patterns: Vec<Pattern>,
 }

@@ -129,15 +129,11 @@ impl Scan for Scanner {
         self.filters.service(identifier).is_some()
     }
 
-    fn trusts(&self, identifier: &[u8], uid: u32) -> bool {
-        self.filters.trusts(identifier, uid, None)
+    fn trusts(&self, identifier: &[u8], uid: u32, command: &[u8]) -> bool {
+        self.filters.trusts(identifier, uid, command)
     }
 
     fn entry<'a>(&mut self, entry: &Entry<'a>) -> Option<Sighting<'a>> {
-        let command = (!entry.comm.is_empty()).then_some(entry.comm);
-        if !self.filters.trusts(entry.identifier, entry.uid, command) {
-            return None;
-        }
         self.message(entry.identifier, entry.pid, Some(entry.at), entry.message)
     }
 }

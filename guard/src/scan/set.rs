@@ -179,16 +179,16 @@ impl FilterSet {
             .filter(|(_, bytes)| *bytes > 0)
     }
 
-    /// Whether a journal entry of this identifier may come from this user and command. An identifier that several
-    /// filters read is trusted if one of them trusts it.
-    pub(super) fn trusts(&self, identifier: &[u8], uid: u32, command: Option<&[u8]>) -> bool {
+    /// Whether a journal entry of this identifier may come from this user and command; an empty command is unknown. An
+    /// identifier that several filters read is trusted if one of them trusts it.
+    pub(super) fn trusts(&self, identifier: &[u8], uid: u32, command: &[u8]) -> bool {
         let Some(service) = self.service(identifier).and_then(|service| self.services.get(service as usize))
         else {
             return false;
         };
         let trusts = |filter: &Filter| {
-            let known = |command| filter.commands.iter().any(|known| known == command);
-            filter.uid == uid && (filter.commands.is_empty() || command.is_none_or(known))
+            let any = filter.commands.is_empty() || command.is_empty();
+            filter.uid == uid && (any || filter.commands.iter().any(|known| known == command))
         };
         service.filters.iter().any(|filter| trusts(&self.filters[usize::from(*filter)]))
     }

@@ -30,14 +30,14 @@ pub trait Scan: Send {
     /// identifier; entries of other identifiers are never read.
     fn wants(&self, identifier: &[u8]) -> bool;
 
-    /// Whether an entry of this identifier may come from a process with this user id: a service that logs under
-    /// its own account needs its filter to say so. Anything else is refused and counted as untrusted, because
-    /// anybody may choose an identifier, while the kernel vouches for the user id.
-    fn trusts(&self, _identifier: &[u8], uid: u32) -> bool {
-        uid == 0
-    }
+    /// Whether an entry of this identifier may come from a process with this user id (`_UID`) and command name
+    /// (`_COMM`, empty if journald could not read it any more). Anything else is refused and counted as untrusted:
+    /// anybody may choose an identifier. The kernel vouches for the user id, and it alone is the proof; a process
+    /// chooses its command name freely. The name keeps out what a trusted account's other programs relay under this
+    /// identifier.
+    fn trusts(&self, identifier: &[u8], uid: u32, command: &[u8]) -> bool;
 
-    /// Looks at one trusted journal entry.
+    /// Looks at one journal entry that [`Scan::trusts`] has accepted.
     fn entry<'a>(&mut self, entry: &Entry<'a>) -> Option<Sighting<'a>>;
 }
 
@@ -50,22 +50,15 @@ pub struct Scanned {
     pub matched: u64,
 }
 
-/// A journal entry, as much of it as filters need. Fields whose name starts with an underscore are set by
-/// journald from the sender's kernel credentials; the others are the sender's own words.
+/// A journal entry, as much of it as filters need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// When journald received it (`__REALTIME_TIMESTAMP`).
     pub at: Wall,
     /// `SYSLOG_IDENTIFIER`.
     pub identifier: &'a [u8],
-    /// `_UID`, which [`Scan::trusts`] has accepted.
-    pub uid: u32,
-    /// `_PID`, 0 if absent.
+    /// `_PID`, 0 if absent. journald has it from the kernel.
     pub pid: u32,
-    /// `_COMM`, empty if absent. The process chooses it freely: a hint, not a proof.
-    pub comm: &'a [u8],
-    /// `_SYSTEMD_UNIT`, empty if absent.
-    pub unit: &'a [u8],
     /// `MESSAGE`, at most [`MAX_LINE`] bytes; may hold newlines and is one record all the same.
     pub message: &'a [u8],
 }

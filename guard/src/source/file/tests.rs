@@ -42,6 +42,10 @@ impl Scan for EveryLine {
         false
     }
 
+    fn trusts(&self, _: &[u8], _: u32, _: &[u8]) -> bool {
+        false
+    }
+
     fn entry<'a>(&mut self, _: &Entry<'a>) -> Option<Sighting<'a>> {
         None
     }

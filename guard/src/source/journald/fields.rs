@@ -25,7 +25,6 @@ pub(super) struct Fields {
     pub(super) uid: Option<u32>,
     pub(super) pid: u32,
     pub(super) comm: Vec<u8>,
-    pub(super) unit: Vec<u8>,
     pub(super) message: Vec<u8>,
     /// Whether the message was longer than a line may be.
     pub(super) cut: bool,
@@ -42,7 +41,6 @@ enum Value {
     Uid(u32),
     Pid(u32),
     Comm(Box<[u8]>),
-    Unit(Box<[u8]>),
     Other,
 }
 
@@ -58,7 +56,6 @@ impl Fields {
         self.pid = 0;
         self.cut = false;
         self.comm.clear();
-        self.unit.clear();
         self.message.clear();
         let mut items = std::mem::take(&mut self.items);
         journal.items(entry, &mut items)?;
@@ -78,7 +75,6 @@ impl Fields {
             Value::Uid(uid) => self.uid = Some(*uid),
             Value::Pid(pid) => self.pid = *pid,
             Value::Comm(comm) => replace(&mut self.comm, comm),
-            Value::Unit(unit) => replace(&mut self.unit, unit),
             Value::Other => {}
         }
     }
@@ -140,8 +136,6 @@ impl Value {
             Self::Pid(pid)
         } else if let Some(comm) = after(b"_COMM=") {
             Self::Comm(comm.into())
-        } else if let Some(unit) = after(b"_SYSTEMD_UNIT=") {
-            Self::Unit(unit.into())
         } else {
             Self::Other
         }
