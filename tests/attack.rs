@@ -75,6 +75,22 @@ fn a_live_session_of_the_administrator_outlasts_his_own_mistakes() {
 }
 
 #[test]
+fn a_session_opened_by_a_key_and_a_code_is_one_of_a_key() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let sshd = Sshd::with_two_factors(&arena);
+    let daemon = Daemon::start(&arena.host, Options::xdp().file(sshd.log_file()));
+
+    let session = sshd.client(&arena, ADMIN).session_with_code();
+    await_protection(&daemon, ADMIN);
+    let check = daemon.json(&format!("check {ADMIN}"));
+    assert!(check["protected_by"].as_str().unwrap().contains("authenticated by key"), "{check}");
+    drop(session);
+}
+
+#[test]
 fn log_lines_become_drops_within_moments() {
     if let Some(reason) = missing_for_network_tests() {
         return skip(&reason);

@@ -26,6 +26,7 @@ use crate::store::{StoreError, StoredBan, Write, Writer};
 use crate::target::Target;
 use crate::time::{Clock, Moment, boot_nanoseconds};
 
+use super::follow::Followers;
 use super::problems::Problems;
 use super::readers::Readers;
 use super::restore::{Lifted, Restore};
@@ -53,6 +54,8 @@ pub(crate) enum Input {
     Stop,
 }
 
+/// Inputs that may wait for the engine's thread. Readers block when it is full, so lines wait in their files.
+pub(super) const QUEUE: usize = 256;
 /// How long the loop sleeps at most when nothing happens.
 const TICK: Duration = Duration::from_millis(500);
 /// How often live sessions are compared with the kernel's sockets.
@@ -108,6 +111,8 @@ pub(super) struct Control {
     /// Inputs set aside while readers were being exchanged.
     pub(super) deferred: VecDeque<Input>,
     pub(super) inputs: Receiver<Input>,
+    /// Behind the inputs: where both are dropped, a thread that waits for room there must end before it is waited for.
+    pub(super) followers: Followers,
     /// Seconds since boot at the last turn of the loop, for the watchdog.
     pub(super) heartbeat: Arc<AtomicU64>,
     /// Dropped when this thread ends, in whatever way.
@@ -191,6 +196,8 @@ impl Control {
     fn turn(&mut self) {
         self.expire();
         let now = Instant::now();
+        self.keep_followers(now);
+        self.keep_readers(now);
         if now >= self.next_sessions {
             self.next_sessions = now + SESSIONS;
             self.follow_sessions();
@@ -278,7 +285,7 @@ impl Control {
         }
     }
 
-    fn source_changed(&mut self, id: SourceId, status: SourceStatus) {
+    pub(super) fn source_changed(&mut self, id: SourceId, status: SourceStatus) {
         let known = self.sources.get(&id);
         if known.is_none_or(|old| old.state != status.state) {
             if status.healthy {
@@ -295,9 +302,10 @@ impl Control {
         self.drain_readers();
         self.event("stop", None, &serde_json::json!({ "bans": self.bans.len() }));
         self.flush();
-        let Self { inputs, deferred, writer, enforcer, bans, .. } = self;
-        // A restore that still goes on must not wait for anybody to take its bans.
+        let Self { inputs, deferred, followers, writer, enforcer, bans, .. } = self;
+        // A restore that still goes on, or a follower, must not wait for anybody to take what it sends.
         drop((inputs, deferred));
+        drop(followers);
         let lost = writer.stop();
         if lost > 0 {
             error!(lost, "the store did not take everything before the end");

@@ -11,6 +11,7 @@ use toml::Spanned;
 use super::Mode;
 use super::pattern::{self, Form, Place};
 use crate::sighting::{Kind, Points};
+use crate::source::Sender;
 
 /// Bytes of a filter file.
 const MAX_FILE: usize = 256 * 1024;
@@ -115,13 +116,20 @@ pub(super) struct Trusted {
     pub(super) uids: Vec<u32>,
     /// Units, as shell patterns.
     pub(super) units: Vec<glob::Pattern>,
+    /// Names of commands; empty for any. No proof: a process chooses its name freely.
+    pub(super) commands: Vec<Vec<u8>>,
 }
 
 impl Trusted {
-    /// Whether an entry of this user and unit is believed.
-    pub(super) fn includes(&self, uid: u32, unit: &[u8]) -> bool {
-        let unit = || std::str::from_utf8(unit).unwrap_or_default();
-        self.uids.contains(&uid) || self.units.iter().any(|pattern| pattern.matches(unit()))
+    /// Whether an entry of this sender is believed.
+    pub(super) fn includes(&self, sender: &Sender<'_>) -> bool {
+        let unit = || std::str::from_utf8(sender.unit).unwrap_or_default();
+        let vouched =
+            self.uids.contains(&sender.uid) || self.units.iter().any(|pattern| pattern.matches(unit()));
+        let named = self.commands.is_empty()
+            || sender.command.is_empty()
+            || self.commands.iter().any(|known| known == sender.command);
+        vouched && named
     }
 }
 
@@ -208,6 +216,8 @@ struct RawJournal {
     uid: Option<u32>,
     #[serde(default)]
     units: Vec<Spanned<String>>,
+    #[serde(default)]
+    commands: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -264,7 +274,11 @@ impl Filter {
             description: raw.description,
             files: globs(&raw.files)?,
             format: raw.format,
-            journal: Trusted { uids: vec![raw.journal.uid.unwrap_or(0)], units: globs(&raw.journal.units)? },
+            journal: Trusted {
+                uids: vec![raw.journal.uid.unwrap_or(0)],
+                units: globs(&raw.journal.units)?,
+                commands: raw.journal.commands.into_iter().map(String::into_bytes).collect(),
+            },
             patterns: raw
                 .patterns
                 .iter()

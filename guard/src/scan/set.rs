@@ -15,6 +15,7 @@ use super::pattern::Found;
 use super::records::RecordPatterns;
 use crate::config::Filters;
 use crate::sighting::{Kind, PatternId, Points};
+use crate::source::Sender;
 
 /// Filters, ready to scan with.
 #[derive(Debug)]
@@ -225,16 +226,16 @@ impl FilterSet {
         service.messages.nearness(message).max_by_key(|(_, bytes)| *bytes).filter(|(_, bytes)| *bytes > 0)
     }
 
-    /// Whether any filter that reads this identifier believes a journal entry of this user and unit.
-    pub(super) fn trusts(&self, identifier: &[u8], uid: u32, unit: &[u8]) -> bool {
+    /// Whether any filter that reads this identifier believes a journal entry of this sender.
+    pub(super) fn trusts(&self, identifier: &[u8], sender: &Sender<'_>) -> bool {
         let Some(service) = self.service(identifier) else { return false };
         let filters = &self.services[service as usize].filters;
-        filters.iter().any(|filter| self.filters[usize::from(*filter)].journal.includes(uid, unit))
+        filters.iter().any(|filter| self.filters[usize::from(*filter)].journal.includes(sender))
     }
 
-    /// Whether a pattern's filter believes a journal entry of this user and unit.
-    pub(super) fn believes(&self, pattern: PatternId, uid: u32, unit: &[u8]) -> bool {
-        self.filters.get(usize::from(pattern.filter)).is_some_and(|filter| filter.journal.includes(uid, unit))
+    /// Whether a pattern's filter believes a journal entry of this sender.
+    pub(super) fn believes(&self, pattern: PatternId, sender: &Sender<'_>) -> bool {
+        self.filters.get(usize::from(pattern.filter)).is_some_and(|filter| filter.journal.includes(sender))
     }
 }
 

@@ -36,6 +36,13 @@ pub struct Watch {
     thread: Option<JoinHandle<()>>,
 }
 
+impl Watch {
+    /// Whether nothing more will be told, because its thread has ended.
+    pub fn is_over(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+}
+
 impl Drop for Watch {
     fn drop(&mut self) {
         self.stop.set();
