@@ -4,6 +4,7 @@
 //! The kernel is always changed before the store is told.
 
 use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -35,6 +36,8 @@ use super::restore::{Lifted, Restore};
 pub(crate) enum Input {
     /// A source read something.
     Delivery(Delivery),
+    /// These log files of services are there.
+    OwnFiles(Vec<PathBuf>),
     /// Somebody asked for something.
     Asked(Asked),
     /// Metrics are scraped.
@@ -82,7 +85,7 @@ pub(super) struct Count {
 
 pub(super) struct Control {
     pub(super) config: Config,
-    pub(super) config_path: std::path::PathBuf,
+    pub(super) config_path: PathBuf,
     pub(super) forced_observe: bool,
     pub(super) filters: Arc<FilterSet>,
     pub(super) engine: Engine,
@@ -166,6 +169,7 @@ impl Control {
         match input {
             Input::Delivery(Delivery::Batch(batch)) => self.decide(&batch),
             Input::Delivery(Delivery::Status(id, status)) => self.source_changed(id, status),
+            Input::OwnFiles(paths) => self.read_own_files(paths),
             Input::Asked(asked) => self.answer(asked),
             Input::Scrape(reply) => {
                 let snapshot = self.snapshot();

@@ -32,6 +32,7 @@ mod control;
 mod decide;
 mod error;
 mod follow;
+mod own_files;
 mod problems;
 mod readers;
 mod reload;

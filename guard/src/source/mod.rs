@@ -249,6 +249,26 @@ impl Stop {
         let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
     }
 
+    /// Waits until it is given or the time is over; answers whether it was given.
+    pub fn wait(&self, timeout: std::time::Duration) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let end = std::time::Instant::now() + timeout;
+        loop {
+            let left = end.saturating_duration_since(std::time::Instant::now());
+            let timeout = Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            };
+            match poll(&mut [PollFd::new(&*self.0, PollFlags::IN)], Some(&timeout)) {
+                Ok(0) => return false,
+                Ok(_) => return true,
+                // Interrupted: the rest is still to be waited for.
+                Err(_) if left.is_zero() => return false,
+                Err(_) => {}
+            }
+        }
+    }
+
     /// Whether it was given.
     pub fn is_set(&self) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
