@@ -191,6 +191,27 @@ fn a_key_login_protects_across_a_restart() {
     assert_eq!(daemon.ctl(&format!("ban {}", attacker_v4(0))).code, 0, "others can be banned");
 }
 
+#[test]
+fn a_restart_is_no_fresh_start_for_an_attacker() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::new();
+    let mut daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
+    let attacker = attacker_v4(0);
+    log.guesses(attacker, 4);
+    poll_until(Duration::from_secs(10), "the guesses are counted", || {
+        (daemon.json(&format!("why {attacker}"))["score"] == "4").then_some(())
+    });
+
+    daemon.stop();
+    daemon.start_again();
+    assert!(!daemon.drops(attacker));
+    log.guesses(attacker, 1);
+    daemon.await_drop(attacker);
+}
+
 /// Two attackers guess until they are cut off; their neighbours and the administrator are not.
 fn attackers_are_dropped_and_others_pass(arena: &Arena, sshd: &Sshd, daemon: &Daemon<'_>) {
     let admin = sshd.client(arena, ADMIN);

@@ -31,6 +31,7 @@ use super::follow::Followers;
 use super::problems::Problems;
 use super::readers::Readers;
 use super::restore::{Lifted, Restore};
+use super::scores::Keeping;
 
 /// What reaches the engine's thread.
 pub(crate) enum Input {
@@ -113,6 +114,7 @@ pub(super) struct Control {
     pub(super) writes: Vec<Write>,
     /// Inputs set aside while readers were being exchanged.
     pub(super) deferred: VecDeque<Input>,
+    pub(super) keeping: Keeping,
     pub(super) inputs: Receiver<Input>,
     /// Behind the inputs: where both are dropped, a thread that waits for room there must end before it is waited for.
     pub(super) followers: Followers,
@@ -202,6 +204,7 @@ impl Control {
         let now = Instant::now();
         self.keep_followers(now);
         self.keep_readers(now);
+        self.keep_scores_in_time(now);
         if now >= self.next_sessions {
             self.next_sessions = now + SESSIONS;
             self.follow_sessions();
@@ -304,6 +307,7 @@ impl Control {
     fn stop(mut self) {
         self.readers.stop();
         self.drain_readers();
+        self.keep_scores();
         self.event("stop", None, &serde_json::json!({ "bans": self.bans.len() }));
         self.flush();
         let Self { inputs, deferred, followers, writer, enforcer, bans, .. } = self;

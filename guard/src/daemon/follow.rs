@@ -1,7 +1,7 @@
 //! Following what changes beside guard: the network of this machine, and the rules of its packet filter.
 //!
 //! Each is heard of through a socket with a thread of its own. One that cannot be opened, or whose thread ends, is a
-//! problem until it listens again; meanwhile changes are found when guard looks around, as it does every minute.
+//! problem until it listens again; meanwhile changes are found when guard looks around by itself.
 
 use std::io;
 use std::sync::mpsc::SyncSender;

@@ -38,6 +38,7 @@ mod readers;
 mod reload;
 mod request;
 mod restore;
+mod scores;
 mod serve;
 mod snapshot;
 mod views;
@@ -49,6 +50,7 @@ use follow::Followers;
 use problems::Problems;
 use readers::Readers;
 use restore::{Lifted, Restore};
+use scores::Keeping;
 
 /// Lines kept as evidence for each source that has a score.
 const EVIDENCE_LINES: usize = 8;
@@ -89,6 +91,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         engine: start_engine(&config, &snapshot),
         bans: starting_bans(&snapshot),
         readers: Readers::new(inputs.clone(), snapshot.positions),
+        keeping: Keeping::new(!snapshot.scores.is_empty()),
         followers: Followers::new(inputs.clone()),
         config_path: options.config.clone(),
         forced_observe: options.observe,
@@ -200,6 +203,7 @@ fn start_engine(config: &Config, snapshot: &Snapshot) -> Engine {
     for strikes in &snapshot.strikes {
         engine.restore_strikes(&views::restored_strikes(strikes, clock));
     }
+    scores::restore(&mut engine, &snapshot.scores, clock);
     engine
 }
 

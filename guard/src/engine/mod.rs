@@ -17,12 +17,14 @@ use crate::time::Moment;
 mod attempt;
 mod escalate;
 mod evidence;
+mod kept;
 mod partial;
 mod score;
 mod sources;
 mod state;
 
 pub use escalate::Strikes;
+pub use kept::KeptScore;
 pub use state::Engine;
 
 /// What a sighting led to.

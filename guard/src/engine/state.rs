@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use super::attempt::Attempts;
 use super::escalate::{Offenders, Strikes};
 use super::evidence::Ring;
+use super::kept::{self, KeptScore};
 use super::partial::Partials;
 use super::score::Leak;
 use super::sources::Sources;
@@ -87,6 +88,19 @@ impl Engine {
     pub fn score(&self, address: IpAddr, now: Moment) -> Points {
         let source = self.sources.get(canonical(address));
         source.map_or(Points(0), |source| source.score.at(now, self.leak))
+    }
+
+    /// The highest scores, at most so many, for the store.
+    pub fn scores(&self, most: usize, now: Moment) -> Vec<KeptScore> {
+        kept::highest(self.sources.scores(), most, now, self.leak)
+    }
+
+    /// Takes over a score from the store, less what has leaked away since.
+    pub fn restore_score(&mut self, kept: &KeptScore, now: Moment) {
+        let score = kept.score(now);
+        if score.at(now, self.leak).0 > 0 {
+            self.sources.find(canonical(kept.address), now, self.leak).score = score;
+        }
     }
 
     /// Points that lead to a ban.

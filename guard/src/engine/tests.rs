@@ -329,6 +329,33 @@ fn who_offers_key_after_key_pushes_out_the_oldest() {
 }
 
 #[test]
+fn scores_survive_through_the_store_and_leak_meanwhile() {
+    let mut scene = Scene::new();
+    for (address, failures) in [("203.0.113.7", 4), ("2001:db8::7", 3), ("203.0.113.9", 1)] {
+        for _ in 0..failures {
+            scene.fail(address);
+        }
+    }
+    let mut kept = scene.engine.scores(2, scene.now);
+    kept.sort();
+    let found: Vec<String> = kept.iter().map(|score| score.address.to_string()).collect();
+    assert_eq!(found, ["203.0.113.7", "2001:db8::7"], "the highest");
+
+    let mut next = Scene::new();
+    next.at(3 * MINUTE);
+    for score in &kept {
+        next.engine.restore_score(score, next.now);
+    }
+    assert_eq!((next.score("203.0.113.7"), next.score("2001:db8::7")), (3.0, 2.0), "a point in two minutes");
+    assert_eq!(next.fail("203.0.113.7"), None);
+    assert!(matches!(next.fail("203.0.113.7"), Some(Decision::Ban(_))));
+    let mut late = Scene::new();
+    late.at(HOUR);
+    late.engine.restore_score(&kept[0], late.now);
+    assert_eq!(late.engine.tracked(), 0, "nothing is left of it");
+}
+
+#[test]
 fn an_old_key_login_is_told_but_clears_nothing() {
     let mut scene = Scene::new();
     scene.at(HOUR).fail(ATTACKER);

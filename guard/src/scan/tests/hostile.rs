@@ -82,6 +82,22 @@ fn a_line_cut_at_the_limit_names_nobody_by_its_cut_end() {
 }
 
 #[test]
+fn a_repeated_message_counts_as_often_as_it_says_within_reason() {
+    let points = |times: &str| {
+        let message = "Failed password for root from 203.0.113.9 port 22 ssh2";
+        let line = format!("Nov  1 00:00:00 web1 sshd[7]: message repeated {times} times: [ {message}]");
+        scanner().line(line.as_bytes(), REFERENCE).map(|sighting| sighting.points.0)
+    };
+    assert_eq!(points("3"), Some(3000));
+    assert_eq!(points("1"), Some(1000));
+    assert_eq!(points("0"), Some(1000));
+    assert_eq!(points("2000000000"), Some(50_000));
+    for nonsense in ["-3", "", "99999999999", "3.5"] {
+        assert_eq!(points(nonsense), None, "{nonsense}");
+    }
+}
+
+#[test]
 fn journal_entries_of_others_are_not_believed() {
     let mut scanner = scanner();
     for (identifier, uid, command, trusted) in [
