@@ -149,7 +149,7 @@ fn a_filter_alone_reads_its_corpus_and_so_does_the_file_it_owns() {
         let (_, cases) = corpora().into_iter().find(|(name, _)| *name == filter.name).unwrap();
         let set = FilterSet::compile(std::slice::from_ref(&filter), Mode::Aggressive).unwrap();
         let own = filter.about().unwrap().files.into_iter().map(|file| file.replace('*', "")).next();
-        let own = own.and_then(|file| set.for_file(file.as_ref()).unwrap());
+        let own = own.map(|file| set.for_own_files(&set.owners(file.as_ref())).unwrap());
         let mut alone = Scanner::with_zone(Arc::new(set), TimeZone::UTC);
         let mut own = own.map(|own| Scanner::with_zone(Arc::new(own), TimeZone::UTC));
         for case in cases {

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use tracing::{info, warn};
 
-use crate::config::{Config, Journald, Sources};
+use crate::config::{Config, FileSource, Journald, Sources};
 use crate::scan::{FilterError, FilterSet, Scanner};
 use crate::sighting::SourceId;
 use crate::source::file::{self, FileReader};
@@ -335,16 +335,17 @@ impl Plan {
             Journald::Off => false,
             Journald::Auto => sources.journal_paths.iter().any(|folder| has_journal(folder)),
         };
+        let owned = |file: &FileSource| {
+            let owners = filters.numbers(&file.filters);
+            if owners.is_empty() && !file.filters.is_empty() {
+                warn!(path = %file.path.display(), filters = ?file.filters, "not read: none of its filters is in use");
+                return None;
+            }
+            Some((owners, file.path.clone()))
+        };
         let (left_out, files): (Vec<_>, Vec<_>) =
             sources.files.iter().partition(|file| journald && file.journal_copy);
-        Self {
-            journald,
-            files: files
-                .into_iter()
-                .map(|file| (filters.numbers(&file.filters), file.path.clone()))
-                .collect(),
-            left_out: left_out.len(),
-        }
+        Self { journald, files: files.into_iter().filter_map(owned).collect(), left_out: left_out.len() }
     }
 }
 
