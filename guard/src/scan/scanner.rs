@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::header;
-use super::layout::Layout;
+use super::groups::Groups;
+use super::header::{self, TAG, Tag};
+use super::layout::{Layout, Row, Rows};
 use super::lines::Ends;
+use super::openings::OPENING;
+use super::dispatch::Start;
 use super::pattern::Found;
 use super::set::{FilterSet, Hit};
 use super::timestamp::Stamps;
@@ -38,7 +41,11 @@ impl Scanner {
         &self.filters
     }
 
-    /// Scans every line of `text`, newline-terminated or not, and calls `hit` for each sighting.
+    /// Scans every line of `text`, newline-terminated or not, and calls `hit` for each sighting, in their order.
+    ///
+    /// Hundreds of lines are taken through one step after the other, because each step is hard to predict for the
+    /// processor when it depends on what a line is: where lines end, which programs filters read, which messages
+    /// begin like one of theirs; then those of one form after the other.
     #[inline]
     pub fn scan<'a>(
         &mut self,
@@ -47,25 +54,29 @@ impl Scanner {
         mut hit: impl FnMut(&Sighting<'a>),
     ) -> Scanned {
         let mut scanned = Scanned::default();
-        let mut ends = Ends::new();
+        let (mut ends, mut rows, mut groups) = (Ends::new(), Rows::new(), Groups::new());
+        let mut sightings = Vec::new();
         let (mut start, mut from) = (0, 0);
         while from < text.len() {
             from = ends.find(text, from);
             scanned.lines += ends.places().len() as u64;
-            // First all lines that may matter, then what they say: the two are hard to predict together.
-            let mut wanted = [(0, 0); Ends::MOST];
-            let mut count = 0;
-            for &end in ends.places() {
-                wanted[count] = (start as u32, end);
-                count += usize::from(!self.layout.skips(text, start, |tag| self.filters.may_begin(tag)));
-                start = end as usize + 1;
+            let layout = self.layout;
+            rows.sift(text, start, ends.places(), &layout, |tag| self.filters.may_begin(tag));
+            start = ends.places().last().map_or(start, |end| *end as usize + 1);
+            groups.clear();
+            for row in rows.get() {
+                let (candidate, meant) = self.open(&layout, text, *row);
+                groups.add(candidate, candidate.group(), meant);
             }
-            for (start, end) in &wanted[..count] {
-                let window = &text[*start as usize..];
-                if let Some(sighting) = self.read(window, &window[..(end - start) as usize], reference) {
-                    scanned.matched += 1;
-                    hit(&sighting);
-                }
+            sightings.clear();
+            groups.each(|candidate| {
+                let sighting = self.candidate(&layout, text, candidate, reference);
+                sightings.extend(sighting);
+                sighting.is_some()
+            });
+            scanned.matched += sightings.len() as u64;
+            for place in groups.kept() {
+                hit(&sightings[place]);
             }
         }
         // A line that was cut, or the last of a file, may have no newline.
@@ -81,23 +92,66 @@ impl Scanner {
 
     /// Scans one line without its newline.
     pub fn line<'a>(&mut self, line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
-        self.read(line, line, reference)
-    }
-
-    /// Scans a line at the front of a window, which may reach beyond it.
-    #[inline]
-    fn read<'a>(&mut self, window: &[u8], line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
-        let header = if let Some((stamp, identifier)) = self.layout.split(window, line) {
-            header::split_tag(&line[identifier..], stamp)?
-        } else {
-            self.layout.learn(line);
-            header::split(line)?
-        };
+        let header = header::split(line)?;
         let service = self.filters.service(header.identifier)?;
         let mut found = Found::default();
         let hit = self.filters.read(service, trim_end(header.message), &mut found)?;
         let at = header.stamp.read(&mut self.stamps, reference);
         Some(sighting(hit, &found, at, header.pid, line))
+    }
+
+    /// Finds service and form of a line by its tag and the first bytes of its message, and answers whether it may
+    /// mean something.
+    #[inline(always)]
+    #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
+    fn open(&self, layout: &Layout, text: &[u8], row: Row) -> (Candidate, bool) {
+        let unknown = Candidate { row, at: None };
+        let begin = row.start as usize + layout.identifier();
+        let Some(block) = text.get(begin..).and_then(|rest| rest.first_chunk::<{ TAG + OPENING }>()) else {
+            return (unknown, true);
+        };
+        let (Some(front), Some(name)) = (block.first_chunk(), block.first_chunk()) else {
+            return (unknown, true);
+        };
+        let Some((tag, well_formed)) = Tag::find(front).filter(|_| row.fits) else { return (unknown, true) };
+        let message = usize::from(tag.end) + 1;
+        let Some(opening) = block.get(message..).and_then(|rest| rest.first_chunk()) else {
+            return (unknown, true);
+        };
+        if usize::from(tag.name) > name.len() {
+            return (unknown, true);
+        }
+        let Some(service) = self.filters.service_in(name, usize::from(tag.name)) else {
+            return (unknown, false);
+        };
+        let start = self.filters.start(service, opening);
+        let meant = well_formed & start.is_some() & (begin + message <= row.end as usize);
+        (Candidate { row, at: Some((tag, service as u16, start.unwrap_or_default())) }, meant)
+    }
+
+    /// Reads a line that may mean something.
+    #[inline(always)]
+    fn candidate<'a>(
+        &mut self,
+        layout: &Layout,
+        text: &'a [u8],
+        candidate: &Candidate,
+        reference: Wall,
+    ) -> Option<Sighting<'a>> {
+        let Row { start, end, fits } = candidate.row;
+        let line = &text[start as usize..end as usize];
+        let Some((tag, service, at)) = candidate.at else {
+            if !fits {
+                self.layout.learn(line);
+            }
+            return self.line(line, reference);
+        };
+        let message = &line[layout.identifier() + usize::from(tag.end) + 1..];
+        let mut found = Found::default();
+        let hit = self.filters.read_from(service.into(), at, trim_end(message), &mut found)?;
+        let pid = tag.pid(line, layout.identifier())?;
+        let at = layout.stamp(line).read(&mut self.stamps, reference);
+        Some(sighting(hit, &found, at, pid, line))
     }
 
     /// Scans a message of a program, without a header.
@@ -139,6 +193,23 @@ impl Scan for Scanner {
             return None;
         }
         self.message(entry.identifier, entry.pid, Some(entry.at), entry.message)
+    }
+}
+
+/// A line that may mean something.
+#[derive(Clone, Copy, Debug, Default)]
+struct Candidate {
+    row: Row,
+    /// Its tag, the service and where to begin to read its message; `None` if it has to be looked at from its
+    /// beginning.
+    at: Option<(Tag, u16, Start)>,
+}
+
+impl Candidate {
+    /// A number that lines of one form have in common.
+    #[inline(always)]
+    fn group(&self) -> u16 {
+        self.at.map_or(u16::MAX, |(_, service, start)| start.number().wrapping_add(service.wrapping_mul(7)))
     }
 }
 

@@ -8,9 +8,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 
 use super::Mode;
-use super::dispatch::Heads;
+use super::dispatch::{Heads, Start};
 use super::filter::{self, Filter, FilterError, FilterFile};
 use super::identifiers::Identifiers;
+use super::openings::OPENING;
 use super::pattern::{self, Form, Found};
 use crate::config::Filters;
 use crate::encode::printable;
@@ -149,11 +150,36 @@ impl FilterSet {
         self.identifiers.may_begin(tag)
     }
 
+    /// The service that the identifier at the front of `block` names, as [`Self::service`] answers it; the
+    /// identifier has `length` bytes, at most as many as the block.
+    #[inline(always)]
+    pub(super) fn service_in(&self, block: &[u8; 16], length: usize) -> Option<u32> {
+        self.identifiers.find_in(block, length)
+    }
+
+    /// Where to begin to read a message of a service that begins with `opening`; `None` if it says nothing.
+    #[inline(always)]
+    pub(super) fn start(&self, service: u32, opening: &[u8; OPENING]) -> Option<Start> {
+        self.services.get(service as usize)?.heads.start(opening)
+    }
+
     /// Reads a message of a service.
     #[inline(always)]
     pub(super) fn read<'a>(&self, service: u32, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
+        self.read_from(service, Start::default(), message, found)
+    }
+
+    /// Reads a message of a service whose opening led to `start`.
+    #[inline(always)]
+    pub(super) fn read_from<'a>(
+        &self,
+        service: u32,
+        start: Start,
+        message: &'a [u8],
+        found: &mut Found<'a>,
+    ) -> Option<Hit> {
         let service = self.services.get(service as usize)?;
-        match service.read(message, found) {
+        match service.read(start, message, found) {
             Some(candidate) => Some(candidate.hit),
             None if message.starts_with(REPEATED) => service.read_repeated(message, found),
             None => None,
@@ -214,7 +240,7 @@ impl Service {
         candidates.sort_by(|a, b| a.form.head().cmp(b.form.head()));
         refuse_two_readings(filters, &candidates)?;
         let heads: Vec<&[u8]> = candidates.iter().map(|candidate| candidate.form.head()).collect();
-        let heads = match (heads.is_empty(), Heads::new(&heads)) {
+        let heads = match (heads.is_empty(), Heads::new(&heads, &[REPEATED])) {
             (true, _) => Heads::empty(),
             (false, Some(heads)) => heads,
             (false, None) => {
@@ -226,8 +252,8 @@ impl Service {
     }
 
     #[inline(always)]
-    fn read<'a>(&self, message: &'a [u8], found: &mut Found<'a>) -> Option<&Candidate> {
-        let mut fit = self.heads.longest(message);
+    fn read<'a>(&self, start: Start, message: &'a [u8], found: &mut Found<'a>) -> Option<&Candidate> {
+        let mut fit = self.heads.longest_from(start, message);
         while let Some(this) = fit {
             let (forms, head) = self.heads.forms(this);
             let rest = &message[head..];
@@ -250,7 +276,7 @@ impl Service {
         let digits = rest.iter().position(|b| !b.is_ascii_digit())?;
         let times: i32 = std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
         let rest = rest[digits..].strip_prefix(b" times: [ ")?.strip_suffix(b"]")?;
-        let hit = self.read(rest.trim_ascii_end(), found)?.hit;
+        let hit = self.read(Start::default(), rest.trim_ascii_end(), found)?.hit;
         let points = Points(hit.points.0.saturating_mul(times.clamp(1, MAX_REPEATS)));
         Some(Hit { points, ..hit })
     }
