@@ -95,7 +95,7 @@ impl Scan for Every {
         identifier == self.0
     }
 
-    fn entry<'a>(&mut self, entry: &Entry<'a>) -> Option<Sighting<'a>> {
+    fn entry<'a>(&'a mut self, entry: &Entry<'a>) -> Option<Sighting<'a>> {
         Some(Sighting {
             at: Some(entry.at),
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),

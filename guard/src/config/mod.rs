@@ -99,10 +99,21 @@ pub struct FileSource {
 pub struct Filters {
     /// Folder with the administrator's filters, which override shipped ones by name. Default `/etc/guard/filters.d`.
     pub folder: PathBuf,
-    /// Shipped filters that are in use. Default `["sshd"]`.
-    pub enable: Vec<String>,
+    /// Which filters are in use. Default all: a filter whose service is not there costs nothing.
+    pub enable: Enabled,
+    /// Filters that are not in use all the same. Default none.
+    pub disable: Vec<String>,
     /// Which patterns of a filter are used: `normal`, `ddos`, `extra`, `aggressive`. Default `normal`.
     pub mode: crate::scan::Mode,
+}
+
+/// Which filters are in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Enabled {
+    /// Every shipped one and the administrator's own.
+    All,
+    /// These.
+    Named(Vec<String>),
 }
 
 /// What leads to a ban.
@@ -237,7 +248,8 @@ impl Default for Filters {
     fn default() -> Self {
         Self {
             folder: "/etc/guard/filters.d".into(),
-            enable: vec!["sshd".into()],
+            enable: Enabled::All,
+            disable: Vec::new(),
             mode: crate::scan::Mode::Normal,
         }
     }

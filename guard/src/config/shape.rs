@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{FileSource, Interfaces, units};
+use super::{Enabled, FileSource, Interfaces, units};
 use crate::sighting::Points;
 use crate::target::Target;
 
@@ -341,6 +341,34 @@ impl Shape for InterfaceNames {
         match value {
             Interfaces::Auto => quoted("auto"),
             Interfaces::Named(names) => List(Name(INTERFACE_NAME), 1).show(names),
+        }
+    }
+}
+
+/// `"all"`, or a list of names of filters.
+pub(super) struct FilterNames;
+
+/// Bytes of a filter's name.
+const FILTER_NAME: usize = 64;
+
+impl Shape for FilterNames {
+    type Value = Enabled;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<Enabled, Vec<Wrong>> {
+        match input.get_ref() {
+            DeValue::String(text) if text == "all" => Ok(Enabled::All),
+            DeValue::Array(_) => List(Name(FILTER_NAME), 0).read(input).map(Enabled::Named),
+            DeValue::String(text) => {
+                Err(wrong(input, format!("write \"all\" or a list, like [{}]", quoted(text))))
+            }
+            _ => Err(mistyped(input, "\"all\" or a list of names of filters")),
+        }
+    }
+
+    fn show(&self, value: &Enabled) -> String {
+        match value {
+            Enabled::All => quoted("all"),
+            Enabled::Named(names) => List(Name(FILTER_NAME), 0).show(names),
         }
     }
 }

@@ -58,18 +58,24 @@ pub(super) struct Fit {
 
 impl Heads {
     /// A tree over no heads.
-    pub(super) fn empty() -> Self {
+    fn empty() -> Self {
         Self { nodes: Vec::new(), branches: Vec::new(), openings: Openings::new(&[], |_| Start::default()) }
     }
 
-    /// A tree over sorted heads, at least one; forms are numbered by their place among them. A message that begins
-    /// like one of `others` may mean something as well. `None` if there are too many.
-    pub(super) fn new(heads: &[&[u8]], others: &[&[u8]]) -> Option<Self> {
+    /// A tree over sorted heads; forms are numbered by their place among them. `None` if there are too many.
+    pub(super) fn new(heads: &[&[u8]]) -> Option<Self> {
+        Self::beside(heads, &[])
+    }
+
+    /// The same, where a message that begins like one of `others` may mean something as well.
+    pub(super) fn beside(heads: &[&[u8]], others: &[&[u8]]) -> Option<Self> {
         if heads.len() >= usize::from(NONE) || heads.iter().any(|head| head.len() >= usize::from(NONE)) {
             return None;
         }
         let mut tree = Self::empty();
-        tree.add(heads, 0, 0, NONE)?;
+        if !heads.is_empty() {
+            tree.add(heads, 0, 0, NONE)?;
+        }
         let openings = Openings::new(&[heads, others].concat(), |front| {
             let meant = others.iter().any(|other| other.starts_with(front));
             if meant { Start::default() } else { tree.walk(front) }
@@ -137,6 +143,12 @@ impl Heads {
             Opening::At(start) => Some(start),
             Opening::Any => Some(Start::default()),
         }
+    }
+
+    /// The longest head that the message begins with.
+    #[inline]
+    pub(super) fn longest(&self, message: &[u8]) -> Option<Fit> {
+        self.longest_from(Start::default(), message)
     }
 
     /// The longest head that a message begins with whose opening led to `start`; any opening leads to the default.
@@ -208,7 +220,7 @@ mod tests {
 
     fn tree(heads: &[String], others: &[&[u8]]) -> Heads {
         let heads: Vec<&[u8]> = heads.iter().map(String::as_bytes).collect();
-        Heads::new(&heads, others).unwrap()
+        Heads::beside(&heads, others).unwrap()
     }
 
     proptest! {
@@ -216,7 +228,7 @@ mod tests {
         fn finds_every_head_longest_first(mut heads in proptest::collection::vec("[ab]{0,6}", 1..20), message in "[abc]{0,10}") {
             heads.sort();
             let tree = tree(&heads, &[]);
-            prop_assert_eq!(fits(&tree, tree.longest_from(Start::default(), message.as_bytes())), expected(&heads, &message));
+            prop_assert_eq!(fits(&tree, tree.longest(message.as_bytes())), expected(&heads, &message));
         }
 
         #[test]

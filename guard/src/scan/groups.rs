@@ -5,8 +5,21 @@ use super::lines::Ends;
 
 /// Groups that are told apart; others share one.
 const GROUPS: usize = 64;
-/// No place.
-const NONE: u16 = u16::MAX;
+/// Instead of a place: the thing is gone.
+const GONE: u16 = u16::MAX;
+/// Instead of a place: the thing is looked at late.
+const LATE: u16 = u16::MAX - 1;
+
+/// What becomes of a thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It has led to something.
+    Kept,
+    /// It is to be looked at in its turn.
+    Late,
+    /// It means nothing.
+    Gone,
+}
 
 /// As many things as lines are looked at together.
 #[derive(Clone, Debug)]
@@ -14,7 +27,7 @@ pub(super) struct Groups<T> {
     things: [T; Ends::MOST],
     groups: [u8; Ends::MOST],
     count: usize,
-    /// For each thing, the how many-eth it was that was kept.
+    /// For each thing, how many were kept before it was, or what became of it instead.
     places: [u16; Ends::MOST],
 }
 
@@ -25,7 +38,7 @@ impl<T: Copy + Default> Groups<T> {
             things: [T::default(); Ends::MOST],
             groups: [0; Ends::MOST],
             count: 0,
-            places: [NONE; Ends::MOST],
+            places: [GONE; Ends::MOST],
         }
     }
 
@@ -42,9 +55,9 @@ impl<T: Copy + Default> Groups<T> {
         self.count += usize::from(wanted);
     }
 
-    /// Calls `keep` for each thing, one group after the other; it answers whether the thing is kept.
+    /// Calls `look` for each thing, one group after the other; it answers what becomes of the thing.
     #[inline(always)]
-    pub(super) fn each(&mut self, mut keep: impl FnMut(&T) -> bool) {
+    pub(super) fn each(&mut self, mut look: impl FnMut(&T) -> Fate) {
         let mut order = [0; Ends::MOST];
         let groups = &self.groups[..self.count];
         let mut next = [0u16; GROUPS];
@@ -63,15 +76,23 @@ impl<T: Copy + Default> Groups<T> {
         let mut kept = 0;
         for thing in &order[..self.count] {
             let thing = usize::from(*thing);
-            let keeps = keep(&self.things[thing]);
-            self.places[thing] = if keeps { kept } else { NONE };
-            kept += u16::from(keeps);
+            let fate = look(&self.things[thing]);
+            self.places[thing] = match fate {
+                Fate::Kept => kept,
+                Fate::Late => LATE,
+                Fate::Gone => GONE,
+            };
+            kept += u16::from(fate == Fate::Kept);
         }
     }
 
-    /// For each thing that was kept, in the order in which they were added, the how many-eth it was.
-    pub(super) fn kept(&self) -> impl Iterator<Item = usize> {
-        self.places[..self.count].iter().filter(|place| **place != NONE).map(|place| usize::from(*place))
+    /// The things that are not gone, in the order in which they were added, and how many had been kept before each
+    /// when it was; `None` for those that are late.
+    #[inline(always)]
+    pub(super) fn in_order(&self) -> impl Iterator<Item = (&T, Option<usize>)> {
+        let all = self.things.iter().zip(&self.places[..self.count]);
+        all.filter(|(_, place)| **place != GONE)
+            .map(|(thing, place)| (thing, (*place != LATE).then_some(usize::from(*place))))
     }
 }
 
@@ -80,22 +101,29 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn fate() -> impl Strategy<Value = Fate> {
+        prop_oneof![3 => Just(Fate::Kept), 1 => Just(Fate::Late), 1 => Just(Fate::Gone)]
+    }
+
     proptest! {
         #[test]
-        fn all_that_is_kept_comes_back_in_order(things in proptest::collection::vec((0..1000u16, 0..100u16, any::<bool>(), any::<bool>()), 0..Ends::MOST)) {
+        fn all_that_is_kept_comes_back_in_order(things in proptest::collection::vec((0..100u16, fate(), any::<bool>()), 0..Ends::MOST)) {
             let mut groups = Groups::new();
-            for (thing, group, wanted, kept) in &things {
-                groups.add((*thing, *group, *kept), *group, *wanted);
+            for (number, (group, _, wanted)) in things.iter().enumerate() {
+                groups.add(number, *group, *wanted);
             }
             let (mut kept, mut seen) = (Vec::new(), Vec::new());
-            groups.each(|(thing, group, keep)| {
-                seen.push(usize::from(*group) % GROUPS);
-                kept.extend(keep.then_some(*thing));
-                *keep
+            groups.each(|number| {
+                let (group, fate, _) = things[*number];
+                seen.push(usize::from(group) % GROUPS);
+                kept.extend((fate == Fate::Kept).then_some(*number));
+                fate
             });
             prop_assert!(seen.is_sorted());
-            let expected: Vec<u16> = things.iter().filter(|t| t.2 && t.3).map(|t| t.0).collect();
-            prop_assert_eq!(groups.kept().map(|place| kept[place]).collect::<Vec<_>>(), expected);
+            let expected = things.iter().enumerate().filter(|(_, thing)| thing.2 && thing.1 != Fate::Gone);
+            let expected: Vec<_> = expected.map(|(number, thing)| (number, (thing.1 == Fate::Kept).then_some(number))).collect();
+            let all: Vec<_> = groups.in_order().map(|(number, place)| (*number, place.map(|place| kept[place]))).collect();
+            prop_assert_eq!(all, expected);
         }
     }
 }

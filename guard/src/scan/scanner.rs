@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::groups::Groups;
+use super::dispatch::Start;
+use super::groups::{Fate, Groups};
 use super::header::{self, TAG, Tag};
 use super::layout::{Layout, Row, Rows};
 use super::lines::Ends;
 use super::openings::OPENING;
-use super::dispatch::Start;
+use super::own::OwnLines;
 use super::pattern::Found;
 use super::set::{FilterSet, Hit};
 use super::timestamp::Stamps;
@@ -23,6 +24,7 @@ pub struct Scanner {
     filters: Arc<FilterSet>,
     stamps: Stamps,
     layout: Layout,
+    own: OwnLines,
 }
 
 impl Scanner {
@@ -33,7 +35,7 @@ impl Scanner {
 
     /// A scanner that reads stamps without a zone in `zone`.
     pub fn with_zone(filters: Arc<FilterSet>, zone: TimeZone) -> Self {
-        Self { filters, stamps: Stamps::new(zone), layout: Layout::default() }
+        Self { filters, stamps: Stamps::new(zone), layout: Layout::default(), own: OwnLines::default() }
     }
 
     /// The filters it scans with.
@@ -43,16 +45,11 @@ impl Scanner {
 
     /// Scans every line of `text`, newline-terminated or not, and calls `hit` for each sighting, in their order.
     ///
-    /// Hundreds of lines are taken through one step after the other, because each step is hard to predict for the
-    /// processor when it depends on what a line is: where lines end, which programs filters read, which messages
-    /// begin like one of theirs; then those of one form after the other.
+    /// Hundreds of lines are taken through one step after the other, because what a line is cannot be foreseen: where
+    /// lines end, which programs filters read, which messages begin like one of theirs; then those of one form after
+    /// the other.
     #[inline]
-    pub fn scan<'a>(
-        &mut self,
-        text: &'a [u8],
-        reference: Wall,
-        mut hit: impl FnMut(&Sighting<'a>),
-    ) -> Scanned {
+    pub fn scan(&mut self, text: &[u8], reference: Wall, mut hit: impl FnMut(&Sighting<'_>)) -> Scanned {
         let mut scanned = Scanned::default();
         let (mut ends, mut rows, mut groups) = (Ends::new(), Rows::new(), Groups::new());
         let mut sightings = Vec::new();
@@ -70,13 +67,28 @@ impl Scanner {
             }
             sightings.clear();
             groups.each(|candidate| {
-                let sighting = self.candidate(&layout, text, candidate, reference);
-                sightings.extend(sighting);
-                sighting.is_some()
+                let Some(opened) = candidate.opened else { return Fate::Late };
+                let line = &text[candidate.row.start as usize..candidate.row.end as usize];
+                match self.opened(&layout, line, opened, reference) {
+                    Some(sighting) => {
+                        sightings.push(sighting);
+                        Fate::Kept
+                    }
+                    None => Fate::Gone,
+                }
             });
-            scanned.matched += sightings.len() as u64;
-            for place in groups.kept() {
-                hit(&sightings[place]);
+            for (candidate, place) in groups.in_order() {
+                if let Some(place) = place {
+                    scanned.matched += 1;
+                    hit(&sightings[place]);
+                    continue;
+                }
+                let Row { start, end, fits } = candidate.row;
+                let line = &text[start as usize..end as usize];
+                if let Some(sighting) = self.read(line, !fits, reference) {
+                    scanned.matched += 1;
+                    hit(&sighting);
+                }
             }
         }
         // A line that was cut, or the last of a file, may have no newline.
@@ -91,13 +103,8 @@ impl Scanner {
     }
 
     /// Scans one line without its newline.
-    pub fn line<'a>(&mut self, line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
-        let header = header::split(line)?;
-        let service = self.filters.service(header.identifier)?;
-        let mut found = Found::default();
-        let hit = self.filters.read(service, trim_end(header.message), &mut found)?;
-        let at = header.stamp.read(&mut self.stamps, reference);
-        Some(sighting(hit, &found, at, header.pid, line))
+    pub fn line<'a>(&'a mut self, line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
+        self.read(line, false, reference)
     }
 
     /// Finds service and form of a line by its tag and the first bytes of its message, and answers whether it may
@@ -105,58 +112,70 @@ impl Scanner {
     #[inline(always)]
     #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
     fn open(&self, layout: &Layout, text: &[u8], row: Row) -> (Candidate, bool) {
-        let unknown = Candidate { row, at: None };
+        let unknown = (Candidate { row, opened: None }, true);
         let begin = row.start as usize + layout.identifier();
         let Some(block) = text.get(begin..).and_then(|rest| rest.first_chunk::<{ TAG + OPENING }>()) else {
-            return (unknown, true);
+            return unknown;
         };
-        let (Some(front), Some(name)) = (block.first_chunk(), block.first_chunk()) else {
-            return (unknown, true);
-        };
-        let Some((tag, well_formed)) = Tag::find(front).filter(|_| row.fits) else { return (unknown, true) };
+        let (Some(front), Some(name)) = (block.first_chunk(), block.first_chunk()) else { return unknown };
+        let Some((tag, well_formed)) = Tag::find(front) else { return unknown };
         let message = usize::from(tag.end) + 1;
-        let Some(opening) = block.get(message..).and_then(|rest| rest.first_chunk()) else {
-            return (unknown, true);
-        };
-        if usize::from(tag.name) > name.len() {
-            return (unknown, true);
+        let Some(opening) = block.get(message..).and_then(|rest| rest.first_chunk()) else { return unknown };
+        if !(row.fits & well_formed & (begin + message <= row.end as usize)) {
+            return unknown;
         }
-        let Some(service) = self.filters.service_in(name, usize::from(tag.name)) else {
-            return (unknown, false);
-        };
-        let start = self.filters.start(service, opening);
-        let meant = well_formed & start.is_some() & (begin + message <= row.end as usize);
-        (Candidate { row, at: Some((tag, service as u16, start.unwrap_or_default())) }, meant)
+        let Some(service) = self.filters.service_in(name, usize::from(tag.name)) else { return unknown };
+        let start = self.filters.messages(service).and_then(|messages| messages.start(opening));
+        let opened = Opened { tag, service: service as u16, start: start.unwrap_or_default() };
+        (Candidate { row, opened: Some(opened) }, start.is_some())
     }
 
-    /// Reads a line that may mean something.
+    /// Reads a line whose opening is known.
     #[inline(always)]
-    fn candidate<'a>(
+    fn opened<'a>(
         &mut self,
         layout: &Layout,
-        text: &'a [u8],
-        candidate: &Candidate,
+        line: &'a [u8],
+        opened: Opened,
         reference: Wall,
     ) -> Option<Sighting<'a>> {
-        let Row { start, end, fits } = candidate.row;
-        let line = &text[start as usize..end as usize];
-        let Some((tag, service, at)) = candidate.at else {
-            if !fits {
-                self.layout.learn(line);
-            }
-            return self.line(line, reference);
-        };
+        let Opened { tag, service, start } = opened;
         let message = &line[layout.identifier() + usize::from(tag.end) + 1..];
         let mut found = Found::default();
-        let hit = self.filters.read_from(service.into(), at, trim_end(message), &mut found)?;
+        let hit = self.filters.messages(service.into())?.read_from(start, trim_end(message), &mut found)?;
         let pid = tag.pid(line, layout.identifier())?;
         let at = layout.stamp(line).read(&mut self.stamps, reference);
         Some(sighting(hit, &found, at, pid, line))
     }
 
+    /// Scans a line of which nothing is known, and remembers its layout if it is to be `learnt`.
+    fn read<'a>(&'a mut self, line: &'a [u8], learnt: bool, reference: Wall) -> Option<Sighting<'a>> {
+        let header = header::split(line);
+        if learnt && header.is_some() {
+            self.layout.learn(line);
+        }
+        let known = header.and_then(|header| Some((header, self.filters.service(header.identifier)?)));
+        let Some((header, service)) = known else { return self.own_line(line, reference) };
+        let mut found = Found::default();
+        let hit = self.filters.read(service, trim_end(header.message), &mut found)?;
+        let at = header.stamp.read(&mut self.stamps, reference);
+        Some(sighting(hit, &found, at, header.pid, line))
+    }
+
+    /// Scans a line without a syslog header of a known program.
+    #[inline]
+    fn own_line<'a>(&'a mut self, line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
+        if !self.filters.has_formats() {
+            return None;
+        }
+        let read = self.own.read(&self.filters, trim_end(line))?;
+        let at = read.stamp.and_then(|stamp| self.stamps.read(stamp, reference));
+        Some(sighting(read.hit, &read.found, at, 0, line))
+    }
+
     /// Scans a message of a program, without a header.
     pub fn message<'a>(
-        &self,
+        &'a mut self,
         identifier: &[u8],
         pid: u32,
         at: Option<Wall>,
@@ -183,16 +202,15 @@ impl Scan for Scanner {
         self.filters.service(identifier).is_some()
     }
 
-    fn trusts(&self, identifier: &[u8], uid: u32) -> bool {
-        self.filters.trusts(identifier, uid, None)
+    fn trusts(&self, identifier: &[u8], uid: u32, unit: &[u8]) -> bool {
+        self.filters.trusts(identifier, uid, unit)
     }
 
-    fn entry<'a>(&mut self, entry: &Entry<'a>) -> Option<Sighting<'a>> {
-        let command = (!entry.comm.is_empty()).then_some(entry.comm);
-        if !self.filters.trusts(entry.identifier, entry.uid, command) {
-            return None;
-        }
-        self.message(entry.identifier, entry.pid, Some(entry.at), entry.message)
+    fn entry<'a>(&'a mut self, entry: &Entry<'a>) -> Option<Sighting<'a>> {
+        let filters = Arc::clone(&self.filters);
+        let sighting = self.message(entry.identifier, entry.pid, Some(entry.at), entry.message)?;
+        // Several filters may read an identifier, and each believes others.
+        filters.believes(sighting.pattern, entry.uid, entry.unit).then_some(sighting)
     }
 }
 
@@ -200,16 +218,23 @@ impl Scan for Scanner {
 #[derive(Clone, Copy, Debug, Default)]
 struct Candidate {
     row: Row,
-    /// Its tag, the service and where to begin to read its message; `None` if it has to be looked at from its
-    /// beginning.
-    at: Option<(Tag, u16, Start)>,
+    /// `None` if it has to be looked at from its beginning.
+    opened: Option<Opened>,
+}
+
+/// What is known of a line from its tag and the first bytes of its message.
+#[derive(Clone, Copy, Debug, Default)]
+struct Opened {
+    tag: Tag,
+    service: u16,
+    start: Start,
 }
 
 impl Candidate {
     /// A number that lines of one form have in common.
     #[inline(always)]
     fn group(&self) -> u16 {
-        self.at.map_or(u16::MAX, |(_, service, start)| start.number().wrapping_add(service.wrapping_mul(7)))
+        self.opened.map_or(u16::MAX, |known| known.start.number().wrapping_add(known.service.wrapping_mul(7)))
     }
 }
 

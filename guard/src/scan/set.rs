@@ -1,51 +1,51 @@
 //! The loaded filters, compiled to a dispatch on identifier and beginning of the message.
 //!
-//! A line costs one look-up of its identifier, however many filters there are; then the head of its message leads to
-//! the few forms it can have. The form with the longest head is tried first, and that no message has two readings
-//! with different addresses is checked when the filters are loaded.
+//! A line costs one look-up of its identifier, however many filters there are; then the beginning of its message, or
+//! the fields of its record, lead to the few patterns it can be.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Mode;
-use super::dispatch::{Heads, Start};
-use super::filter::{self, Filter, FilterError, FilterFile};
+use super::filter::{self, Filter, FilterError, FilterFile, Format, Pattern};
 use super::identifiers::Identifiers;
-use super::openings::OPENING;
-use super::pattern::{self, Form, Found};
-use crate::config::Filters;
-use crate::encode::printable;
+use super::messages::Messages;
+use super::pattern::Found;
+use super::records::RecordPatterns;
+use crate::config::{Enabled, Filters};
 use crate::sighting::{Kind, PatternId, Points};
-
-/// How a syslog daemon begins what stands for a message's repetitions.
-const REPEATED: &[u8] = b"message repeated ";
-/// How often a message counts at most that a syslog daemon says was repeated.
-const MAX_REPEATS: i32 = 50;
 
 /// Filters, ready to scan with.
 #[derive(Debug)]
 pub struct FilterSet {
-    filters: Vec<Filter>,
+    filters: Arc<[Filter]>,
     mode: Mode,
+    /// The programs whose messages are read, each with the number of its service.
     identifiers: Identifiers,
     services: Vec<Service>,
+    /// What reads lines without a syslog header, by format.
+    formats: [Option<u32>; Format::ALL.len()],
     fingerprint: u64,
 }
 
-/// What lines of some identifiers are matched against: the forms of every filter that reads them.
+/// What reads lines of one sort: the patterns of every filter that does.
 #[derive(Debug)]
-struct Service {
-    /// Forms sorted by head; among those of one head the order of filters and patterns decides.
-    candidates: Vec<Candidate>,
-    heads: Heads,
+pub(super) struct Service {
+    pub(super) messages: Messages,
+    /// Patterns over fields, for each format its filters know.
+    pub(super) records: Vec<RecordPatterns>,
     /// The filters it is made of.
     filters: Vec<u16>,
 }
 
-#[derive(Debug)]
-struct Candidate {
-    form: Form,
-    hit: Hit,
+/// Which patterns a service is made of.
+pub(super) struct Use<'a> {
+    pub(super) filters: &'a [Filter],
+    readers: &'a [u16],
+    mode: Mode,
+    /// Whether it has to be shown that no line has two readings.
+    pub(super) check: bool,
 }
 
 /// What a matching form says.
@@ -64,16 +64,19 @@ impl FilterSet {
             files.retain(|known| known.name != file.name);
             files.push(file);
         }
-        let mut enabled = Vec::new();
-        for name in &config.enable {
-            let Some(file) = files.iter().find(|file| file.name == *name) else {
-                let mut known: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
-                known.sort_unstable();
-                return Err(FilterError::Unknown { name: name.clone(), known: known.join(", ") });
-            };
-            enabled.push(file.clone());
+        files.sort_by(|a, b| a.name.cmp(&b.name));
+        let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
+        let known = |name: &String| {
+            let unknown = || FilterError::Unknown { name: name.clone(), known: names.join(", ") };
+            names.contains(name).then_some(()).ok_or_else(unknown)
+        };
+        if let Enabled::Named(names) = &config.enable {
+            names.iter().try_for_each(known)?;
+            files.retain(|file| names.contains(&file.name));
         }
-        Self::compile(&enabled, config.mode)
+        config.disable.iter().try_for_each(known)?;
+        files.retain(|file| !config.disable.contains(&file.name));
+        Self::compile(&files, config.mode)
     }
 
     /// Every shipped filter.
@@ -83,31 +86,76 @@ impl FilterSet {
 
     /// Compiles filters. Patterns of a stricter mode than `mode` are left out.
     pub fn compile(files: &[FilterFile], mode: Mode) -> Result<Self, FilterError> {
-        let filters = files.iter().map(Filter::read).collect::<Result<Vec<_>, _>>()?;
-        let mut names: Vec<&[u8]> =
-            filters.iter().flat_map(|f| f.identifiers.iter().map(Vec::as_slice)).collect();
-        names.sort_unstable();
-        names.dedup();
-        let mut services: Vec<Service> = Vec::new();
-        let mut numbers = Vec::with_capacity(names.len());
-        for name in &names {
-            let reads = |filter: &Filter| filter.identifiers.iter().any(|known| known == name);
-            let readers: Vec<u16> =
-                (0..filters.len()).filter(|at| reads(&filters[*at])).map(|at| at as u16).collect();
-            let known = services.iter().position(|service| service.filters == readers);
-            if known.is_none() {
-                services.push(Service::new(&filters, readers, mode)?);
-            }
-            let number = known.unwrap_or(services.len() - 1);
-            numbers.push((*name, number as u32));
-        }
+        let filters = files.iter().map(Filter::read).collect::<Result<Arc<[_]>, _>>()?;
         let mut hasher = DefaultHasher::new();
         mode.hash(&mut hasher);
         for file in files {
             (&file.name, &file.text).hash(&mut hasher);
         }
+        Self::build(filters, mode, hasher.finish(), true, |_| true, |_| true)
+    }
+
+    /// The filters for lines of a file that is a service's own: no others read it, and none expects a syslog header.
+    /// `None` if no filter knows the file.
+    pub fn for_file(&self, path: &Path) -> Result<Option<Self>, FilterError> {
+        let owns = |filter: &Filter| filter.owns(path);
+        if !self.filters.iter().any(owns) {
+            return Ok(None);
+        }
+        // What has been checked together needs no check in parts.
+        Self::build(Arc::clone(&self.filters), self.mode, self.fingerprint, false, |_| false, owns).map(Some)
+    }
+
+    /// The filters for lines with a syslog header, and for the journal.
+    pub fn for_syslog(&self) -> Result<Self, FilterError> {
+        Self::build(Arc::clone(&self.filters), self.mode, self.fingerprint, false, |_| true, |_| false)
+    }
+
+    fn build(
+        filters: Arc<[Filter]>,
+        mode: Mode,
+        fingerprint: u64,
+        check: bool,
+        by_identifier: impl Fn(&Filter) -> bool,
+        by_format: impl Fn(&Filter) -> bool,
+    ) -> Result<Self, FilterError> {
+        let mut services: Vec<Service> = Vec::new();
+        let mut service = |reads: &dyn Fn(&Filter) -> bool| {
+            let readers: Vec<u16> =
+                (0..filters.len()).filter(|at| reads(&filters[*at])).map(|at| at as u16).collect();
+            if readers.is_empty() {
+                return Ok(None);
+            }
+            let known = services.iter().position(|service| service.filters == readers);
+            let number = match known {
+                Some(known) => known,
+                None => {
+                    services.push(Service::new(&Use { filters: &filters, readers: &readers, mode, check })?);
+                    services.len() - 1
+                }
+            };
+            Ok(Some(number as u32))
+        };
+        let mut names: Vec<&[u8]> = filters
+            .iter()
+            .filter(|filter| by_identifier(filter))
+            .flat_map(|filter| filter.identifiers.iter().map(Vec::as_slice))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut numbers = Vec::with_capacity(names.len());
+        for name in names {
+            let reads = |filter: &Filter| filter.identifiers.iter().any(|known| known == name);
+            numbers.extend(service(&reads)?.map(|number| (name, number)));
+        }
+        let mut formats = [None; Format::ALL.len()];
+        for format in Format::ALL {
+            formats[format as usize] = service(&|filter: &Filter| {
+                filter.format == Some(format) && !filter.files.is_empty() && by_format(filter)
+            })?;
+        }
         let identifiers = Identifiers::new(numbers.into_iter());
-        Ok(Self { identifiers, services, filters, mode, fingerprint: hasher.finish() })
+        Ok(Self { identifiers, services, formats, mode, fingerprint, filters: Arc::clone(&filters) })
     }
 
     /// A number that differs when the filters differ.
@@ -125,7 +173,12 @@ impl FilterSet {
         self.filters.iter().map(|filter| filter.name.as_str())
     }
 
-    /// Text of a pattern, as the filter's file has it.
+    /// Where the services' own log files usually are, as shell patterns.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.filters.iter().flat_map(|filter| filter.files.iter().map(glob::Pattern::as_str))
+    }
+
+    /// What a pattern looks for, as the filter's file has it.
     pub fn pattern_text(&self, id: PatternId) -> &str {
         let filter = self.filters.get(usize::from(id.filter));
         filter
@@ -144,6 +197,17 @@ impl FilterSet {
         self.identifiers.find(identifier)
     }
 
+    /// The service that reads lines of a format.
+    #[inline]
+    pub(super) fn of_format(&self, format: Format) -> Option<u32> {
+        self.formats[format as usize]
+    }
+
+    /// Whether lines without a syslog header are read.
+    pub(super) fn has_formats(&self) -> bool {
+        self.formats.iter().any(Option::is_some)
+    }
+
     /// Whether the first four bytes of `identifier[7]: ` can be those of a service.
     #[inline(always)]
     pub(super) fn may_begin(&self, tag: [u8; 4]) -> bool {
@@ -157,33 +221,16 @@ impl FilterSet {
         self.identifiers.find_in(block, length)
     }
 
-    /// Where to begin to read a message of a service that begins with `opening`; `None` if it says nothing.
+    /// The messages of a service.
     #[inline(always)]
-    pub(super) fn start(&self, service: u32, opening: &[u8; OPENING]) -> Option<Start> {
-        self.services.get(service as usize)?.heads.start(opening)
+    pub(super) fn messages(&self, service: u32) -> Option<&Messages> {
+        self.services.get(service as usize).map(|service| &service.messages)
     }
 
     /// Reads a message of a service.
     #[inline(always)]
     pub(super) fn read<'a>(&self, service: u32, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
-        self.read_from(service, Start::default(), message, found)
-    }
-
-    /// Reads a message of a service whose opening led to `start`.
-    #[inline(always)]
-    pub(super) fn read_from<'a>(
-        &self,
-        service: u32,
-        start: Start,
-        message: &'a [u8],
-        found: &mut Found<'a>,
-    ) -> Option<Hit> {
-        let service = self.services.get(service as usize)?;
-        match service.read(start, message, found) {
-            Some(candidate) => Some(candidate.hit),
-            None if message.starts_with(REPEATED) => service.read_repeated(message, found),
-            None => None,
-        }
+        self.services.get(service as usize)?.messages.read(message, found)
     }
 
     /// Reads a message as if any service had written it.
@@ -191,116 +238,60 @@ impl FilterSet {
         (0..self.services.len() as u32).find_map(|service| self.read(service, message, found))
     }
 
-    /// The pattern that fits furthest from the front, and how many bytes of the message do.
-    pub(super) fn nearest(&self, service: Option<u32>, message: &[u8]) -> Option<(PatternId, usize)> {
-        let services = match service {
-            Some(service) => &self.services[service as usize..=service as usize],
-            None => &self.services[..],
-        };
-        services
-            .iter()
-            .flat_map(|service| &service.candidates)
-            .map(|candidate| (candidate.hit.pattern, candidate.form.nearness(message)))
-            .max_by_key(|(_, bytes)| *bytes)
-            .filter(|(_, bytes)| *bytes > 0)
+    /// The patterns over fields that a service has.
+    pub(super) fn records(&self, service: u32) -> &[RecordPatterns] {
+        self.services.get(service as usize).map_or(&[], |service| &service.records)
     }
 
-    /// Whether a journal entry of this identifier may come from this user and command. An identifier that several
-    /// filters read is trusted if one of them trusts it.
-    pub(super) fn trusts(&self, identifier: &[u8], uid: u32, command: Option<&[u8]>) -> bool {
-        let Some(service) = self.service(identifier).and_then(|service| self.services.get(service as usize))
-        else {
-            return false;
-        };
-        let trusts = |filter: &Filter| {
-            let known = |command| filter.commands.iter().any(|known| known == command);
-            filter.uid == uid && (filter.commands.is_empty() || command.is_none_or(known))
-        };
-        service.filters.iter().any(|filter| trusts(&self.filters[usize::from(*filter)]))
+    /// The pattern that fits furthest from the front, and how many bytes of the message do.
+    pub(super) fn nearest(&self, service: u32, message: &[u8]) -> Option<(PatternId, usize)> {
+        let service = self.services.get(service as usize)?;
+        service.messages.nearness(message).max_by_key(|(_, bytes)| *bytes).filter(|(_, bytes)| *bytes > 0)
+    }
+
+    /// Whether any filter that reads this identifier believes a journal entry of this user and unit.
+    pub(super) fn trusts(&self, identifier: &[u8], uid: u32, unit: &[u8]) -> bool {
+        let Some(service) = self.service(identifier) else { return false };
+        let filters = &self.services[service as usize].filters;
+        filters.iter().any(|filter| self.filters[usize::from(*filter)].journal.includes(uid, unit))
+    }
+
+    /// Whether a pattern's filter believes a journal entry of this user and unit.
+    pub(super) fn believes(&self, pattern: PatternId, uid: u32, unit: &[u8]) -> bool {
+        self.filters.get(usize::from(pattern.filter)).is_some_and(|filter| filter.journal.includes(uid, unit))
     }
 }
 
 impl Service {
-    fn new(filters: &[Filter], readers: Vec<u16>, mode: Mode) -> Result<Self, FilterError> {
-        let mut candidates = Vec::new();
-        for &reader in &readers {
-            for (number, pattern) in filters[usize::from(reader)].patterns.iter().enumerate() {
-                if !mode.includes(pattern.mode) {
-                    continue;
-                }
-                let hit = Hit {
-                    pattern: PatternId { filter: reader, pattern: number as u16 },
-                    kind: pattern.kind,
-                    points: pattern.points,
-                };
-                candidates.extend(pattern.forms.iter().map(|form| Candidate { form: form.clone(), hit }));
-            }
-        }
-        // Stable: among forms of the same head the order of the file decides.
-        candidates.sort_by(|a, b| a.form.head().cmp(b.form.head()));
-        refuse_two_readings(filters, &candidates)?;
-        let heads: Vec<&[u8]> = candidates.iter().map(|candidate| candidate.form.head()).collect();
-        let heads = match (heads.is_empty(), Heads::new(&heads, &[REPEATED])) {
-            (true, _) => Heads::empty(),
-            (false, Some(heads)) => heads,
-            (false, None) => {
-                let names = readers.iter().map(|reader| filters[usize::from(*reader)].name.as_str());
-                return Err(FilterError::TooLarge { names: names.collect::<Vec<_>>().join(", ") });
-            }
-        };
-        Ok(Self { candidates, heads, filters: readers })
-    }
-
-    #[inline(always)]
-    fn read<'a>(&self, start: Start, message: &'a [u8], found: &mut Found<'a>) -> Option<&Candidate> {
-        let mut fit = self.heads.longest_from(start, message);
-        while let Some(this) = fit {
-            let (forms, head) = self.heads.forms(this);
-            let rest = &message[head..];
-            for candidate in &self.candidates[forms] {
-                if candidate.form.read(rest, found) {
-                    return Some(candidate);
-                }
-                *found = Found::default();
-            }
-            fit = self.heads.shorter(this);
-        }
-        None
-    }
-
-    /// `message repeated 3 times: [ … ]`, which syslog daemons write instead of a message's repetitions. It counts
-    /// as often as it says, within reason.
-    #[cold]
-    fn read_repeated<'a>(&self, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
-        let rest = message.strip_prefix(REPEATED)?;
-        let digits = rest.iter().position(|b| !b.is_ascii_digit())?;
-        let times: i32 = std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
-        let rest = rest[digits..].strip_prefix(b" times: [ ")?.strip_suffix(b"]")?;
-        let hit = self.read(Start::default(), rest.trim_ascii_end(), found)?.hit;
-        let points = Points(hit.points.0.saturating_mul(times.clamp(1, MAX_REPEATS)));
-        Some(Hit { points, ..hit })
+    fn new(usage: &Use<'_>) -> Result<Self, FilterError> {
+        let records = RecordPatterns::of_each_format(usage)?;
+        Ok(Self { messages: Messages::new(usage)?, records, filters: usage.readers.to_vec() })
     }
 }
 
-/// Refuses forms, sorted by head, that would read one message with two addresses: an attacker could choose which.
-fn refuse_two_readings(filters: &[Filter], candidates: &[Candidate]) -> Result<(), FilterError> {
-    let forms: Vec<&Form> = candidates.iter().map(|candidate| &candidate.form).collect();
-    let Some((a, b, message)) = pattern::clash(&forms) else { return Ok(()) };
-    let (a, b) = (candidates[a].hit, candidates[b].hit);
-    let pattern =
-        |hit: Hit| &filters[usize::from(hit.pattern.filter)].patterns[usize::from(hit.pattern.pattern)];
-    let (other, later) = (pattern(a.min(b)), pattern(a.max(b)));
-    Err(FilterError::Wrong {
-        path: filters[usize::from(a.max(b).pattern.filter)].path.clone(),
-        line: later.line,
-        reason: format!(
-            "the pattern `{}` is refused: beside `{}` a message like `{}` has two readings with different addresses, \
-             so that an attacker could choose the one that is banned",
-            later.text,
-            other.text,
-            printable(message.as_bytes(), 300),
-        ),
-    })
+impl<'a> Use<'a> {
+    /// The patterns in use, with what each says.
+    pub(super) fn patterns(&self) -> impl Iterator<Item = (&'a Pattern, Hit)> {
+        let (filters, mode) = (self.filters, self.mode);
+        self.readers.iter().flat_map(move |reader| {
+            let patterns = filters[usize::from(*reader)].patterns.iter().enumerate();
+            patterns.filter(move |(_, pattern)| mode.includes(pattern.mode)).map(move |(number, pattern)| {
+                let id = PatternId { filter: *reader, pattern: number as u16 };
+                (pattern, Hit { pattern: id, kind: pattern.kind, points: pattern.points })
+            })
+        })
+    }
+
+    /// The format of the filter that a pattern belongs to.
+    pub(super) fn format(&self, id: PatternId) -> Option<Format> {
+        self.filters[usize::from(id.filter)].format
+    }
+
+    /// There are more forms than can be told apart.
+    pub(super) fn too_large(&self) -> FilterError {
+        let names = self.readers.iter().map(|reader| self.filters[usize::from(*reader)].name.as_str());
+        FilterError::TooLarge { names: names.collect::<Vec<_>>().join(", ") }
+    }
 }
 
 /// Reads a filter file for `guardctl` and tests.

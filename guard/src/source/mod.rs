@@ -30,15 +30,15 @@ pub trait Scan: Send {
     /// identifier; entries of other identifiers are never read.
     fn wants(&self, identifier: &[u8]) -> bool;
 
-    /// Whether an entry of this identifier may come from a process with this user id: a service that logs under
-    /// its own account needs its filter to say so. Anything else is refused and counted as untrusted, because
-    /// anybody may choose an identifier, while the kernel vouches for the user id.
-    fn trusts(&self, _identifier: &[u8], uid: u32) -> bool {
+    /// Whether an entry of this identifier may come from a process with this user id in this unit: a service that logs
+    /// under its own account needs its filter to name its unit. Anything else is refused and counted as untrusted,
+    /// because anybody may choose an identifier, while the kernel vouches for the user id and the control group.
+    fn trusts(&self, _identifier: &[u8], uid: u32, _unit: &[u8]) -> bool {
         uid == 0
     }
 
     /// Looks at one trusted journal entry.
-    fn entry<'a>(&mut self, entry: &Entry<'a>) -> Option<Sighting<'a>>;
+    fn entry<'a>(&'a mut self, entry: &Entry<'a>) -> Option<Sighting<'a>>;
 }
 
 /// What one call of [`Scan::lines`] went through.

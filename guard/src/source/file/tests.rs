@@ -42,7 +42,7 @@ impl Scan for EveryLine {
         false
     }
 
-    fn entry<'a>(&mut self, _: &Entry<'a>) -> Option<Sighting<'a>> {
+    fn entry<'a>(&'a mut self, _: &Entry<'a>) -> Option<Sighting<'a>> {
         None
     }
 }

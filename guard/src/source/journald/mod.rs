@@ -412,7 +412,7 @@ impl JournalReader {
         let identifier = open.journal.identifier(found.stream);
         batch.read.bytes += fields.message.len() as u64;
         batch.read.cut += u64::from(fields.cut);
-        let Some(uid) = fields.uid.filter(|uid| scan.trusts(identifier, *uid)) else {
+        let Some(uid) = fields.uid.filter(|uid| scan.trusts(identifier, *uid, &fields.unit)) else {
             batch.read.untrusted += 1;
             return;
         };

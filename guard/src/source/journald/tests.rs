@@ -31,7 +31,7 @@ impl Scan for Sshd {
         identifier == b"sshd"
     }
 
-    fn entry<'a>(&mut self, entry: &Entry<'a>) -> Option<Sighting<'a>> {
+    fn entry<'a>(&'a mut self, entry: &Entry<'a>) -> Option<Sighting<'a>> {
         assert_eq!((entry.identifier, entry.uid), (&b"sshd"[..], 0));
         Some(Sighting {
             at: Some(entry.at),
