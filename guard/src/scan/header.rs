@@ -98,25 +98,10 @@ fn split_host<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
 
 /// `ident[pid]: message`.
 #[inline]
-pub(super) fn split_tag<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
-    let end = tag_end(rest)?;
-    if end == 0 || rest[end - 1] != b':' {
-        return None;
-    }
-    let (identifier, pid) = split_pid(&rest[..end - 1])?;
+fn split_tag<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
+    let end = rest.iter().take(MAX_IDENTIFIER + 16).position(|b| *b == b' ')?;
+    let (identifier, pid) = split_pid(rest[..end].strip_suffix(b":")?)?;
     Some(Header { stamp, identifier, pid, message: &rest[end + 1..] })
-}
-
-/// The space behind the tag.
-#[inline(always)]
-fn tag_end(rest: &[u8]) -> Option<usize> {
-    if let Some(block) = rest.first_chunk() {
-        let spaces = simd::equal(block, b' ');
-        if spaces != 0 {
-            return Some(spaces.trailing_zeros() as usize);
-        }
-    }
-    rest.iter().take(MAX_IDENTIFIER + 16).position(|b| *b == b' ')
 }
 
 /// `ident[pid]` or `ident`.
@@ -130,15 +115,21 @@ fn split_pid(tag: &[u8]) -> Option<(&[u8], u32)> {
     Some((&tag[..open], number(digits)?))
 }
 
-/// A process id: one to eight digits, without a branch for each.
-#[inline(always)]
+/// A process id: one to eight digits.
 fn number(digits: &[u8]) -> Option<u32> {
-    if digits.is_empty() || digits.len() > 8 {
+    let mut eight = [0; 8];
+    eight.get_mut(8usize.checked_sub(digits.len())?..)?.copy_from_slice(digits);
+    last_digits(eight, digits.len())
+}
+
+/// The number of which the last `count` bytes are the digits, one to eight of them, without a branch for each.
+#[inline(always)]
+fn last_digits(eight: [u8; 8], count: usize) -> Option<u32> {
+    if count.wrapping_sub(1) >= 8 {
         return None;
     }
-    let mut eight = [b'0'; 8];
-    eight[8 - digits.len()..].copy_from_slice(digits);
-    let values = u64::from_le_bytes(eight) ^ 0x3030_3030_3030_3030;
+    // What stands before the digits becomes zeros.
+    let values = (u64::from_le_bytes(eight) ^ 0x3030_3030_3030_3030) & u64::MAX << (64 - 8 * count);
     // A byte above 9 carries into its high half.
     if (values | values.wrapping_add(0x0606_0606_0606_0606)) & 0xf0f0_f0f0_f0f0_f0f0 != 0 {
         return None;
@@ -147,6 +138,50 @@ fn number(digits: &[u8]) -> Option<u32> {
     let pairs = (values * 10 + (values >> 8)) & 0x00ff_00ff_00ff_00ff;
     let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
     Some((fours * 10_000 + (fours >> 32)) as u32)
+}
+
+/// Bytes of a line's tag that [`Tag::find`] looks at.
+pub(super) const TAG: usize = 32;
+
+/// Where the parts of a tag are, counted from its beginning. What [`split`] makes of a tag, in two steps: the name
+/// first, and the process only if the line matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tag {
+    /// Length of the identifier.
+    pub(super) name: u8,
+    /// Place of the space behind the tag.
+    pub(super) end: u8,
+}
+
+impl Tag {
+    /// The tag at the front of a block, and whether it is of a known form; `None` if it does not end in the block.
+    #[inline(always)]
+    #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
+    pub(super) fn find(block: &[u8; TAG]) -> Option<(Self, bool)> {
+        let spaces = simd::equal(block, b' ');
+        if spaces == 0 {
+            return None;
+        }
+        let end = spaces.trailing_zeros();
+        // Of `ident[7]: `, the last opening bracket.
+        let opening = simd::equal(block, b'[') & ((1 << end) - 1);
+        let colon = block[(end as usize).saturating_sub(1)] == b':';
+        let closed = block[(end as usize).saturating_sub(2)] == b']';
+        let name = if closed { 31u32.saturating_sub(opening.leading_zeros()) } else { end.saturating_sub(1) };
+        Some((Self { name: name as u8, end: end as u8 }, colon & (name > 0)))
+    }
+
+    /// The process id in the tag that begins at `start` of a text, 0 if the tag has none; `None` if it is not a number.
+    #[inline(always)]
+    pub(super) fn pid(self, text: &[u8], start: usize) -> Option<u32> {
+        let (name, end) = (usize::from(self.name), usize::from(self.end));
+        if name + 1 == end {
+            return Some(0);
+        }
+        // `[` and `]:` stand around the digits.
+        let digits = (end - 2).checked_sub(name + 1)?;
+        last_digits(*text.get(..start + end - 2)?.last_chunk()?, digits)
+    }
 }
 
 /// `<34>` in front of either form, or of RFC 5424's version.

@@ -2,6 +2,7 @@
 //! so where the identifier stands is known before a line has been looked at, and most lines are another program's.
 
 use super::header::{self, Stamp};
+use super::lines::Ends;
 use super::simd;
 use super::timestamp::BSD_LENGTH;
 
@@ -15,10 +16,12 @@ const WHOLE: usize = 64;
 pub(super) struct Layout {
     /// Length of the stamp; 0 if no layout is known.
     stamp: usize,
-    /// Bits of the first byte that tell an RFC 3164 stamp (a capital letter) from an RFC 3339 one (a digit), and
-    /// their values.
-    first_mask: u8,
-    first: u8,
+    /// The lowest byte a stamp of this form can begin with, and how many more there are.
+    first: (u8, u8),
+    /// Bytes of the stamp that are always the same, among its first 16; zeros elsewhere.
+    fixed: u128,
+    /// Ones where `fixed` counts.
+    fixed_mask: u128,
     /// Places among the first 32 at which no space may stand, a bit for each.
     no_spaces: u32,
     /// The space after the stamp, the host and the space after it; then zeros.
@@ -29,54 +32,113 @@ pub(super) struct Layout {
     identifier: usize,
 }
 
-impl Layout {
-    /// Whether the line that begins at `start` has this layout and an identifier that `may_begin` refuses: then no
-    /// filter reads it. No branch depends on the line. What stands behind a short line may be looked at as if
-    /// it belonged to it; a newline is part of neither a host nor an identifier, so such a line is never skipped wrongly.
-    #[inline(always)]
-    pub(super) fn skips(&self, text: &[u8], start: usize, may_begin: impl Fn([u8; 4]) -> bool) -> bool {
-        let Some(line) = text.get(start..).and_then(|line| line.get(..WHOLE)) else { return false };
-        let Some(tag) = line.get(self.identifier..).and_then(|tag| tag.first_chunk()) else { return false };
-        self.stamp > 0 && self.fits(line) & !may_begin(*tag)
+/// A line that a filter may read: where it is in its chunk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) start: u32,
+    /// Where its newline is.
+    pub(super) end: u32,
+    /// Whether it has the layout.
+    pub(super) fits: bool,
+}
+
+/// The lines of a list of ends that filters may read.
+#[derive(Clone, Debug)]
+pub(super) struct Rows {
+    rows: [Row; Ends::MOST],
+    count: usize,
+}
+
+impl Rows {
+    /// No lines.
+    pub(super) const fn new() -> Self {
+        Self { rows: [Row { start: 0, end: 0, fits: false }; Ends::MOST], count: 0 }
     }
 
-    /// Whether a line, of which at least [`WHOLE`] bytes are given, has this layout.
+    /// The lines, in order.
+    pub(super) fn get(&self) -> &[Row] {
+        &self.rows[..self.count]
+    }
+
+    /// Takes up the lines of `text` that begin at `start` and end at the given places, except those that have a
+    /// known layout and an identifier that `may_begin` refuses: no filter reads them. No branch depends on a line,
+    /// because which program writes the next one is hard to predict. What stands behind a short line may be looked
+    /// at as if it belonged to it; a newline is part of neither a host nor an identifier, so such a line is never
+    /// left out wrongly.
+    #[inline(always)]
+    pub(super) fn sift(
+        &mut self,
+        text: &[u8],
+        mut start: usize,
+        ends: &[u32],
+        layout: &Layout,
+        may_begin: impl Fn([u8; 4]) -> bool,
+    ) {
+        self.count = 0;
+        for &end in ends {
+            let (fits, wanted) = layout.look(text, start, &may_begin);
+            self.rows[self.count] = Row { start: start as u32, end, fits };
+            self.count += usize::from(wanted);
+            start = end as usize + 1;
+        }
+    }
+}
+
+impl Layout {
+    /// Whether the line that begins at `start` has this layout, and whether a filter may read it.
+    #[inline(always)]
+    #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
+    fn look(&self, text: &[u8], start: usize, may_begin: impl Fn([u8; 4]) -> bool) -> (bool, bool) {
+        let Some(line) = text.get(start..).and_then(|line| line.first_chunk()) else { return (false, true) };
+        let Some(tag) = line.get(self.identifier..).and_then(|tag| tag.first_chunk()) else {
+            return (false, true);
+        };
+        let fits = self.fits(line);
+        (fits, !fits | may_begin(*tag))
+    }
+
+    /// Whether a line has this layout.
     #[inline(always)]
     #[allow(
         clippy::needless_bitwise_bool,
-        reason = "three comparisons cost less than branches nobody can predict"
+        reason = "comparisons cost less than branches nobody can predict"
     )]
-    fn fits(&self, line: &[u8]) -> bool {
+    fn fits(&self, line: &[u8; WHOLE]) -> bool {
         let Some(window) = line.get(self.stamp..).and_then(|rest| rest.first_chunk()) else { return false };
-        let Some(stamp) = line.first_chunk() else { return false };
+        let (Some(stamp), Some(front)) = (line.first_chunk(), line.first_chunk()) else { return false };
         let halves = halves(window);
-        let differs = (halves[0] & self.mask[0] ^ self.host[0]) | (halves[1] & self.mask[1] ^ self.host[1]);
+        let differs = (halves[0] & self.mask[0] ^ self.host[0])
+            | (halves[1] & self.mask[1] ^ self.host[1])
+            | (u128::from_le_bytes(*front) & self.fixed_mask ^ self.fixed);
         // An RFC 3164 stamp has spaces inside, an RFC 3339 stamp ends at the first.
         let spaces = simd::equal(stamp, b' ') & self.no_spaces;
-        (differs == 0) & (spaces == 0) & (line[0] & self.first_mask == self.first)
+        (self.stamp > 0)
+            & (differs == 0)
+            & (spaces == 0)
+            & (line[0].wrapping_sub(self.first.0) <= self.first.1)
     }
 
-    /// The stamp of a line and the place of its identifier, if it has this layout. `window` begins with the line and
-    /// may reach beyond it.
+    /// Where the identifier of a line of this layout begins.
     #[inline(always)]
-    pub(super) fn split<'a>(&self, window: &[u8], line: &'a [u8]) -> Option<(Stamp<'a>, usize)> {
-        if !self.fits(window.get(..WHOLE)?) {
-            return None;
+    pub(super) fn identifier(&self) -> usize {
+        self.identifier
+    }
+
+    /// The stamp of a line of this layout.
+    #[inline(always)]
+    pub(super) fn stamp<'a>(&self, line: &'a [u8]) -> Stamp<'a> {
+        match line.first_chunk() {
+            Some(stamp) if self.first.0 == b'A' => Stamp::Bsd(stamp),
+            _ => Stamp::Iso(line),
         }
-        let stamp = match self.stamp {
-            0 => return None,
-            BSD_LENGTH if line[0].is_ascii_uppercase() => header::bsd_stamp(line)?,
-            BSD_LENGTH => return None,
-            _ => header::iso_stamp(line)?.0,
-        };
-        Some((stamp, self.identifier))
     }
 
     /// Remembers the layout of a line.
     #[cold]
     pub(super) fn learn(&mut self, line: &[u8]) {
+        let bsd = line.first().is_some_and(u8::is_ascii_uppercase);
         let stamp = match line.first() {
-            Some(first) if first.is_ascii_uppercase() => header::bsd_stamp(line).map(|_| BSD_LENGTH),
+            _ if bsd => header::bsd_stamp(line).map(|_| BSD_LENGTH),
             Some(first) if first.is_ascii_digit() => header::iso_stamp(line).map(|(_, end)| end),
             _ => None,
         };
@@ -90,11 +152,14 @@ impl Layout {
         let mut mask = [0; WINDOW];
         window[..host + 2].copy_from_slice(&line[stamp..stamp + host + 2]);
         mask[..host + 2].fill(0xff);
-        let bsd = stamp == BSD_LENGTH;
+        let fixed: &[(usize, u8)] =
+            if bsd { &[(3, b' '), (6, b' '), (9, b':'), (12, b':')] } else { &[(10, b'T')] };
+        let place = |sum: u128, (at, byte): &(usize, u8)| sum | u128::from(*byte) << (8 * at);
         *self = Self {
             stamp,
-            first_mask: if bsd { 0xe0 } else { 0xf0 },
-            first: if bsd { 0x40 } else { 0x30 },
+            first: if bsd { (b'A', 25) } else { (b'0', 9) },
+            fixed: fixed.iter().fold(0, place),
+            fixed_mask: fixed.iter().map(|(at, _)| (*at, 0xff)).fold(0, |sum, part| place(sum, &part)),
             no_spaces: if bsd { 0 } else { ((1u64 << stamp) - 1) as u32 },
             host: halves(&window),
             mask: halves(&mask),

@@ -3,8 +3,9 @@
 //! The head of a message leads to the few forms it can have. The form with the longest head is tried first, and that no
 //! message has two readings with different addresses is checked when the filters are loaded.
 
-use super::dispatch::Heads;
+use super::dispatch::{Heads, Start};
 use super::filter::{Filter, FilterError, Shape};
+use super::openings::OPENING;
 use super::pattern::{self, Form, Found};
 use super::set::{Hit, Use};
 use crate::encode::printable;
@@ -45,14 +46,31 @@ impl Messages {
             refuse_two_readings(usage.filters, &forms)?;
         }
         let heads: Vec<&[u8]> = candidates.iter().map(|candidate| candidate.form.head()).collect();
-        let heads = Heads::new(&heads).ok_or_else(|| usage.too_large())?;
+        let heads = Heads::beside(&heads, &[REPEATED]).ok_or_else(|| usage.too_large())?;
         Ok(Self { candidates, heads })
+    }
+
+    /// Where to begin to read a message that begins with `opening`; `None` if it says nothing.
+    #[inline(always)]
+    pub(super) fn start(&self, opening: &[u8; OPENING]) -> Option<Start> {
+        self.heads.start(opening)
     }
 
     /// Reads a message.
     #[inline(always)]
     pub(super) fn read<'a>(&self, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
-        match self.read_once(message, found) {
+        self.read_from(Start::default(), message, found)
+    }
+
+    /// Reads a message whose opening led to `start`.
+    #[inline(always)]
+    pub(super) fn read_from<'a>(
+        &self,
+        start: Start,
+        message: &'a [u8],
+        found: &mut Found<'a>,
+    ) -> Option<Hit> {
+        match self.read_once(start, message, found) {
             Some(hit) => Some(hit),
             None if message.starts_with(REPEATED) => self.read_repeated(message, found),
             None => None,
@@ -60,8 +78,8 @@ impl Messages {
     }
 
     #[inline(always)]
-    fn read_once<'a>(&self, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
-        let mut fit = self.heads.longest(message);
+    fn read_once<'a>(&self, start: Start, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
+        let mut fit = self.heads.longest_from(start, message);
         while let Some(this) = fit {
             let (forms, head) = self.heads.forms(this);
             let rest = &message[head..];
@@ -84,7 +102,7 @@ impl Messages {
         let digits = rest.iter().position(|b| !b.is_ascii_digit())?;
         let times: i32 = std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
         let rest = rest[digits..].strip_prefix(b" times: [ ")?.strip_suffix(b"]")?;
-        let hit = self.read_once(rest.trim_ascii_end(), found)?;
+        let hit = self.read_once(Start::default(), rest.trim_ascii_end(), found)?;
         let points = Points(hit.points.0.saturating_mul(times.clamp(1, MAX_REPEATS)));
         Some(Hit { points, ..hit })
     }

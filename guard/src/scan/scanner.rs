@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::header;
-use super::layout::Layout;
+use super::dispatch::Start;
+use super::groups::{Fate, Groups};
+use super::header::{self, TAG, Tag};
+use super::layout::{Layout, Row, Rows};
 use super::lines::Ends;
+use super::openings::OPENING;
 use super::own::OwnLines;
 use super::pattern::Found;
 use super::set::{FilterSet, Hit};
@@ -40,26 +43,49 @@ impl Scanner {
         &self.filters
     }
 
-    /// Scans every line of `text`, newline-terminated or not, and calls `hit` for each sighting.
+    /// Scans every line of `text`, newline-terminated or not, and calls `hit` for each sighting, in their order.
+    ///
+    /// Hundreds of lines are taken through one step after the other, because what a line is cannot be foreseen: where
+    /// lines end, which programs filters read, which messages begin like one of theirs; then those of one form after
+    /// the other.
     #[inline]
     pub fn scan(&mut self, text: &[u8], reference: Wall, mut hit: impl FnMut(&Sighting<'_>)) -> Scanned {
         let mut scanned = Scanned::default();
-        let mut ends = Ends::new();
+        let (mut ends, mut rows, mut groups) = (Ends::new(), Rows::new(), Groups::new());
+        let mut sightings = Vec::new();
         let (mut start, mut from) = (0, 0);
         while from < text.len() {
             from = ends.find(text, from);
             scanned.lines += ends.places().len() as u64;
-            // First all lines that may matter, then what they say: the two are hard to predict together.
-            let mut wanted = [(0, 0); Ends::MOST];
-            let mut count = 0;
-            for &end in ends.places() {
-                wanted[count] = (start as u32, end);
-                count += usize::from(!self.layout.skips(text, start, |tag| self.filters.may_begin(tag)));
-                start = end as usize + 1;
+            let layout = self.layout;
+            rows.sift(text, start, ends.places(), &layout, |tag| self.filters.may_begin(tag));
+            start = ends.places().last().map_or(start, |end| *end as usize + 1);
+            groups.clear();
+            for row in rows.get() {
+                let (candidate, meant) = self.open(&layout, text, *row);
+                groups.add(candidate, candidate.group(), meant);
             }
-            for (start, end) in &wanted[..count] {
-                let window = &text[*start as usize..];
-                if let Some(sighting) = self.read(window, &window[..(end - start) as usize], reference) {
+            sightings.clear();
+            groups.each(|candidate| {
+                let Some(opened) = candidate.opened else { return Fate::Late };
+                let line = &text[candidate.row.start as usize..candidate.row.end as usize];
+                match self.opened(&layout, line, opened, reference) {
+                    Some(sighting) => {
+                        sightings.push(sighting);
+                        Fate::Kept
+                    }
+                    None => Fate::Gone,
+                }
+            });
+            for (candidate, place) in groups.in_order() {
+                if let Some(place) = place {
+                    scanned.matched += 1;
+                    hit(&sightings[place]);
+                    continue;
+                }
+                let Row { start, end, fits } = candidate.row;
+                let line = &text[start as usize..end as usize];
+                if let Some(sighting) = self.read(line, !fits, reference) {
                     scanned.matched += 1;
                     hit(&sighting);
                 }
@@ -78,16 +104,56 @@ impl Scanner {
 
     /// Scans one line without its newline.
     pub fn line<'a>(&'a mut self, line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
-        self.read(line, line, reference)
+        self.read(line, false, reference)
     }
 
-    /// Scans a line at the front of a window, which may reach beyond it.
-    #[inline]
-    fn read<'a>(&'a mut self, window: &[u8], line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
-        let header = match self.layout.split(window, line) {
-            Some((stamp, identifier)) => header::split_tag(&line[identifier..], stamp),
-            None => header::split(line).inspect(|_| self.layout.learn(line)),
+    /// Finds service and form of a line by its tag and the first bytes of its message, and answers whether it may
+    /// mean something.
+    #[inline(always)]
+    #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
+    fn open(&self, layout: &Layout, text: &[u8], row: Row) -> (Candidate, bool) {
+        let unknown = (Candidate { row, opened: None }, true);
+        let begin = row.start as usize + layout.identifier();
+        let Some(block) = text.get(begin..).and_then(|rest| rest.first_chunk::<{ TAG + OPENING }>()) else {
+            return unknown;
         };
+        let (Some(front), Some(name)) = (block.first_chunk(), block.first_chunk()) else { return unknown };
+        let Some((tag, well_formed)) = Tag::find(front) else { return unknown };
+        let message = usize::from(tag.end) + 1;
+        let Some(opening) = block.get(message..).and_then(|rest| rest.first_chunk()) else { return unknown };
+        if !(row.fits & well_formed & (begin + message <= row.end as usize)) {
+            return unknown;
+        }
+        let Some(service) = self.filters.service_in(name, usize::from(tag.name)) else { return unknown };
+        let start = self.filters.messages(service).and_then(|messages| messages.start(opening));
+        let opened = Opened { tag, service: service as u16, start: start.unwrap_or_default() };
+        (Candidate { row, opened: Some(opened) }, start.is_some())
+    }
+
+    /// Reads a line whose opening is known.
+    #[inline(always)]
+    fn opened<'a>(
+        &mut self,
+        layout: &Layout,
+        line: &'a [u8],
+        opened: Opened,
+        reference: Wall,
+    ) -> Option<Sighting<'a>> {
+        let Opened { tag, service, start } = opened;
+        let message = &line[layout.identifier() + usize::from(tag.end) + 1..];
+        let mut found = Found::default();
+        let hit = self.filters.messages(service.into())?.read_from(start, trim_end(message), &mut found)?;
+        let pid = tag.pid(line, layout.identifier())?;
+        let at = layout.stamp(line).read(&mut self.stamps, reference);
+        Some(sighting(hit, &found, at, pid, line))
+    }
+
+    /// Scans a line of which nothing is known, and remembers its layout if it is to be `learnt`.
+    fn read<'a>(&'a mut self, line: &'a [u8], learnt: bool, reference: Wall) -> Option<Sighting<'a>> {
+        let header = header::split(line);
+        if learnt && header.is_some() {
+            self.layout.learn(line);
+        }
         let known = header.and_then(|header| Some((header, self.filters.service(header.identifier)?)));
         let Some((header, service)) = known else { return self.own_line(line, reference) };
         let mut found = Found::default();
@@ -145,6 +211,30 @@ impl Scan for Scanner {
         let sighting = self.message(entry.identifier, entry.pid, Some(entry.at), entry.message)?;
         // Several filters may read an identifier, and each believes others.
         filters.believes(sighting.pattern, &entry.sender).then_some(sighting)
+    }
+}
+
+/// A line that may mean something.
+#[derive(Clone, Copy, Debug, Default)]
+struct Candidate {
+    row: Row,
+    /// `None` if it has to be looked at from its beginning.
+    opened: Option<Opened>,
+}
+
+/// What is known of a line from its tag and the first bytes of its message.
+#[derive(Clone, Copy, Debug, Default)]
+struct Opened {
+    tag: Tag,
+    service: u16,
+    start: Start,
+}
+
+impl Candidate {
+    /// A number that lines of one form have in common.
+    #[inline(always)]
+    fn group(&self) -> u16 {
+        self.opened.map_or(u16::MAX, |known| known.start.number().wrapping_add(known.service.wrapping_mul(7)))
     }
 }
 

@@ -215,6 +215,19 @@ impl FilterSet {
         self.identifiers.may_begin(tag)
     }
 
+    /// The service that the identifier at the front of `block` names, as [`Self::service`] answers it; the
+    /// identifier has `length` bytes, at most as many as the block.
+    #[inline(always)]
+    pub(super) fn service_in(&self, block: &[u8; 16], length: usize) -> Option<u32> {
+        self.identifiers.find_in(block, length)
+    }
+
+    /// The messages of a service.
+    #[inline(always)]
+    pub(super) fn messages(&self, service: u32) -> Option<&Messages> {
+        self.services.get(service as usize).map(|service| &service.messages)
+    }
+
     /// Reads a message of a service.
     #[inline(always)]
     pub(super) fn read<'a>(&self, service: u32, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
