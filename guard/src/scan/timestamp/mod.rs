@@ -20,15 +20,6 @@
 //! line was read) without lying more than a day after it. In the hour that a clock change repeats, the reading
 //! nearest to the reference is taken.
 
-#![cfg_attr(
-    not(test),
-    expect(
-        dead_code,
-        unused_imports,
-        reason = "files with stamps of their own are read by the filters to come"
-    )
-)]
-
 mod civil;
 mod shape;
 #[cfg(test)]
