@@ -3,8 +3,9 @@
 //!
 //! `scanner` is the loop, `explain` the same loop with words. `lines` splits a chunk; `header` takes a line apart, and
 //! `layout` skips the lines of other programs without that; `identifiers` and `dispatch` lead to the forms a message
-//! can have, all of them in `set`; `pattern` reads it; `timestamp`, `address` and `dotted` read the fields. `filter` reads
-//! filters from files. `simd` and `bytes` are the small fast things the others stand on.
+//! can have, all of them in `set`; `pattern` reads it; `timestamp`, `address` and `dotted` read the fields. `record`
+//! takes lines apart that are named fields: JSON, logfmt, access logs. `filter` reads filters from files.
+//! `simd` and `bytes` are the small fast things the others stand on.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,7 @@ pub mod corpus;
 mod dispatch;
 mod dotted;
 mod explain;
+mod fields;
 mod filter;
 mod groups;
 mod header;
@@ -24,7 +26,7 @@ mod messages;
 mod openings;
 mod own;
 mod pattern;
-mod records;
+mod record;
 mod scanner;
 mod set;
 mod simd;

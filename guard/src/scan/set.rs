@@ -12,7 +12,7 @@ use super::filter::{self, Filter, FilterError, FilterFile, Format, Pattern};
 use super::identifiers::Identifiers;
 use super::messages::Messages;
 use super::pattern::Found;
-use super::records::RecordPatterns;
+use super::fields::RecordPatterns;
 use crate::config::Filters;
 use crate::sighting::{Kind, PatternId, Points};
 use crate::source::Sender;
