@@ -48,6 +48,8 @@ pub enum Kind {
     Spoofable,
     /// A login with a key or certificate.
     KeyLogin,
+    /// A key or certificate was accepted, and the server asks for something more. Alone it says nothing.
+    PartialKey,
     /// A login with a password. Earns no trust.
     PasswordLogin,
     /// An authenticated session ended.
@@ -56,7 +58,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::FailedPassword,
         Self::FailedKey,
         Self::FailedAuth,
@@ -75,6 +77,7 @@ impl Kind {
         Self::Relay,
         Self::Spoofable,
         Self::KeyLogin,
+        Self::PartialKey,
         Self::PasswordLogin,
         Self::SessionEnd,
     ];
@@ -100,6 +103,7 @@ impl Kind {
             Self::Relay => "relay",
             Self::Spoofable => "spoofable",
             Self::KeyLogin => "key-login",
+            Self::PartialKey => "partial-key",
             Self::PasswordLogin => "password-login",
             Self::SessionEnd => "session-end",
         }
@@ -122,13 +126,15 @@ impl Kind {
             Self::BadRequest | Self::Limited => Points(500),
             Self::PreauthClose => Points(200),
             Self::Timeout | Self::NotFound => Points(100),
-            Self::Spoofable | Self::KeyLogin | Self::PasswordLogin | Self::SessionEnd => Points(0),
+            Self::Spoofable | Self::KeyLogin | Self::PartialKey | Self::PasswordLogin | Self::SessionEnd => {
+                Points(0)
+            }
         }
     }
 
     /// Whether this speaks for its address, or at least not against it.
     pub const fn is_benign(self) -> bool {
-        matches!(self, Self::KeyLogin | Self::PasswordLogin | Self::SessionEnd)
+        matches!(self, Self::KeyLogin | Self::PartialKey | Self::PasswordLogin | Self::SessionEnd)
     }
 }
 

@@ -6,12 +6,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use guard::scan::corpus::{self, Corpus, Sort};
 use guard::scan::{FilterSet, Mode, Scanner, shipped};
-use guard::sighting::Sighting;
 use guard::time::Wall;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
-use serde::Deserialize;
 
 #[path = "filters/reference.rs"]
 mod reference;
@@ -47,43 +46,24 @@ const PIECES: [&str; 16] = [
     " ",
 ];
 
-#[derive(Debug, Deserialize)]
-struct Corpus {
-    case: Vec<Case>,
+/// A case, and the filter it belongs to.
+#[derive(Clone, Debug)]
+struct Case {
+    filter: String,
+    case: corpus::Case,
 }
 
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Case {
-    /// Name of the filter.
-    #[serde(skip)]
-    filter: String,
-    sort: String,
-    message: Option<String>,
-    /// A whole line, where it has no syslog header.
-    line: Option<String>,
-    /// Who wrote the message; the filter's first identifier if left out.
-    identifier: Option<String>,
-    expect: String,
-    kind: Option<String>,
-    #[serde(default)]
-    port: u16,
-    account: Option<String>,
-    #[serde(default)]
-    mode: Mode,
-    hostile: Option<String>,
-    name: Option<String>,
-    source: String,
+impl std::ops::Deref for Case {
+    type Target = corpus::Case;
+
+    fn deref(&self) -> &corpus::Case {
+        &self.case
+    }
 }
 
 impl Case {
     fn address(&self) -> Option<IpAddr> {
-        (self.expect != "none").then(|| self.expect.parse().expect("`expect` is an address or `none`"))
-    }
-
-    /// The message, or the line.
-    fn text(&self) -> &str {
-        self.message.as_ref().or(self.line.as_ref()).expect("a case has a `message` or a `line`")
+        self.expect.0
     }
 
     fn identifier(&self) -> &str {
@@ -92,13 +72,13 @@ impl Case {
 
     /// Where the peer's own text stands in the message.
     fn hostile_place(&self) -> Option<Range<usize>> {
-        if let Some(text) = &self.hostile {
-            let at = self.text().rfind(text.as_str()).expect("the hostile text is in the message");
-            return (!text.is_empty()).then(|| at..at + text.len());
-        }
         let text = self.text();
+        if let Some(hostile) = &self.hostile {
+            let at = text.rfind(hostile.as_str()).expect("the hostile text is in the message");
+            return (!hostile.is_empty()).then(|| at..at + hostile.len());
+        }
         let mut scanner = scanner_once();
-        let account = read(&mut scanner, self, text.as_bytes())?.account?;
+        let account = self.scan(&mut scanner, text.as_bytes(), NOW)?.account?;
         // What was escaped in the line stands elsewhere now.
         let at = account.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
         (at + account.len() <= text.len()).then(|| at..at + account.len())
@@ -112,16 +92,11 @@ fn corpora() -> Vec<(String, Vec<Case>)> {
             let path = format!("{}/tests/corpus/{}.toml", env!("CARGO_MANIFEST_DIR"), filter.name);
             let text = std::fs::read_to_string(&path)
                 .unwrap_or_else(|error| panic!("a shipped filter needs a corpus: {path}: {error}"));
-            let corpus: Corpus = toml::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
-            let table: toml::Table = filter.text.parse().unwrap();
-            let first =
-                table.get("identifiers").and_then(|names| names.get(0)).and_then(|name| name.as_str());
-            let mut cases = corpus.case;
-            for case in &mut cases {
-                case.filter.clone_from(&filter.name);
-                case.identifier = case.identifier.take().or_else(|| first.map(str::to_owned));
-            }
-            (filter.name, cases)
+            let first = filter.about().unwrap().identifiers.first().cloned();
+            let corpus =
+                Corpus::read(&text, first.as_deref()).unwrap_or_else(|error| panic!("{path}: {error}"));
+            let named = |case| Case { filter: filter.name.clone(), case };
+            (filter.name.clone(), corpus.cases.into_iter().map(named).collect())
         })
         .collect()
 }
@@ -134,29 +109,26 @@ fn scanner(mode: Mode) -> Scanner {
     Scanner::with_zone(Arc::new(FilterSet::shipped(mode).unwrap()), TimeZone::UTC)
 }
 
-/// Reads a text as the case's own would be read.
-fn read<'a>(scanner: &'a mut Scanner, case: &Case, text: &'a [u8]) -> Option<Sighting<'a>> {
-    match &case.message {
-        Some(_) => scanner.message(case.identifier().as_bytes(), 1, None, text),
-        None => scanner.line(text, NOW),
-    }
-}
-
 fn address(scanner: &mut Scanner, case: &Case, message: &[u8]) -> Option<IpAddr> {
-    read(scanner, case, message).map(|sighting| sighting.address)
+    case.scan(scanner, message, NOW).map(|sighting| sighting.address)
 }
 
 #[test]
-fn corpora_are_whole() {
+fn every_shipped_filter_is_a_file_and_has_a_whole_corpus() {
+    let mut files: Vec<String> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../config/filters"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    files.sort_unstable();
+    let names: Vec<String> = shipped().into_iter().map(|filter| filter.name).collect();
+    assert_eq!(names, files, "in alphabetical order");
     for (filter, cases) in corpora() {
-        for sort in ["attack", "benign", "injected"] {
-            assert!(cases.iter().any(|case| case.sort == sort), "{filter} has no {sort} case");
+        for sort in [Sort::Attack, Sort::Benign, Sort::Injected] {
+            assert!(cases.iter().any(|case| case.sort == sort), "{filter} has no {sort:?} case");
         }
         for case in cases {
-            assert!(["attack", "benign", "injected"].contains(&case.sort.as_str()), "{case:?}");
             assert!(!case.source.is_empty(), "{case:?}");
             assert_eq!(case.address().is_some(), case.kind.is_some(), "{case:?}");
-            assert!(case.message.is_some() != case.line.is_some(), "{case:?}");
         }
     }
 }
@@ -165,17 +137,26 @@ fn corpora_are_whole() {
 fn every_case_in_every_mode() {
     for mode in MODES {
         let mut scanner = scanner(mode);
-        for case in cases() {
-            let sighting = read(&mut scanner, &case, case.text().as_bytes());
-            if !mode.includes(case.mode) {
-                assert_eq!(sighting, None, "{mode:?}: {case:?}");
-                continue;
+        let faults: Vec<String> =
+            cases().iter().filter_map(|case| case.check(&mut scanner, NOW).err()).collect();
+        assert!(faults.is_empty(), "{mode:?}: {} cases:\n{}", faults.len(), faults.join("\n"));
+    }
+}
+
+#[test]
+fn a_filter_alone_reads_its_corpus_and_so_does_the_file_it_owns() {
+    for filter in shipped() {
+        let (_, cases) = corpora().into_iter().find(|(name, _)| *name == filter.name).unwrap();
+        let set = FilterSet::compile(std::slice::from_ref(&filter), Mode::Aggressive).unwrap();
+        let own = filter.about().unwrap().files.into_iter().map(|file| file.replace('*', "")).next();
+        let own = own.map(|file| set.for_own_files(&set.owners(file.as_ref())).unwrap());
+        let mut alone = Scanner::with_zone(Arc::new(set), TimeZone::UTC);
+        let mut own = own.map(|own| Scanner::with_zone(Arc::new(own), TimeZone::UTC));
+        for case in cases {
+            case.check(&mut alone, NOW).unwrap_or_else(|fault| panic!("{}: {fault}", filter.name));
+            if let (Some(own), Some(_)) = (&mut own, &case.line) {
+                case.check(own, NOW).unwrap_or_else(|fault| panic!("{}: {fault}", filter.name));
             }
-            assert_eq!(sighting.as_ref().map(|s| s.address), case.address(), "{mode:?}: {case:?}");
-            let Some(sighting) = sighting else { continue };
-            assert_eq!(Some(sighting.kind.name()), case.kind.as_deref(), "{case:?}");
-            assert_eq!(sighting.port, case.port, "{case:?}");
-            assert_eq!(sighting.account, case.account.as_deref().map(str::as_bytes), "{case:?}");
         }
     }
 }
@@ -205,8 +186,9 @@ fn a_cut_message_names_no_other_address() {
         let Some(expected) = case.address() else { continue };
         // A cut inside the address itself leaves another address, and an account may hold one: such lines are far
         // shorter than the server's limit, so only what follows the address can be lost.
-        let Some(at) = case.text().rfind(&case.expect) else { continue };
-        for end in at + case.expect.len()..case.text().len() {
+        let written = expected.to_string();
+        let Some(at) = case.text().rfind(&written) else { continue };
+        for end in at + written.len()..case.text().len() {
             let found = address(&mut scanner, &case, &case.text().as_bytes()[..end]);
             assert!(found.is_none_or(|found| found == expected), "{found:?} in {end} bytes of {case:?}");
         }

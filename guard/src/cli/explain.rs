@@ -81,7 +81,7 @@ fn filters(config: &Filters, name: Option<&str>, mode: Option<Mode>) -> Result<F
 }
 
 /// Reads a line without its newline; what is longer than guard reads is skipped. `false` at the end.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+pub(super) fn read_line(input: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     let mut any = false;
     loop {

@@ -96,6 +96,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     setting!("source.journald", LIVE, source.journald, JOURNALD),
     setting!("source.journal_paths", LIVE, source.journal_paths, List(Absolute, 0)),
     setting!("source.files", LIVE, source.files, List(LogFile, 0)),
+    setting!("source.service_files", LIVE, source.service_files, Flag),
     setting!("source.read_back", LIVE, source.read_back, Size(1 << 40)),
     setting!("filter.folder", LIVE, filter.folder, Absolute),
     setting!("filter.enable", LIVE, filter.enable, FilterNames),

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use toml::Spanned;
 
 use super::Mode;
 use super::pattern::{self, Form, Place};
 use crate::sighting::{Kind, Points};
+use crate::source::Sender;
 
 /// Bytes of a filter file.
 const MAX_FILE: usize = 256 * 1024;
@@ -66,12 +67,16 @@ pub struct FilterFile {
     pub path: PathBuf,
     /// Its text.
     pub text: String,
+    /// Whether guard comes with it.
+    pub shipped: bool,
 }
 
 /// A filter, checked and compiled.
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
     pub(super) name: String,
+    /// The service, for people.
+    description: String,
     /// Where it was found, for errors.
     pub(super) path: PathBuf,
     /// Names of the programs whose lines it reads.
@@ -111,13 +116,20 @@ pub(super) struct Trusted {
     pub(super) uids: Vec<u32>,
     /// Units, as shell patterns.
     pub(super) units: Vec<glob::Pattern>,
+    /// Names of commands; empty for any. No proof: a process chooses its name freely.
+    pub(super) commands: Vec<Vec<u8>>,
 }
 
 impl Trusted {
-    /// Whether an entry of this user and unit is believed.
-    pub(super) fn includes(&self, uid: u32, unit: &[u8]) -> bool {
-        let unit = || std::str::from_utf8(unit).unwrap_or_default();
-        self.uids.contains(&uid) || self.units.iter().any(|pattern| pattern.matches(unit()))
+    /// Whether an entry of this sender is believed.
+    pub(super) fn includes(&self, sender: &Sender<'_>) -> bool {
+        let unit = || std::str::from_utf8(sender.unit).unwrap_or_default();
+        let vouched =
+            self.uids.contains(&sender.uid) || self.units.iter().any(|pattern| pattern.matches(unit()));
+        let named = self.commands.is_empty()
+            || sender.command.is_empty()
+            || self.commands.iter().any(|known| known == sender.command);
+        vouched && named
     }
 }
 
@@ -149,11 +161,44 @@ pub(super) struct FieldForms {
     pub(super) forms: Vec<Form>,
 }
 
+/// What a filter's file says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FilterAbout {
+    /// The service, for people.
+    pub description: String,
+    /// Names of the programs whose messages it reads.
+    pub identifiers: Vec<String>,
+    /// The service's own log files, as shell patterns.
+    pub files: Vec<String>,
+    /// Number of patterns.
+    pub patterns: usize,
+}
+
+impl FilterFile {
+    /// What the file says about itself.
+    ///
+    /// # Errors
+    /// When the filter is refused.
+    pub fn about(&self) -> Result<FilterAbout, FilterError> {
+        let filter = Filter::read(self)?;
+        Ok(FilterAbout {
+            identifiers: filter
+                .identifiers
+                .iter()
+                .map(|name| String::from_utf8_lossy(name).into_owned())
+                .collect(),
+            files: filter.files.iter().map(|file| file.as_str().to_owned()).collect(),
+            patterns: filter.patterns.len(),
+            description: filter.description,
+        })
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawFilter {
-    #[expect(dead_code, reason = "told to people who read the file")]
-    description: Option<String>,
+    #[serde(default)]
+    description: String,
     #[serde(default)]
     identifiers: Vec<String>,
     #[serde(default)]
@@ -171,6 +216,8 @@ struct RawJournal {
     uid: Option<u32>,
     #[serde(default)]
     units: Vec<Spanned<String>>,
+    #[serde(default)]
+    commands: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -224,9 +271,14 @@ impl Filter {
         Ok(Self {
             name: file.name.clone(),
             path: file.path.clone(),
+            description: raw.description,
             files: globs(&raw.files)?,
             format: raw.format,
-            journal: Trusted { uids: vec![raw.journal.uid.unwrap_or(0)], units: globs(&raw.journal.units)? },
+            journal: Trusted {
+                uids: vec![raw.journal.uid.unwrap_or(0)],
+                units: globs(&raw.journal.units)?,
+                commands: raw.journal.commands.into_iter().map(String::into_bytes).collect(),
+            },
             patterns: raw
                 .patterns
                 .iter()
@@ -364,6 +416,7 @@ macro_rules! files {
             name: $name.to_owned(),
             path: concat!("config/filters/", $name, ".toml").into(),
             text: include_str!(concat!("../../../config/filters/", $name, ".toml")).to_owned(),
+            shipped: true,
         }),*]
     };
 }
@@ -373,8 +426,19 @@ pub fn shipped() -> Vec<FilterFile> {
     files!["sshd"]
 }
 
+/// Every filter there is: shipped ones, overridden by name and extended by the administrator's, by name.
+pub fn available(folder: &Path) -> Result<Vec<FilterFile>, FilterError> {
+    let mut files = shipped();
+    for file in in_folder(folder)? {
+        files.retain(|known| known.name != file.name);
+        files.push(file);
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(files)
+}
+
 /// The administrator's filters in a folder, by name. A missing folder holds none.
-pub fn in_folder(folder: &Path) -> Result<Vec<FilterFile>, FilterError> {
+fn in_folder(folder: &Path) -> Result<Vec<FilterFile>, FilterError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |source| FilterError::Unreadable { path, source }
@@ -392,7 +456,7 @@ pub fn in_folder(folder: &Path) -> Result<Vec<FilterFile>, FilterError> {
         }
         let Some(name) = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()) else { continue };
         let text = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
-        files.push(FilterFile { name, path, text });
+        files.push(FilterFile { name, path, text, shipped: false });
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(files)

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 mod address;
 mod bytes;
+pub mod corpus;
 mod dispatch;
 mod dotted;
 mod explain;
@@ -32,7 +33,7 @@ mod tests;
 mod timestamp;
 
 pub use explain::{Explanation, Match};
-pub use filter::{FilterError, FilterFile, in_folder, shipped};
+pub use filter::{FilterAbout, FilterError, FilterFile, available, shipped};
 pub use scanner::Scanner;
 pub use set::{FilterSet, read_file};
 

@@ -15,7 +15,7 @@ use super::pattern::Found;
 use super::set::{FilterSet, Hit};
 use super::timestamp::{BSD_LENGTH, Stamps};
 use crate::sighting::Sighting;
-use crate::source::{Entry, Scan, Scanned};
+use crate::source::{Entry, Scan, Scanned, Sender};
 use crate::time::Wall;
 
 /// Scans lines and journal entries with a set of filters.
@@ -204,15 +204,15 @@ impl Scan for Scanner {
         self.filters.service(identifier).is_some()
     }
 
-    fn trusts(&self, identifier: &[u8], uid: u32, unit: &[u8]) -> bool {
-        self.filters.trusts(identifier, uid, unit)
+    fn trusts(&self, identifier: &[u8], sender: &Sender<'_>) -> bool {
+        self.filters.trusts(identifier, sender)
     }
 
     fn entry<'a>(&'a mut self, entry: &Entry<'a>) -> Option<Sighting<'a>> {
         let filters = Arc::clone(&self.filters);
         let sighting = self.message(entry.identifier, entry.pid, Some(entry.at), entry.message)?;
         // Several filters may read an identifier, and each believes others.
-        filters.believes(sighting.pattern, entry.uid, entry.unit).then_some(sighting)
+        filters.believes(sighting.pattern, &entry.sender).then_some(sighting)
     }
 }
 

@@ -13,8 +13,9 @@ use super::identifiers::Identifiers;
 use super::messages::Messages;
 use super::pattern::Found;
 use super::records::RecordPatterns;
-use crate::config::{Enabled, Filters};
+use crate::config::Filters;
 use crate::sighting::{Kind, PatternId, Points};
+use crate::source::Sender;
 
 /// Filters, ready to scan with.
 #[derive(Debug)]
@@ -59,23 +60,12 @@ pub(super) struct Hit {
 impl FilterSet {
     /// The filters the configuration enables: shipped ones, overridden by name and extended by the administrator's.
     pub fn load(config: &Filters) -> Result<Self, FilterError> {
-        let mut files = filter::shipped();
-        for file in filter::in_folder(&config.folder)? {
-            files.retain(|known| known.name != file.name);
-            files.push(file);
+        let mut files = filter::available(&config.folder)?;
+        let known = files.iter().map(|file| file.name.clone()).collect::<Vec<_>>();
+        if let Some(name) = config.named().find(|name| !known.contains(name)) {
+            return Err(FilterError::Unknown { name: name.clone(), known: known.join(", ") });
         }
-        files.sort_by(|a, b| a.name.cmp(&b.name));
-        let names: Vec<_> = files.iter().map(|file| file.name.clone()).collect();
-        let known = |name: &String| {
-            let unknown = || FilterError::Unknown { name: name.clone(), known: names.join(", ") };
-            names.contains(name).then_some(()).ok_or_else(unknown)
-        };
-        if let Enabled::Named(names) = &config.enable {
-            names.iter().try_for_each(known)?;
-            files.retain(|file| names.contains(&file.name));
-        }
-        config.disable.iter().try_for_each(known)?;
-        files.retain(|file| !config.disable.contains(&file.name));
+        files.retain(|file| config.uses(&file.name));
         Self::compile(&files, config.mode)
     }
 
@@ -95,15 +85,24 @@ impl FilterSet {
         Self::build(filters, mode, hasher.finish(), true, |_| true, |_| true)
     }
 
-    /// The filters for lines of a file that is a service's own: no others read it, and none expects a syslog header.
-    /// `None` if no filter knows the file.
-    pub fn for_file(&self, path: &Path) -> Result<Option<Self>, FilterError> {
-        let owns = |filter: &Filter| filter.owns(path);
-        if !self.filters.iter().any(owns) {
-            return Ok(None);
-        }
+    /// The filters that read a file as one of their service's own, by number.
+    pub fn owners(&self, path: &Path) -> Vec<u16> {
+        let owns = |at: &usize| self.filters[*at].owns(path);
+        (0..self.filters.len()).filter(owns).map(|at| at as u16).collect()
+    }
+
+    /// The filters by their names, by number; what is not in use is left out.
+    pub fn numbers(&self, names: &[String]) -> Vec<u16> {
+        let named = |at: &usize| names.contains(&self.filters[*at].name);
+        (0..self.filters.len()).filter(named).map(|at| at as u16).collect()
+    }
+
+    /// These filters and no others, for lines of their services' own files.
+    pub fn for_own_files(&self, owners: &[u16]) -> Result<Self, FilterError> {
+        let filters = Arc::clone(&self.filters);
+        let among = |number: u16| owners.contains(&number);
         // What has been checked together needs no check in parts.
-        Self::build(Arc::clone(&self.filters), self.mode, self.fingerprint, false, |_| false, owns).map(Some)
+        Self::build(filters, self.mode, self.fingerprint, false, among, among)
     }
 
     /// The filters for lines with a syslog header, and for the journal.
@@ -116,13 +115,13 @@ impl FilterSet {
         mode: Mode,
         fingerprint: u64,
         check: bool,
-        by_identifier: impl Fn(&Filter) -> bool,
-        by_format: impl Fn(&Filter) -> bool,
+        by_identifier: impl Fn(u16) -> bool,
+        by_format: impl Fn(u16) -> bool,
     ) -> Result<Self, FilterError> {
         let mut services: Vec<Service> = Vec::new();
-        let mut service = |reads: &dyn Fn(&Filter) -> bool| {
+        let mut service = |reads: &dyn Fn(u16, &Filter) -> bool| {
             let readers: Vec<u16> =
-                (0..filters.len()).filter(|at| reads(&filters[*at])).map(|at| at as u16).collect();
+                (0..).zip(&*filters).filter(|(at, filter)| reads(*at, filter)).map(|(at, _)| at).collect();
             if readers.is_empty() {
                 return Ok(None);
             }
@@ -138,21 +137,23 @@ impl FilterSet {
         };
         let mut names: Vec<&[u8]> = filters
             .iter()
-            .filter(|filter| by_identifier(filter))
-            .flat_map(|filter| filter.identifiers.iter().map(Vec::as_slice))
+            .zip(0..)
+            .filter(|(_, at)| by_identifier(*at))
+            .flat_map(|(filter, _)| filter.identifiers.iter().map(Vec::as_slice))
             .collect();
         names.sort_unstable();
         names.dedup();
         let mut numbers = Vec::with_capacity(names.len());
         for name in names {
-            let reads = |filter: &Filter| filter.identifiers.iter().any(|known| known == name);
+            let reads = |at, filter: &Filter| {
+                by_identifier(at) && filter.identifiers.iter().any(|known| known == name)
+            };
             numbers.extend(service(&reads)?.map(|number| (name, number)));
         }
         let mut formats = [None; Format::ALL.len()];
         for format in Format::ALL {
-            formats[format as usize] = service(&|filter: &Filter| {
-                filter.format == Some(format) && !filter.files.is_empty() && by_format(filter)
-            })?;
+            let reads = |at, filter: &Filter| by_format(at) && filter.format == Some(format);
+            formats[format as usize] = service(&reads)?;
         }
         let identifiers = Identifiers::new(numbers.into_iter());
         Ok(Self { identifiers, services, formats, mode, fingerprint, filters: Arc::clone(&filters) })
@@ -249,16 +250,16 @@ impl FilterSet {
         service.messages.nearness(message).max_by_key(|(_, bytes)| *bytes).filter(|(_, bytes)| *bytes > 0)
     }
 
-    /// Whether any filter that reads this identifier believes a journal entry of this user and unit.
-    pub(super) fn trusts(&self, identifier: &[u8], uid: u32, unit: &[u8]) -> bool {
+    /// Whether any filter that reads this identifier believes a journal entry of this sender.
+    pub(super) fn trusts(&self, identifier: &[u8], sender: &Sender<'_>) -> bool {
         let Some(service) = self.service(identifier) else { return false };
         let filters = &self.services[service as usize].filters;
-        filters.iter().any(|filter| self.filters[usize::from(*filter)].journal.includes(uid, unit))
+        filters.iter().any(|filter| self.filters[usize::from(*filter)].journal.includes(sender))
     }
 
-    /// Whether a pattern's filter believes a journal entry of this user and unit.
-    pub(super) fn believes(&self, pattern: PatternId, uid: u32, unit: &[u8]) -> bool {
-        self.filters.get(usize::from(pattern.filter)).is_some_and(|filter| filter.journal.includes(uid, unit))
+    /// Whether a pattern's filter believes a journal entry of this sender.
+    pub(super) fn believes(&self, pattern: PatternId, sender: &Sender<'_>) -> bool {
+        self.filters.get(usize::from(pattern.filter)).is_some_and(|filter| filter.journal.includes(sender))
     }
 }
 
@@ -299,5 +300,5 @@ pub fn read_file(path: &Path) -> Result<FilterFile, FilterError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| FilterError::Unreadable { path: path.to_owned(), source })?;
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(FilterFile { name, path: path.to_owned(), text })
+    Ok(FilterFile { name, path: path.to_owned(), text, shipped: false })
 }

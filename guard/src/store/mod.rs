@@ -1,5 +1,7 @@
 //! What outlives the daemon: bans, strikes, positions, events. Never on the path to the kernel.
 
+use std::net::IpAddr;
+
 use crate::ban::BanId;
 use crate::config::Config;
 use crate::source::Position;
@@ -68,6 +70,17 @@ pub struct StoredStrikes {
     pub recent: Vec<Wall>,
 }
 
+/// The score of an address that has not led to a ban.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredScore {
+    /// The address.
+    pub address: IpAddr,
+    /// Its points in thousandths, when leaking was last accounted for.
+    pub points: i32,
+    /// When that was.
+    pub settled: Wall,
+}
+
 /// Something that happened, for `guardctl why` and `events`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEvent {
@@ -105,6 +118,8 @@ pub enum Write {
     },
     /// A run-time allowance was taken back.
     Disallow(Target),
+    /// These are the scores, in place of all that were written before.
+    Scores(Vec<StoredScore>),
 }
 
 /// An allowance made at run time.
@@ -127,6 +142,8 @@ pub struct Snapshot {
     pub positions: Vec<Position>,
     /// Allowances made at run time.
     pub allowed: Vec<StoredAllow>,
+    /// Scores that were written last.
+    pub scores: Vec<StoredScore>,
     /// The highest ban id ever given out.
     pub last_id: u64,
 }

@@ -412,17 +412,16 @@ impl JournalReader {
         let identifier = open.journal.identifier(found.stream);
         batch.read.bytes += fields.message.len() as u64;
         batch.read.cut += u64::from(fields.cut);
-        let Some(uid) = fields.uid.filter(|uid| scan.trusts(identifier, *uid, &fields.unit)) else {
+        let sender = fields.sender().filter(|sender| scan.trusts(identifier, sender));
+        let Some(sender) = sender else {
             batch.read.untrusted += 1;
             return;
         };
         let entry = Entry {
             at: Wall((found.realtime / 1000) as i64),
             identifier,
-            uid,
+            sender,
             pid: fields.pid,
-            comm: &fields.comm,
-            unit: &fields.unit,
             message: &fields.message,
         };
         if let Some(sighting) = scan.entry(&entry) {
