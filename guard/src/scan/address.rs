@@ -5,7 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::dotted;
+use super::{bytes, dotted};
 
 /// Longest text of an IPv6 address, with an IPv4 tail.
 pub(super) const MAX_TEXT: usize = 45;
@@ -110,10 +110,10 @@ fn parse_with_port(text: &[u8]) -> Option<(Bits, u16)> {
 /// A port: one to five digits, and no more than 65535.
 #[inline]
 pub(super) fn port(text: &[u8]) -> Option<u16> {
-    if text.is_empty() || text.len() > 5 || !text.iter().all(u8::is_ascii_digit) {
+    if text.len() > 5 {
         return None;
     }
-    u16::try_from(text.iter().fold(0u32, |n, b| n * 10 + u32::from(b - b'0'))).ok()
+    bytes::number(text).and_then(|number| u16::try_from(number).ok())
 }
 
 /// The address that `text` is, all of it.

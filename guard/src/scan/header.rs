@@ -5,7 +5,7 @@
 
 use crate::time::Wall;
 
-use super::simd;
+use super::{bytes, simd};
 use super::timestamp::{BSD_LENGTH, Stamps};
 
 /// Longest identifier. RFC 5424 allows 48 bytes.
@@ -112,32 +112,7 @@ fn split_pid(tag: &[u8]) -> Option<(&[u8], u32)> {
     }
     let open = tag.iter().rposition(|b| *b == b'[').filter(|open| *open > 0)?;
     let digits = &tag[open + 1..tag.len() - 1];
-    Some((&tag[..open], number(digits)?))
-}
-
-/// A process id: one to eight digits.
-fn number(digits: &[u8]) -> Option<u32> {
-    let mut eight = [0; 8];
-    eight.get_mut(8usize.checked_sub(digits.len())?..)?.copy_from_slice(digits);
-    last_digits(eight, digits.len())
-}
-
-/// The number of which the last `count` bytes are the digits, one to eight of them, without a branch for each.
-#[inline(always)]
-fn last_digits(eight: [u8; 8], count: usize) -> Option<u32> {
-    if count.wrapping_sub(1) >= 8 {
-        return None;
-    }
-    // What stands before the digits becomes zeros.
-    let values = (u64::from_le_bytes(eight) ^ 0x3030_3030_3030_3030) & u64::MAX << (64 - 8 * count);
-    // A byte above 9 carries into its high half.
-    if (values | values.wrapping_add(0x0606_0606_0606_0606)) & 0xf0f0_f0f0_f0f0_f0f0 != 0 {
-        return None;
-    }
-    // Neighbours are joined: bytes to pairs, pairs to fours, fours to eight digits.
-    let pairs = (values * 10 + (values >> 8)) & 0x00ff_00ff_00ff_00ff;
-    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
-    Some((fours * 10_000 + (fours >> 32)) as u32)
+    Some((&tag[..open], bytes::number(digits)?))
 }
 
 /// Bytes of a line's tag that [`Tag::find`] looks at.
@@ -180,7 +155,7 @@ impl Tag {
         }
         // `[` and `]:` stand around the digits.
         let digits = (end - 2).checked_sub(name + 1)?;
-        last_digits(*text.get(..start + end - 2)?.last_chunk()?, digits)
+        bytes::last_digits(u64::from_le_bytes(*text.get(..start + end - 2)?.last_chunk()?), digits)
     }
 }
 
@@ -205,7 +180,7 @@ fn split_5424(rest: &[u8]) -> Option<Header<'_>> {
     let (_stamp, _host) = (fields.next()?, fields.next()?);
     let (identifier, pid, _id) = (fields.next()?, fields.next()?, fields.next()?);
     let message = skip_structured_data(fields.next()?)?;
-    let pid = number(pid).unwrap_or(0);
+    let pid = bytes::number(pid).unwrap_or(0);
     Some(Header { stamp, identifier, pid, message })
 }
 

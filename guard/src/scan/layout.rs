@@ -6,30 +6,31 @@ use super::lines::Ends;
 use super::simd;
 use super::timestamp::BSD_LENGTH;
 
-/// Bytes compared after the stamp: a space, the host and another space.
-const WINDOW: usize = 32;
+/// Longest stamp.
+const STAMP: usize = 32;
 /// Bytes of a line that are looked at.
 const WHOLE: usize = 64;
 
 /// Where things were in the last line, if it was of a form that is remembered.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
-    /// Length of the stamp; 0 if no layout is known.
-    stamp: usize,
+    /// What is the same in each line: the marks in the stamp, a space, the host and another space. Zeros elsewhere.
+    fixed: [u8; WHOLE],
+    /// Ones where `fixed` counts. If nothing does, no layout is known.
+    mask: [u8; WHOLE],
     /// The lowest byte a stamp of this form can begin with, and how many more there are.
     first: (u8, u8),
-    /// Bytes of the stamp that are always the same, among its first 16; zeros elsewhere.
-    fixed: u128,
-    /// Ones where `fixed` counts.
-    fixed_mask: u128,
-    /// Places among the first 32 at which no space may stand, a bit for each.
+    /// Places at which no space may stand, a bit for each.
     no_spaces: u32,
-    /// The space after the stamp, the host and the space after it; then zeros.
-    host: [u128; 2],
-    /// Ones where `host` counts.
-    mask: [u128; 2],
-    /// Where the identifier begins.
+    /// Where the identifier begins; 0 if no layout is known.
     identifier: usize,
+}
+
+impl Default for Layout {
+    /// No layout is known.
+    fn default() -> Self {
+        Self { fixed: [0; WHOLE], mask: [0; WHOLE], first: (0, 0), no_spaces: 0, identifier: 0 }
+    }
 }
 
 /// A line that a filter may read: where it is in its chunk.
@@ -104,16 +105,10 @@ impl Layout {
         reason = "comparisons cost less than branches nobody can predict"
     )]
     fn fits(&self, line: &[u8; WHOLE]) -> bool {
-        let Some(window) = line.get(self.stamp..).and_then(|rest| rest.first_chunk()) else { return false };
-        let (Some(stamp), Some(front)) = (line.first_chunk(), line.first_chunk()) else { return false };
-        let halves = halves(window);
-        let differs = (halves[0] & self.mask[0] ^ self.host[0])
-            | (halves[1] & self.mask[1] ^ self.host[1])
-            | (u128::from_le_bytes(*front) & self.fixed_mask ^ self.fixed);
         // An RFC 3164 stamp has spaces inside, an RFC 3339 stamp ends at the first.
-        let spaces = simd::equal(stamp, b' ') & self.no_spaces;
-        (self.stamp > 0)
-            & (differs == 0)
+        let spaces = line.first_chunk().map_or(u32::MAX, |stamp| simd::equal(stamp, b' ')) & self.no_spaces;
+        (self.identifier > 0)
+            & simd::same_where(line, &self.mask, &self.fixed)
             & (spaces == 0)
             & (line[0].wrapping_sub(self.first.0) <= self.first.1)
     }
@@ -144,32 +139,22 @@ impl Layout {
         };
         let Some(stamp) = stamp else { return };
         let Some(host) = memchr::memchr(b' ', &line[stamp + 1..]) else { return };
+        let identifier = stamp + host + 2;
         // A host with a colon at its end is a tag without a host.
-        if stamp > WINDOW || host + 2 > WINDOW || host == 0 || line[stamp + host] == b':' {
+        if stamp > STAMP || identifier + 4 > WHOLE || host == 0 || line[stamp + host] == b':' {
             return;
         }
-        let mut window = [0; WINDOW];
-        let mut mask = [0; WINDOW];
-        window[..host + 2].copy_from_slice(&line[stamp..stamp + host + 2]);
-        mask[..host + 2].fill(0xff);
-        let fixed: &[(usize, u8)] =
-            if bsd { &[(3, b' '), (6, b' '), (9, b':'), (12, b':')] } else { &[(10, b'T')] };
-        let place = |sum: u128, (at, byte): &(usize, u8)| sum | u128::from(*byte) << (8 * at);
+        let marks: &[usize] = if bsd { &[3, 6, 9, 12] } else { &[10] };
+        let (mut fixed, mut mask) = ([0; WHOLE], [0; WHOLE]);
+        for at in marks.iter().copied().chain(stamp..identifier) {
+            (fixed[at], mask[at]) = (line[at], 0xff);
+        }
         *self = Self {
-            stamp,
+            fixed,
+            mask,
             first: if bsd { (b'A', 25) } else { (b'0', 9) },
-            fixed: fixed.iter().fold(0, place),
-            fixed_mask: fixed.iter().map(|(at, _)| (*at, 0xff)).fold(0, |sum, part| place(sum, &part)),
             no_spaces: if bsd { 0 } else { ((1u64 << stamp) - 1) as u32 },
-            host: halves(&window),
-            mask: halves(&mask),
-            identifier: stamp + host + 2,
+            identifier,
         };
     }
-}
-
-#[inline(always)]
-fn halves(window: &[u8; WINDOW]) -> [u128; 2] {
-    let (halves, _) = window.as_chunks::<16>();
-    [u128::from_le_bytes(halves[0]), u128::from_le_bytes(halves[1])]
 }

@@ -1,7 +1,7 @@
 //! The first bytes of a message decide most of what a service writes: whether any form begins like it, and where in
 //! the tree of heads the rest is to be compared. One look-up for the first four bytes says how many bytes the heads
-//! with these four have in common at least, a second one for that many says where they lead. No byte of the
-//! message is branched on, and the number of heads does not matter.
+//! with these four have in common at least, a second one for that many says where they lead. No byte of
+//! the message is branched on, and the number of heads does not matter.
 
 /// Bytes of a message that are looked at.
 pub(super) const OPENING: usize = 16;
@@ -14,14 +14,21 @@ pub(super) struct Openings<T> {
     /// How many bytes count. Open addressing, at most a quarter full; empty if every message may be of some form.
     lengths: Vec<Length>,
     /// Open addressing, at most a quarter full.
-    places: Vec<(u128, Option<T>)>,
+    places: Vec<Place<T>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Length {
     first: u32,
-    /// 0 for a free place.
-    count: u8,
+    /// Ones for the bytes that count; none for a free place.
+    mask: u128,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Place<T> {
+    /// Zeros where bytes do not count; 0 for a free place.
+    bytes: u128,
+    leads: Opening<T>,
 }
 
 /// What is known of a message from its opening.
@@ -39,25 +46,25 @@ impl<T: Copy> Openings<T> {
     /// A table for these heads. `place` tells where the given bytes, with which some of them begin, lead.
     pub(super) fn new(heads: &[&[u8]], place: impl Fn(&[u8]) -> T) -> Self {
         let mut table = Self { lengths: Vec::new(), places: Vec::new() };
-        let shortest = heads.iter().map(|head| head.len()).min().unwrap_or(0);
-        if shortest < FIRST {
+        let tells = |head: &&[u8]| head.len() >= FIRST && !head.starts_with(&[0]);
+        if heads.is_empty() || !heads.iter().all(tells) {
             return table;
         }
         table.lengths = vec![Length::default(); (heads.len() * 4).next_power_of_two()];
-        table.places = vec![(0, None); (heads.len() * 4).next_power_of_two()];
+        table.places = vec![Place { bytes: 0, leads: Opening::None }; (heads.len() * 4).next_power_of_two()];
         let mut sorted: Vec<&[u8]> = heads.to_vec();
         sorted.sort_unstable();
         for group in sorted.chunk_by(|a, b| a[..FIRST] == b[..FIRST]) {
             let count = group.iter().map(|head| head.len()).min().unwrap_or(0).min(OPENING);
             let first = first_four(group[0]);
             let at = table.length_slot(first);
-            table.lengths[at] = Length { first, count: count as u8 };
+            table.lengths[at] = Length { first, mask: u128::MAX >> (8 * (OPENING - count)) };
             for same in group.chunk_by(|a, b| a[..count] == b[..count]) {
                 let mut block = [0; OPENING];
                 block[..count].copy_from_slice(&same[0][..count]);
                 let key = u128::from_le_bytes(block);
                 let at = table.place_slot(key);
-                table.places[at] = (key, Some(place(&same[0][..count])));
+                table.places[at] = Place { bytes: key, leads: Opening::At(place(&same[0][..count])) };
             }
         }
         table
@@ -69,20 +76,19 @@ impl<T: Copy> Openings<T> {
         if self.lengths.is_empty() {
             return Opening::Any;
         }
-        let count = self.lengths[self.length_slot(first_four(opening))].count;
-        if count == 0 {
-            return Opening::None;
-        }
-        let key = u128::from_le_bytes(*opening) & (u128::MAX >> (8 * (OPENING - usize::from(count) % (OPENING + 1))));
-        self.places[self.place_slot(key)].1.map_or(Opening::None, Opening::At)
+        let length = self.lengths[self.length_slot(first_four(opening))];
+        // Nothing counts in a free place, and nothing leads nowhere.
+        let bytes = u128::from_le_bytes(*opening) & length.mask;
+        self.places[self.place_slot(bytes)].leads
     }
 
     /// The place of these four bytes, or a free one.
     #[inline(always)]
+    #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
     fn length_slot(&self, first: u32) -> usize {
         let mask = self.lengths.len() - 1;
         let mut at = (u64::from(first).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize & mask;
-        while self.lengths[at].count != 0 && self.lengths[at].first != first {
+        while (self.lengths[at].mask != 0) & (self.lengths[at].first != first) {
             at = (at + 1) & mask;
         }
         at
@@ -90,11 +96,12 @@ impl<T: Copy> Openings<T> {
 
     /// The place of these bytes, or a free one.
     #[inline(always)]
+    #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
     fn place_slot(&self, key: u128) -> usize {
         let mask = self.places.len() - 1;
         let mixed = (key as u64) ^ ((key >> 64) as u64).rotate_left(29);
         let mut at = (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as usize & mask;
-        while self.places[at].1.is_some() && self.places[at].0 != key {
+        while (self.places[at].bytes != 0) & (self.places[at].bytes != key) {
             at = (at + 1) & mask;
         }
         at

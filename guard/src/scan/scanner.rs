@@ -6,14 +6,14 @@ use jiff::tz::TimeZone;
 
 use super::dispatch::Start;
 use super::groups::{Fate, Groups};
-use super::header::{self, TAG, Tag};
+use super::header::{self, Stamp, TAG, Tag};
 use super::layout::{Layout, Row, Rows};
 use super::lines::Ends;
 use super::openings::OPENING;
 use super::own::OwnLines;
 use super::pattern::Found;
 use super::set::{FilterSet, Hit};
-use super::timestamp::Stamps;
+use super::timestamp::{BSD_LENGTH, Stamps};
 use crate::sighting::Sighting;
 use crate::source::{Entry, Scan, Scanned, Sender};
 use crate::time::Wall;
@@ -52,7 +52,7 @@ impl Scanner {
     pub fn scan(&mut self, text: &[u8], reference: Wall, mut hit: impl FnMut(&Sighting<'_>)) -> Scanned {
         let mut scanned = Scanned::default();
         let (mut ends, mut rows, mut groups) = (Ends::new(), Rows::new(), Groups::new());
-        let mut sightings = Vec::new();
+        let (mut sightings, mut last) = (Vec::new(), LastStamp::NONE);
         let (mut start, mut from) = (0, 0);
         while from < text.len() {
             from = ends.find(text, from);
@@ -67,9 +67,10 @@ impl Scanner {
             }
             sightings.clear();
             groups.each(|candidate| {
-                let Some(opened) = candidate.opened else { return Fate::Late };
-                let line = &text[candidate.row.start as usize..candidate.row.end as usize];
-                match self.opened(&layout, line, opened, reference) {
+                if candidate.is_unknown() {
+                    return Fate::Late;
+                }
+                match self.opened(&layout, text, candidate, &mut last, reference) {
                     Some(sighting) => {
                         sightings.push(sighting);
                         Fate::Kept
@@ -83,9 +84,8 @@ impl Scanner {
                     hit(&sightings[place]);
                     continue;
                 }
-                let Row { start, end, fits } = candidate.row;
-                let line = &text[start as usize..end as usize];
-                if let Some(sighting) = self.read(line, !fits, reference) {
+                let strange = candidate.service == STRANGE;
+                if let Some(sighting) = self.read(candidate.line(text), strange, reference) {
                     scanned.matched += 1;
                     hit(&sighting);
                 }
@@ -112,7 +112,7 @@ impl Scanner {
     #[inline(always)]
     #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
     fn open(&self, layout: &Layout, text: &[u8], row: Row) -> (Candidate, bool) {
-        let unknown = (Candidate { row, opened: None }, true);
+        let unknown = (Candidate::unknown(row), true);
         let begin = row.start as usize + layout.identifier();
         let Some(block) = text.get(begin..).and_then(|rest| rest.first_chunk::<{ TAG + OPENING }>()) else {
             return unknown;
@@ -126,8 +126,8 @@ impl Scanner {
         }
         let Some(service) = self.filters.service_in(name, usize::from(tag.name)) else { return unknown };
         let start = self.filters.messages(service).and_then(|messages| messages.start(opening));
-        let opened = Opened { tag, service: service as u16, start: start.unwrap_or_default() };
-        (Candidate { row, opened: Some(opened) }, start.is_some())
+        let (Row { start: line, end, .. }, service) = (row, service as u16);
+        (Candidate { start: line, end, service, tag, at: start.unwrap_or_default() }, start.is_some())
     }
 
     /// Reads a line whose opening is known.
@@ -135,16 +135,18 @@ impl Scanner {
     fn opened<'a>(
         &mut self,
         layout: &Layout,
-        line: &'a [u8],
-        opened: Opened,
+        text: &'a [u8],
+        candidate: &Candidate,
+        last: &mut LastStamp,
         reference: Wall,
     ) -> Option<Sighting<'a>> {
-        let Opened { tag, service, start } = opened;
+        let Candidate { service, tag, at, .. } = *candidate;
+        let line = candidate.line(text);
         let message = &line[layout.identifier() + usize::from(tag.end) + 1..];
         let mut found = Found::default();
-        let hit = self.filters.messages(service.into())?.read_from(start, trim_end(message), &mut found)?;
+        let hit = self.filters.messages(service.into())?.read_from(at, trim_end(message), &mut found)?;
         let pid = tag.pid(line, layout.identifier())?;
-        let at = layout.stamp(line).read(&mut self.stamps, reference);
+        let at = last.read(layout, line, &mut self.stamps, reference);
         Some(sighting(hit, &found, at, pid, line))
     }
 
@@ -214,27 +216,70 @@ impl Scan for Scanner {
     }
 }
 
-/// A line that may mean something.
+/// A line that may mean something, in sixteen bytes.
 #[derive(Clone, Copy, Debug, Default)]
 struct Candidate {
-    row: Row,
-    /// `None` if it has to be looked at from its beginning.
-    opened: Option<Opened>,
+    start: u32,
+    end: u32,
+    /// The rest is known if this is neither [`UNKNOWN`] nor [`STRANGE`].
+    service: u16,
+    tag: Tag,
+    /// Where to begin to read its message.
+    at: Start,
 }
 
-/// What is known of a line from its tag and the first bytes of its message.
-#[derive(Clone, Copy, Debug, Default)]
-struct Opened {
-    tag: Tag,
-    service: u16,
-    start: Start,
-}
+/// Instead of a service: the line has to be looked at from its beginning.
+const UNKNOWN: u16 = u16::MAX;
+/// The same, because it has another layout.
+const STRANGE: u16 = u16::MAX - 1;
 
 impl Candidate {
+    fn unknown(row: Row) -> Self {
+        let service = if row.fits { UNKNOWN } else { STRANGE };
+        Self { start: row.start, end: row.end, service, tag: Tag::default(), at: Start::default() }
+    }
+
+    #[inline(always)]
+    fn line<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+        &text[self.start as usize..self.end as usize]
+    }
+
+    #[inline(always)]
+    fn is_unknown(&self) -> bool {
+        self.service >= STRANGE
+    }
+
     /// A number that lines of one form have in common.
     #[inline(always)]
     fn group(&self) -> u16 {
-        self.opened.map_or(u16::MAX, |known| known.start.number().wrapping_add(known.service.wrapping_mul(7)))
+        self.at.number().wrapping_add(self.service.wrapping_mul(7))
+    }
+}
+
+/// The last stamp and what it says: most lines have the same.
+#[derive(Clone, Copy, Debug)]
+struct LastStamp {
+    /// An RFC 3164 stamp and the space behind it.
+    text: [u8; BSD_LENGTH + 1],
+    at: Option<Wall>,
+}
+
+impl LastStamp {
+    const NONE: Self = Self { text: [0; BSD_LENGTH + 1], at: None };
+
+    /// Reads the stamp of a line that has a layout. `reference` is always the same.
+    #[inline(always)]
+    fn read(&mut self, layout: &Layout, line: &[u8], stamps: &mut Stamps, reference: Wall) -> Option<Wall> {
+        let text = line.first_chunk().copied().unwrap_or_default();
+        if text == self.text {
+            return self.at;
+        }
+        let stamp = layout.stamp(line);
+        let at = stamp.read(stamps, reference);
+        if let Stamp::Bsd(_) = stamp {
+            *self = Self { text, at };
+        }
+        at
     }
 }
 

@@ -8,7 +8,7 @@ use memchr::memmem::Finder;
 
 use super::byte_set::ByteSet;
 use crate::scan::address::{self, Bits};
-use crate::scan::bytes;
+use crate::scan::{bytes, simd};
 
 /// Places looked at in one message at most: text that imitates a piece more often hides its peer, and costs no more.
 const SEARCHES: u32 = 64;
@@ -304,8 +304,7 @@ impl Part {
                 Some(&text[length..])
             }
             Self::Field(field) => {
-                let end = text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
-                let (value, rest) = text.split_at(end);
+                let (value, rest) = text.split_at(simd::digits_at_front(text));
                 field.number(value, found)?;
                 Some(rest)
             }
@@ -332,8 +331,7 @@ impl Part {
                 Some(&text[..text.len() - length])
             }
             Self::Field(field) => {
-                let start = text.iter().rposition(|b| !b.is_ascii_digit()).map_or(0, |last| last + 1);
-                let (rest, value) = text.split_at(start);
+                let (rest, value) = text.split_at(text.len() - simd::digits_at_end(text));
                 field.number(value, found)?;
                 Some(rest)
             }
