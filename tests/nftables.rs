@@ -133,7 +133,9 @@ fn no_packet_passes_while_bans_are_renewed() {
         let (before, sent) = (arrived.load(Ordering::Relaxed), flood.sent());
         let (mut round, end) = (0, Instant::now() + SOON);
         while round < 1000 || (flood.sent() <= sent + 1000 && Instant::now() < end) {
-            enforcer.apply(&[ban("203.0.113.10", Some(60 + round % 60)), ban("203.0.113.0/28", None)]).unwrap();
+            enforcer
+                .apply(&[ban("203.0.113.10", Some(60 + round % 60)), ban("203.0.113.0/28", None)])
+                .unwrap();
             enforcer.apply(&[unban("203.0.113.0/28"), ban("198.51.100.1", None)]).unwrap();
             round += 1;
         }
