@@ -3,6 +3,7 @@
 mod compare;
 mod key;
 mod read;
+mod room;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use super::{
     Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, LiveEntry, Verdict,
 };
 use crate::config::Interfaces;
-use crate::datapath::{Datapath, DatapathError, Options};
+use crate::datapath::{Bits, Datapath, DatapathError, Options};
 use crate::target::Target;
 use crate::time::Moment;
 
@@ -114,7 +115,7 @@ impl Xdp {
         }
         let maps = self.datapath.maps();
         let (table, bits) = (K::table(maps), K::bits(maps));
-        let mut new = 0;
+        let (mut new, mut keys) = (0, 0);
         let mut elements = Vec::with_capacity(wanted.len());
         for (key, entry) in wanted {
             let mut entry = *entry;
@@ -124,15 +125,21 @@ impl Xdp {
             } else {
                 None
             };
-            match present {
-                Some(Entry { packets, bytes, .. }) => (entry.packets, entry.bytes) = (packets, bytes),
-                None => new += 1,
+            if let Some(Entry { packets, bytes, .. }) = present {
+                (entry.packets, entry.bytes) = (packets, bytes);
+            } else {
+                new += 1;
+                keys += Bits::keys(target);
             }
-            bits.mark(target);
             elements.push((*key, key.value(entry)));
         }
         self.make_room::<K>(place, new)?;
-        K::table(self.datapath.maps()).set_all(&elements)?;
+        self.make_bits_room::<K>(keys)?;
+        let maps = self.datapath.maps();
+        for (key, _) in &elements {
+            K::bits(maps).mark(key.target());
+        }
+        K::table(maps).set_all(&elements)?;
         self.entries[place] += new;
         Ok(())
     }
