@@ -56,16 +56,15 @@ impl Bits {
         self.words()[word as usize].load(Ordering::Relaxed) & mask != 0
     }
 
-    /// Sets exactly what the targets cover and clears the rest. No bit of theirs is clear at any time, if it was not
-    /// before. Only targets of the bitmap's family may be given.
-    pub fn replace(&self, targets: impl Iterator<Item = Target>) {
-        let fresh: Vec<AtomicU64> = (0..self.words).map(|_| AtomicU64::new(0)).collect();
-        for target in targets {
-            mark(&fresh, target, |word, mask| {
-                word.fetch_or(mask, Ordering::Relaxed);
-            });
-        }
-        for (word, fresh) in self.words().iter().zip(&fresh) {
+    /// A bitmap of this size with no bit set, to be filled for [`replace`](Self::replace).
+    pub fn fresh(&self) -> FreshBits {
+        FreshBits((0..self.words).map(|_| AtomicU64::new(0)).collect())
+    }
+
+    /// Takes the bits of `fresh` over, and clears the rest. No bit of them is clear at any time, if it was not before.
+    /// Whatever was marked since `fresh` was begun has to be marked in it too.
+    pub fn replace(&self, fresh: &FreshBits) {
+        for (word, fresh) in self.words().iter().zip(&fresh.0) {
             let fresh = fresh.load(Ordering::Relaxed);
             if word.load(Ordering::Relaxed) != fresh {
                 word.store(fresh, Ordering::Relaxed);
@@ -87,6 +86,19 @@ impl Bits {
         // SAFETY: the mapping holds `words` aligned words and lives as long as this value; others change them by
         // whole words only.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.words) }
+    }
+}
+
+/// Bits that are being gathered to take the place of those in force.
+#[derive(Debug)]
+pub struct FreshBits(Vec<AtomicU64>);
+
+impl FreshBits {
+    /// Sets what a target covers, which is of the bitmap's family.
+    pub fn mark(&self, target: Target) {
+        mark(&self.0, target, |word, mask| {
+            word.fetch_or(mask, Ordering::Relaxed);
+        });
     }
 }
 
