@@ -90,18 +90,26 @@ impl Bits {
         (words > self.words()).then_some(words)
     }
 
-    /// Sets exactly what the targets cover and clears the rest. No bit of theirs is clear at any time, if it was not
-    /// before. Only targets of the bitmap's family may be given.
-    pub fn replace(&self, targets: impl Iterator<Item = Target>) {
-        let fresh: Vec<AtomicU64> = (0..self.length).map(|_| AtomicU64::new(0)).collect();
-        let set = targets.map(|target| mark(&fresh, target)).sum();
-        for (word, fresh) in self.all().iter().zip(&fresh) {
+    /// A bitmap of this size with no bit set, to be filled for [`replace`](Self::replace).
+    pub fn fresh(&self) -> FreshBits {
+        let words = (0..self.length).map(|_| AtomicU64::new(0)).collect();
+        FreshBits { words, set: AtomicU64::new(0) }
+    }
+
+    /// Takes the bits of `fresh` over, and clears the rest. No bit of them is clear at any time, if it was not before.
+    /// Whatever was marked since `fresh` was begun has to be marked in it too. One of another size, begun before the
+    /// bitmap grew, is of no use: then nothing is cleared.
+    pub fn replace(&self, fresh: &FreshBits) {
+        if fresh.words.len() != self.length {
+            return;
+        }
+        for (word, fresh) in self.all().iter().zip(&fresh.words) {
             let fresh = fresh.load(Ordering::Relaxed);
             if word.load(Ordering::Relaxed) != fresh {
                 word.store(fresh, Ordering::Relaxed);
             }
         }
-        self.set.store(set, Ordering::Relaxed);
+        self.set.store(fresh.set.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 
     /// Pins the map again if somebody took the pin away; whether that was so.
@@ -113,6 +121,21 @@ impl Bits {
         // SAFETY: the mapping holds `length` aligned words and lives as long as this value; others change them by
         // whole words only.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.length) }
+    }
+}
+
+/// Bits that are being gathered to take the place of those in force.
+#[derive(Debug)]
+pub struct FreshBits {
+    words: Vec<AtomicU64>,
+    /// Bits that are set for hosts and nets.
+    set: AtomicU64,
+}
+
+impl FreshBits {
+    /// Sets what a target covers, which is of the bitmap's family.
+    pub fn mark(&self, target: Target) {
+        self.set.fetch_add(mark(&self.words, target), Ordering::Relaxed);
     }
 }
 

@@ -9,10 +9,11 @@ use aya::Pod;
 use guard_common::bitmap::{FIRST_WORD, LEAST_WORDS, MOST_WORDS};
 use guard_common::{Cidr4, Cidr6, DropKey, Entry, PrefixEntry, Settings, Tally, map};
 
+use super::batch::{self, Scan};
 use super::bits::Bits;
 use super::error::DatapathError;
 use super::pin::Pins;
-use super::{batch, sys};
+use super::sys;
 
 /// Kinds of maps, `enum bpf_map_type` in `include/uapi/linux/bpf.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +183,11 @@ impl<K: Pod, V: Pod> Table<K, V> {
     /// Reads every element, in batches.
     pub fn for_each(&self, empty: (K, V), visit: impl FnMut(&K, &V)) -> Result<(), DatapathError> {
         batch::dump(self.fd.as_fd(), empty, visit).map_err(self.failed("reading"))
+    }
+
+    /// Reads the next part of a walk over this map; whether there may be more.
+    pub fn scan(&self, scan: &mut Scan<K, V>, visit: impl FnMut(&K, &V)) -> Result<bool, DatapathError> {
+        scan.next(self.fd.as_fd(), visit).map_err(self.failed("reading"))
     }
 
     /// Pins the map again if somebody took the pin away; whether that was so.

@@ -213,7 +213,8 @@ mod tests {
     }
 
     fn expected(heads: &[String], message: &str) -> Vec<usize> {
-        let mut expected: Vec<usize> = (0..heads.len()).filter(|at| message.starts_with(&heads[*at])).collect();
+        let mut expected: Vec<usize> =
+            (0..heads.len()).filter(|at| message.starts_with(&heads[*at])).collect();
         expected.sort_by_key(|at| std::cmp::Reverse(heads[*at].len()));
         expected
     }

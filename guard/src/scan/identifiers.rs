@@ -176,8 +176,9 @@ mod tests {
 
     #[test]
     fn every_name_is_found_and_passes_the_sieve() {
-        let names: Vec<String> =
-            ["sshd", "su", "w", "ssh", "postfix/smtps/smtpd", "postfix/submiss/", "a1"].map(Into::into).to_vec();
+        let names: Vec<String> = ["sshd", "su", "w", "ssh", "postfix/smtps/smtpd", "postfix/submiss/", "a1"]
+            .map(Into::into)
+            .to_vec();
         let table = Identifiers::new(
             names.iter().enumerate().map(|(i, n)| (n.as_bytes(), i as u32)).collect::<Vec<_>>().into_iter(),
         );

@@ -8,11 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Mode;
+use super::fields::RecordPatterns;
 use super::filter::{self, Filter, FilterError, FilterFile, Format, Pattern};
 use super::identifiers::Identifiers;
 use super::messages::Messages;
 use super::pattern::Found;
-use super::fields::RecordPatterns;
 use crate::config::Filters;
 use crate::sighting::{Kind, PatternId, Points};
 use crate::source::Sender;

@@ -32,7 +32,6 @@ use jiff::tz::TimeZone;
 use crate::scan::bytes;
 use crate::time::Wall;
 use civil::Minute;
-#[cfg(test)]
 pub(super) use shape::stamp;
 pub(super) use usual::Usual;
 
