@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -26,12 +27,46 @@ pub fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
         }
         mounts::ensure()?;
     }
-    process::headline("guard runs until Ctrl-C; what it enforces stays until `guardctl unlock`");
-    eprintln!("guardctl is {}", workspace.programs("release").join("guardctl").display());
-    let mut command = Command::new(workspace.programs("release").join("guard"));
-    command.arg("--config").arg(workspace.root.join("config/guard.toml")).args(arguments);
+    let programs = workspace.programs("release");
+    let config = configuration(workspace)?;
+    if observe {
+        process::headline("guard runs until Ctrl-C; it bans nothing");
+    } else {
+        process::headline("guard runs until Ctrl-C; what it enforces stays until `guardctl unlock`");
+    }
+    let guardctl = programs.join("guardctl");
+    eprintln!("in another terminal: {} --config {} status", guardctl.display(), config.display());
+    let mut command = Command::new(programs.join("guard"));
+    command.arg("--config").arg(config).args(arguments);
     process::show(&command);
     Err(command.exec()).context("cannot start guard")
+}
+
+/// The configuration: the repository's. Whoever is not root cannot write to the folders it names, so he gets a copy that
+/// names folders of the build; what he has set himself in it stays.
+fn configuration(workspace: &Workspace) -> Result<PathBuf> {
+    let shipped = workspace.root.join("config/guard.toml");
+    if process::is_root() {
+        return Ok(shipped);
+    }
+    let folder = workspace.target.join("observe");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let text =
+        std::fs::read_to_string(&shipped).with_context(|| format!("cannot read {}", shipped.display()))?;
+    let lines = text.lines().map(|line| match line.split_once(" = ") {
+        Some(("# state", _)) => format!("state = {}", quoted(&folder.join("state"))),
+        Some(("# run", _)) => format!("run = {}", quoted(&folder.join("run"))),
+        _ => line.to_owned(),
+    });
+    let copy = folder.join("guard.toml");
+    std::fs::write(&copy, lines.map(|line| line + "\n").collect::<String>())
+        .with_context(|| format!("cannot write {}", copy.display()))?;
+    Ok(copy)
+}
+
+/// A path as TOML writes it: its basic strings have JSON's escapes.
+fn quoted(path: &Path) -> String {
+    serde_json::Value::from(path.to_string_lossy()).to_string()
 }
 
 /// Builds both programs, the eBPF object embedded where it can be built.

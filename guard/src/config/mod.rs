@@ -5,7 +5,7 @@
 //! its shape; reading, showing, comparing and the test that holds `config/guard.toml` to the defaults go through it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::sighting::Points;
@@ -67,7 +67,8 @@ pub struct Sources {
     pub journald: Journald,
     /// Folders with journal files. Default `/var/log/journal` and `/run/log/journal`.
     pub journal_paths: Vec<PathBuf>,
-    /// Files. Default `/var/log/auth.log` and `/var/log/secure`, both copies of what the journal has.
+    /// Files. Default `/var/log/auth.log` and `/var/log/secure`, both copies of what the journal has, of which one is
+    /// enough ([`Self::is_other_name`]).
     pub files: Vec<FileSource>,
     /// How much of a file that has no saved position is read at first start, from its end. Default 0 bytes.
     /// Old lines count with the time they happened at.
@@ -218,6 +219,19 @@ const DAY: u64 = 24 * HOUR;
 impl Default for Paths {
     fn default() -> Self {
         Self { state: "/var/lib/guard".into(), run: "/run/guard".into(), bpffs: "/sys/fs/bpf/guard".into() }
+    }
+}
+
+impl Sources {
+    /// Whether a file is one of two defaults, the names of one log in two families of distributions, and the other
+    /// one is there while it is not: then nobody waits for it.
+    pub fn is_other_name(&self, file: &FileSource) -> bool {
+        self.is_other_name_if(file, Path::exists)
+    }
+
+    fn is_other_name_if(&self, file: &FileSource, there: impl Fn(&Path) -> bool) -> bool {
+        let usual = self.files == Self::default().files;
+        usual && !there(&file.path) && self.files.iter().any(|other| there(&other.path))
     }
 }
 

@@ -251,7 +251,7 @@ impl Control {
 struct Plan {
     journald: bool,
     files: Vec<PathBuf>,
-    /// Files left out because the journal has the same lines.
+    /// Files left out because the journal or another file has the same lines.
     left_out: usize,
 }
 
@@ -262,8 +262,10 @@ impl Plan {
             Journald::Off => false,
             Journald::Auto => sources.journal_paths.iter().any(|folder| has_journal(folder)),
         };
-        let (left_out, files): (Vec<_>, Vec<_>) =
-            sources.files.iter().partition(|file| journald && file.journal_copy);
+        let (left_out, files): (Vec<_>, Vec<_>) = sources
+            .files
+            .iter()
+            .partition(|file| journald && file.journal_copy || sources.is_other_name(file));
         Self {
             journald,
             files: files.into_iter().map(|file| file.path.clone()).collect(),
