@@ -53,15 +53,20 @@ fn configuration(workspace: &Workspace) -> Result<PathBuf> {
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let text =
         std::fs::read_to_string(&shipped).with_context(|| format!("cannot read {}", shipped.display()))?;
-    let lines = text.lines().map(|line| match line.split_once(" = ") {
-        Some(("# state", _)) => format!("state = {}", quoted(&folder.join("state"))),
-        Some(("# run", _)) => format!("run = {}", quoted(&folder.join("run"))),
-        _ => line.to_owned(),
-    });
     let copy = folder.join("guard.toml");
-    std::fs::write(&copy, lines.map(|line| line + "\n").collect::<String>())
+    std::fs::write(&copy, with_folders(&text, &folder))
         .with_context(|| format!("cannot write {}", copy.display()))?;
     Ok(copy)
+}
+
+/// A configuration that names folders of its own, unless it names others already.
+fn with_folders(text: &str, folder: &Path) -> String {
+    let line = |line: &str| match line.split_once(" = ") {
+        Some(("# state", _)) => format!("state = {}\n", quoted(&folder.join("state"))),
+        Some(("# run", _)) => format!("run = {}\n", quoted(&folder.join("run"))),
+        _ => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
 }
 
 /// A path as TOML writes it: its basic strings have JSON's escapes.
@@ -74,4 +79,20 @@ pub fn build_release(workspace: &Workspace) -> Result<()> {
     packages::ensure(packages::BUILD)?;
     ebpf::build_if_possible(workspace, ebpf::Request::default())?;
     process::run(workspace.cargo("build").args(["--locked", "--release", "--package", "guard"]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shipped_configuration_gets_folders_and_keeps_the_rest() {
+        let shipped = include_str!("../../config/guard.toml");
+        let copy = with_folders(shipped, Path::new("/build/observe"));
+        let changed: Vec<_> = copy.lines().zip(shipped.lines()).filter(|(new, old)| new != old).collect();
+        let new: Vec<_> = changed.iter().map(|(new, _)| *new).collect();
+        assert_eq!(new, ["state = \"/build/observe/state\"", "run = \"/build/observe/run\""]);
+        let own = "[paths]\nstate = \"/srv/guard\"\n";
+        assert_eq!(with_folders(own, Path::new("/build/observe")), own);
+    }
 }
