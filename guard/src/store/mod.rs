@@ -1,5 +1,8 @@
 //! What outlives the daemon: bans, strikes, positions, events. Never on the path to the kernel.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+
 use crate::ban::BanId;
 use crate::config::Config;
 use crate::source::Position;
@@ -46,13 +49,13 @@ pub struct StoredBan {
     /// Until when; `None` for good.
     pub until: Option<Wall>,
     /// `filter:NAME` or `manual:UID`.
-    pub origin: String,
+    pub origin: Arc<str>,
     /// Score in thousandths.
     pub score: i32,
     /// Strike.
     pub strike: u32,
-    /// Why.
-    pub reason: String,
+    /// Why. Many bans have the same, so it is shared.
+    pub reason: Arc<str>,
 }
 
 /// A target's past, kept for the ladder.
@@ -66,6 +69,17 @@ pub struct StoredStrikes {
     pub last: Wall,
     /// When its bans of the last day began, oldest first, if there were several: what recidive is told by.
     pub recent: Vec<Wall>,
+}
+
+/// The score of an address that has not led to a ban.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredScore {
+    /// The address.
+    pub address: IpAddr,
+    /// Its points in thousandths, when leaking was last accounted for.
+    pub points: i32,
+    /// When that was.
+    pub settled: Wall,
 }
 
 /// Something that happened, for `guardctl why` and `events`.
@@ -105,6 +119,8 @@ pub enum Write {
     },
     /// A run-time allowance was taken back.
     Disallow(Target),
+    /// These are the scores, in place of all that were written before.
+    Scores(Vec<StoredScore>),
 }
 
 /// An allowance made at run time.
@@ -127,6 +143,8 @@ pub struct Snapshot {
     pub positions: Vec<Position>,
     /// Allowances made at run time.
     pub allowed: Vec<StoredAllow>,
+    /// Scores that were written last.
+    pub scores: Vec<StoredScore>,
     /// The highest ban id ever given out.
     pub last_id: u64,
 }
@@ -148,6 +166,9 @@ pub trait Store: Send + std::fmt::Debug {
     /// Calls `each` with chunks of the bans that have not ended at `now`, the latest to end first, until all were
     /// given or it answers `false`. Where a damage is found and repaired on the way, bans may come twice.
     fn bans(&mut self, now: Wall, each: &mut dyn FnMut(Vec<StoredBan>) -> bool) -> Result<(), StoreError>;
+
+    /// About how many bans [`Store::bans`] will give: what is to hold them is sized by it.
+    fn ban_count(&mut self) -> Result<u64, StoreError>;
 
     /// Makes the writes durable, in order, as one transaction: after an error none of them has happened.
     fn write(&mut self, writes: &[Write]) -> Result<(), StoreError>;

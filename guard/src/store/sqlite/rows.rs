@@ -1,11 +1,14 @@
 //! Values to rows and back.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::schema::FOR_GOOD;
+use super::scores;
 use crate::ban::BanId;
 use crate::source::Position;
 use crate::store::{Retention, Snapshot, StoredAllow, StoredBan, StoredEvent, StoredStrikes, Write};
@@ -49,6 +52,7 @@ pub(super) fn put(connection: &Connection, writes: &[Write]) -> rusqlite::Result
                     .prepare_cached("INSERT OR REPLACE INTO allow VALUES (?1, ?2, ?3, ?4)")?
                     .execute(params![octets(*target).as_ref(), target.length(), end_of(*until), comment])?;
             }
+            Write::Scores(all) => scores::replace(connection, all)?,
             Write::Disallow(target) => {
                 on_target(
                     connection.prepare_cached("DELETE FROM allow WHERE address = ?1 AND length = ?2")?,
@@ -98,6 +102,37 @@ fn put_event(connection: &Connection, event: &StoredEvent) -> rusqlite::Result<(
     Ok(())
 }
 
+/// Number of bans, those that have ended included.
+pub(super) fn ban_count(connection: &Connection) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT count(*) FROM ban")?
+        .query_row([], |row| Ok(row.get::<_, i64>(0)? as u64))
+}
+
+/// Texts that are kept once, however many rows have them.
+#[derive(Default)]
+struct Texts {
+    last: Option<Arc<str>>,
+    all: HashSet<Arc<str>>,
+}
+
+impl Texts {
+    /// Different texts that are remembered at most.
+    const MOST: usize = 4096;
+
+    fn share(&mut self, text: &str) -> Arc<str> {
+        if let Some(last) = self.last.as_ref().filter(|last| ***last == *text) {
+            return Arc::clone(last);
+        }
+        let shared = self.all.get(text).map_or_else(|| text.into(), Arc::clone);
+        if self.all.len() < Self::MOST {
+            self.all.insert(Arc::clone(&shared));
+        }
+        self.last = Some(Arc::clone(&shared));
+        shared
+    }
+}
+
 /// Hands over the bans that end after `now`, the latest to end first.
 pub(super) fn bans(
     connection: &Connection,
@@ -112,9 +147,10 @@ pub(super) fn bans(
     )?;
     let mut rows = statement.query([now.0])?;
     let mut unreadable = Unreadable::default();
+    let (mut origins, mut reasons) = (Texts::default(), Texts::default());
     let mut bans = Vec::with_capacity(chunk);
     while let Some(row) = rows.next()? {
-        bans.extend(unreadable.sift(ban(row))?);
+        bans.extend(unreadable.sift(ban(row, &mut origins, &mut reasons))?);
         if bans.len() == chunk && !each(std::mem::replace(&mut bans, Vec::with_capacity(chunk))) {
             return Ok(());
         }
@@ -144,10 +180,11 @@ pub(super) fn snapshot(connection: &Connection, notes: &mut Vec<String>) -> rusq
     let allowed = unreadable.all(connection, "SELECT address, length, until, comment FROM allow", |row| {
         Ok(StoredAllow { target: target(row, 0)?, until: end(row.get(2)?), comment: row.get(3)? })
     })?;
+    let scores = unreadable.all(connection, scores::SELECT, scores::score)?;
     let last_id: Option<i64> =
         connection.query_row("SELECT id FROM last", [], |row| row.get(0)).optional()?;
-    unreadable.tell("strikes, positions and allowances", notes);
-    Ok(Snapshot { strikes, positions, allowed, last_id: last_id.unwrap_or(0) as u64 })
+    unreadable.tell("strikes, positions, allowances and scores", notes);
+    Ok(Snapshot { strikes, positions, allowed, scores, last_id: last_id.unwrap_or(0) as u64 })
 }
 
 /// The last events, newest first.
@@ -239,7 +276,7 @@ fn on_target(mut statement: CachedStatement<'_>, target: Target) -> rusqlite::Re
     statement.execute(params![octets(target).as_ref(), target.length()])
 }
 
-fn ban(row: &Row<'_>) -> rusqlite::Result<StoredBan> {
+fn ban(row: &Row<'_>, origins: &mut Texts, reasons: &mut Texts) -> rusqlite::Result<StoredBan> {
     Ok(StoredBan {
         until: end(row.get(0)?),
         target: target(row, 1)?,
@@ -247,8 +284,15 @@ fn ban(row: &Row<'_>) -> rusqlite::Result<StoredBan> {
         since: Wall(row.get(4)?),
         score: row.get(5)?,
         strike: row.get(6)?,
-        origin: row.get(7)?,
-        reason: row.get(8)?,
+        origin: origins.share(text(row, 7)?),
+        reason: reasons.share(text(row, 8)?),
+    })
+}
+
+fn text<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a str> {
+    let value = row.get_ref(column)?;
+    value.as_str().map_err(|cause| {
+        rusqlite::Error::FromSqlConversionFailure(column, value.data_type(), Box::new(cause))
     })
 }
 
