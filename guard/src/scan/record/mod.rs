@@ -15,6 +15,7 @@ mod escape;
 mod haproxy;
 mod json;
 mod logfmt;
+mod marks;
 mod request;
 #[cfg(test)]
 mod tests;
