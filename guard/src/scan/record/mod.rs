@@ -13,6 +13,7 @@ mod escape;
 mod haproxy;
 mod json;
 mod logfmt;
+mod marks;
 mod request;
 #[cfg(test)]
 mod tests;
