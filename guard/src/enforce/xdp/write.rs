@@ -116,7 +116,6 @@ impl Xdp {
         }
         let maps = self.datapath.maps();
         let (table, bits) = (K::table(maps), K::bits(maps));
-        let mut new = 0;
         let mut added = Vec::new();
         let mut elements = Vec::with_capacity(wanted.len());
         for (key, entry) in wanted {
@@ -127,20 +126,21 @@ impl Xdp {
             } else {
                 None
             };
-            match present {
-                Some(Entry { packets, bytes, .. }) => (entry.packets, entry.bytes) = (packets, bytes),
-                None => {
-                    new += 1;
-                    added.push(target);
-                }
+            if let Some(Entry { packets, bytes, .. }) = present {
+                (entry.packets, entry.bytes) = (packets, bytes);
+            } else {
+                added.push(target);
             }
             bits.mark(target);
             elements.push((*key, key.value(entry)));
         }
+        let new = added.len() as u64;
         self.make_room::<K>(place, new, 0)?;
         self.write(&elements, place, new)?;
         if let Some(round) = &mut self.round {
-            added.iter().for_each(|target| round.put(*target, place));
+            for target in added {
+                round.put(target, place);
+            }
         }
         Ok(())
     }
