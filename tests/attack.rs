@@ -75,6 +75,22 @@ fn a_live_session_of_the_administrator_outlasts_his_own_mistakes() {
 }
 
 #[test]
+fn a_session_opened_by_a_key_and_a_code_is_one_of_a_key() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let sshd = Sshd::with_two_factors(&arena);
+    let daemon = Daemon::start(&arena.host, Options::xdp().file(sshd.log_file()));
+
+    let session = sshd.client(&arena, ADMIN).session_with_code();
+    await_protection(&daemon, ADMIN);
+    let check = daemon.json(&format!("check {ADMIN}"));
+    assert!(check["protected_by"].as_str().unwrap().contains("authenticated by key"), "{check}");
+    drop(session);
+}
+
+#[test]
 fn log_lines_become_drops_within_moments() {
     if let Some(reason) = missing_for_network_tests() {
         return skip(&reason);
@@ -173,6 +189,27 @@ fn a_key_login_protects_across_a_restart() {
     assert_eq!(reply.code, 1, "{reply:?}\n{}", daemon.log());
     assert!(!daemon.drops(ADMIN));
     assert_eq!(daemon.ctl(&format!("ban {}", attacker_v4(0))).code, 0, "others can be banned");
+}
+
+#[test]
+fn a_restart_is_no_fresh_start_for_an_attacker() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::new();
+    let mut daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
+    let attacker = attacker_v4(0);
+    log.guesses(attacker, 4);
+    poll_until(Duration::from_secs(10), "the guesses are counted", || {
+        (daemon.json(&format!("why {attacker}"))["score"] == "4").then_some(())
+    });
+
+    daemon.stop();
+    daemon.start_again();
+    assert!(!daemon.drops(attacker));
+    log.guesses(attacker, 1);
+    daemon.await_drop(attacker);
 }
 
 /// Two attackers guess until they are cut off; their neighbours and the administrator are not.

@@ -8,8 +8,8 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use harness::{
-    Arena, Daemon, Denied, GUARDED_V4, LogFile, Options, attach_foreign_xdp, attacker_v4, config_text,
-    foreign_xdp, missing_for_network_tests, pings, poll_until, program, skip,
+    Arena, Daemon, Denied, GUARDED_V4, LogFile, Namespace, Options, attach_foreign_xdp, attacker_v4,
+    config_text, foreign_xdp, missing_for_network_tests, pings, poll_until, program, run, skip,
 };
 
 /// Runs guard to its end.
@@ -106,16 +106,31 @@ fn the_xdp_program_of_others_stays() {
 }
 
 #[test]
-fn without_nft_the_fallback_is_named_as_missing() {
+fn without_nf_tables_in_the_kernel_the_fallback_is_named_as_missing() {
     if let Some(reason) = missing_for_network_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
-    let options = Options { backend: "nftables", denied: Denied::Nft, ..Options::xdp() };
+    let options = Options { denied: Denied::NfTables, ..Options::nftables() };
     let mut daemon = Daemon::spawn(&arena.host, options);
     let status = daemon.process().wait(Duration::from_secs(10));
     assert_eq!(status.code(), Some(1), "{}", daemon.log());
-    assert!(daemon.log().contains("nft"), "{}", daemon.log());
+    assert!(daemon.log().contains("the kernel has no nf_tables"), "{}", daemon.log());
+}
+
+#[test]
+fn the_program_nft_is_not_needed() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let daemon = Daemon::start(&arena.host, Options { denied: Denied::Nft, ..Options::nftables() });
+    daemon.json(&format!("ban {}", attacker_v4(0)));
+    daemon.await_drop(attacker_v4(0));
+    assert!(!pings(&arena.outside, attacker_v4(0), GUARDED_V4));
+    assert!(pings(&arena.outside, attacker_v4(1), GUARDED_V4));
+    let doctor = daemon.ctl("doctor");
+    assert!(doctor.output.contains("nftables"), "{doctor:?}");
 }
 
 #[test]
@@ -220,5 +235,74 @@ fn a_taken_port_costs_the_metrics_only() {
     let problems = daemon.json("status")["problems"].to_string();
     assert!(problems.contains("metrics") && problems.contains(&address.to_string()), "{problems}");
     daemon.json(&format!("ban {}", attacker_v4(0)));
+    assert!(!pings(&arena.outside, attacker_v4(0), GUARDED_V4));
+}
+
+#[test]
+fn a_host_without_a_way_to_the_outside_is_told_until_it_has_one() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let host = Namespace::new();
+    let daemon = Daemon::start(&host, Options { interface: None, ..Options::xdp() });
+    let problems = || daemon.json("status")["problems"].to_string();
+    poll_until(Duration::from_secs(5), "it is told", || {
+        problems().contains("nothing is dropped").then_some(())
+    });
+    host.ip("link add late0 type veth peer name far0");
+    host.ip("link set late0 up");
+    host.ip("link set far0 up");
+    poll_until(Duration::from_secs(5), "it is covered", || {
+        (!problems().contains("nothing is dropped")).then_some(())
+    });
+}
+
+#[test]
+fn threads_that_end_unasked_are_told_and_started_again() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::new();
+    let mut daemon = Daemon::start(&arena.host, Options::nftables().file(log.path()));
+    let pid = daemon.process().pid().as_raw_nonzero().to_string();
+    let limit = |files: &str| {
+        run(Command::new("prlimit").args(["--pid", &pid, &format!("--nofile={files}:")]));
+    };
+    let usual =
+        run(Command::new("prlimit").args(["--pid", &pid, "--nofile", "--output=SOFT", "--noheadings"]));
+    let nft = |arguments: &str| {
+        arena.host.enter(|| run(Command::new("nft").args(arguments.split(' '))));
+    };
+
+    // poll(2) does not wait for more descriptors than the process may open: who waits so ends when something happens.
+    limit("1");
+    log.guesses(attacker_v4(0), 5);
+    arena.host.ip("address add 198.51.100.1/32 dev lo");
+    nft("add table ip other");
+    poll_until(Duration::from_secs(20), "all three have ended and cannot be started", || {
+        let log = daemon.log();
+        let later = |what: &str| log.lines().any(|line| line.contains(what) && line.contains("4 s"));
+        (later("not read") && log.matches("is not followed").count() >= 6).then_some(())
+    });
+    limit(usual.trim());
+    let told = poll_until(Duration::from_secs(5), "the daemon answers again", || {
+        let reply = daemon.ctl("--json status");
+        (reply.code == 0).then(|| reply.json()["problems"].to_string())
+    });
+    for what in ["the network is not followed", "the packet filter is not followed", "auth.log: not read"] {
+        assert!(told.contains(what), "{what}: {told}");
+    }
+
+    poll_until(Duration::from_secs(20), "all is well again", || {
+        daemon.json("status")["problems"].as_array()?.is_empty().then_some(())
+    });
+    daemon.await_drop(attacker_v4(0));
+    arena.host.ip("address add 198.51.100.2/32 dev lo");
+    poll_until(Duration::from_secs(5), "the network is followed", || {
+        daemon.json("check 198.51.100.2")["protected_by"].is_string().then_some(())
+    });
+    nft("flush ruleset");
+    daemon.await_drop(attacker_v4(0));
     assert!(!pings(&arena.outside, attacker_v4(0), GUARDED_V4));
 }

@@ -1,8 +1,9 @@
 //! The place where attacks happen: attackers on one end of a wire, the guarded host on the other.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
-use crate::Namespace;
+use crate::{Namespace, poll_until};
 
 /// The guarded host's address. Documentation ranges (RFC 5737, RFC 3849) are not private, so guard bans in them.
 pub const GUARDED_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
@@ -54,6 +55,12 @@ impl Arena {
         }
         arena.outside.ip(&format!("address add {ADMIN}/24 dev outside0"));
         arena.outside.ip("link set outside0 up");
+        // The end that was up first gets its queue from a work queue of the kernel; until then it drops what it sends.
+        for (namespace, interface) in [(&arena.host, interface), (&arena.outside, "outside0")] {
+            poll_until(Duration::from_secs(10), "both ends of the wire are up", || {
+                namespace.ip(&format!("link show dev {interface}")).contains("state UP").then_some(())
+            });
+        }
         arena
     }
 }

@@ -30,21 +30,32 @@ for file in passwd group shadow machine-id; do
     [ -e "/etc/$file" ] || : >"/etc/$file"
     mount --bind "$room/etc/$file" "/etc/$file"
 done
+mkdir -p /etc/pam.d
+mount --bind "$room/etc/pam.d" /etc/pam.d
 exec "$@"
 "#;
 
 /// The administrator's account: the one that can log in.
 pub(crate) const ACCOUNT: &str = "admin";
+/// Its password, where a server asks for one after the key.
+pub(crate) const PASSWORD: &str = "correct horse";
+/// What the account files hold of it (crypt(5), SHA-512).
+const PASSWORD_HASH: &str =
+    "$6$guard$H3Cx1wut8wEPOwyNrG2C0rHjWFNvpgzAHqVNfc0fxsoAY8OPfz/PeX7MBnfpQSh7saYjtsOgTGiSYD67iiw5T/";
+/// PAM's rules for the SSH server: the account files decide.
+const PAM: &str =
+    "auth required pam_unix.so\naccount required pam_permit.so\nsession required pam_permit.so\n";
 
 /// The folders of a room.
 #[derive(Debug)]
 pub(crate) struct Room(TempDir);
 
 impl Room {
-    /// Lays them out. No account has a password.
+    /// Lays them out. Only the administrator has a password.
     pub(crate) fn new() -> Self {
         let room = Self(TempDir::with_prefix("guard-room-").expect("a temporary folder can be made"));
-        for folder in ["dev", "etc", "home", "run/sshd", "run/systemd/journal", "run/log/journal", "run/lock"]
+        for folder in
+            ["dev", "etc/pam.d", "home", "run/sshd", "run/systemd/journal", "run/log/journal", "run/lock"]
         {
             fs::create_dir_all(room.path(folder)).expect("the folder is ours");
         }
@@ -58,13 +69,15 @@ impl Room {
         );
         let group =
             format!("root:x:0:\nadm:x:4:\nsystemd-journal:x:101:\n{ACCOUNT}:x:1000:\nnogroup:x:65534:\n");
-        let shadow =
-            format!("root:*:19000:0:99999:7:::\nsshd:*:19000:0:99999:7:::\n{ACCOUNT}:*:19000:0:99999:7:::\n");
+        let shadow = format!(
+            "root:*:19000:0:99999:7:::\nsshd:*:19000:0:99999:7:::\n{ACCOUNT}:{PASSWORD_HASH}:19000:0:99999:7:::\n"
+        );
         for (file, text) in [
             ("passwd", passwd.as_str()),
             ("group", &group),
             ("shadow", &shadow),
             ("machine-id", "6a756172642d74657374730000000001\n"),
+            ("pam.d/sshd", PAM),
         ] {
             fs::write(room.path("etc").join(file), text).expect("the folder is ours");
         }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::process::find;
-use crate::room::{ACCOUNT, Room};
+use crate::room::{ACCOUNT, PASSWORD, Room};
 use crate::{Arena, Background, Journald, Rsyslog, connects, poll_until, run};
 
 /// sshd on a guarded host, together with what takes its log messages.
@@ -33,14 +33,23 @@ impl Sshd {
     pub fn with_rsyslog(arena: &Arena) -> Self {
         let room = Room::new();
         let log = Log::File(Rsyslog::start(&room));
-        Self::start(arena, room, log)
+        Self::start(arena, room, log, "")
+    }
+
+    /// As [`Sshd::with_rsyslog`], for an administrator who needs his key and then a code from PAM.
+    pub fn with_two_factors(arena: &Arena) -> Self {
+        let room = Room::new();
+        let log = Log::File(Rsyslog::start(&room));
+        let more = "UsePAM yes\nKbdInteractiveAuthentication yes\n\
+                    AuthenticationMethods publickey,keyboard-interactive\nLogLevel VERBOSE\n";
+        Self::start(arena, room, log, more)
     }
 
     /// Starts it with journald, which writes below [`Sshd::journal_folder`].
     pub fn with_journald(arena: &Arena) -> Self {
         let room = Room::new();
         let log = Log::Journal(Journald::start(&room));
-        Self::start(arena, room, log)
+        Self::start(arena, room, log, "")
     }
 
     /// The log file; panics if the messages go to a journal.
@@ -69,12 +78,13 @@ impl Sshd {
         &self.daemon
     }
 
-    fn start(arena: &Arena, room: Room, log: Log) -> Self {
+    /// Of an option that is said twice sshd takes the first, so `first` goes before the usual ones.
+    fn start(arena: &Arena, room: Room, log: Log, first: &str) -> Self {
         let host_key = make_key(&room, "host_key");
         let key = make_key(&room, "admin_key");
         let configuration = room.path("sshd_config");
         let text = format!(
-            "Port {port}\nHostKey {host_key}\nPidFile none\nUsePAM no\nUseDNS no\nStrictModes no\n\
+            "{first}Port {port}\nHostKey {host_key}\nPidFile none\nUsePAM no\nUseDNS no\nStrictModes no\n\
              PasswordAuthentication yes\nPermitRootLogin prohibit-password\nAuthorizedKeysFile {key}.pub\n\
              MaxStartups 100\nSyslogFacility AUTH\nLogLevel INFO\n",
             port = Self::PORT,
@@ -132,7 +142,17 @@ impl Client<'_> {
 
     /// Opens a session with the administrator's key that stays until it is dropped.
     pub fn session(&self) -> Background {
-        let mut command = Command::new("ssh");
+        self.start_session(Command::new("ssh"))
+    }
+
+    /// As [`Client::session`], answering the server's question behind the key.
+    pub fn session_with_code(&self) -> Background {
+        let mut command = Command::new("sshpass");
+        command.args(["-p", PASSWORD, "ssh"]);
+        self.start_session(command)
+    }
+
+    fn start_session(&self, mut command: Command) -> Background {
         let answer = self.sshd.room.path(&format!("session-{}", self.from));
         command.args(self.options()).arg("-i").arg(&self.sshd.key);
         command.arg(format!("{ACCOUNT}@{}", self.server())).arg("echo ready; exec sleep 600");

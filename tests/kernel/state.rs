@@ -25,6 +25,19 @@ fn net6(number: u32) -> Target {
     Target::prefix(address.into(), 64).unwrap()
 }
 
+/// Targets far from each other: of those that share a network, a few mark what all of them would.
+fn far_host4(number: u32) -> Target {
+    Target::host(Ipv4Addr::from(0x4000_0000 | number.wrapping_mul(0x9e37_79b1) >> 2).into())
+}
+
+fn far_host6(number: u32) -> Target {
+    Target::host(Ipv6Addr::from_bits((0x2a << 120) | u128::from(number) << 80 | 7).into())
+}
+
+fn far_net6(number: u32) -> Target {
+    Target::prefix(Ipv6Addr::from_bits((0x2b << 120) | u128::from(number) << 80).into(), 64).unwrap()
+}
+
 fn drops(world: &World, address: IpAddr) -> bool {
     world.drops(&frame(&address.to_string(), &[]))
 }
@@ -86,6 +99,46 @@ fn a_hundred_thousand_in_one_batch() {
     assert_eq!(world.xdp().status().maps[0].entries, 0);
 }
 
+/// The bitmaps grow with hosts, networks and prefixes, and what was marked before stays so.
+#[test]
+fn bitmaps_grow_with_the_bans() {
+    let mut world = World::new();
+    world.ban(&[
+        "203.0.113.7",
+        "198.51.100.0/23",
+        "100.64.0.0/10",
+        "2001:db8::/47",
+        "2002:aa00::/28",
+        "2a00::/63",
+    ]);
+    let before =
+        ["203.0.113.9", "198.51.101.9", "100.127.0.9", "2001:db8:1::9", "2002:aa0f::9", "2a00:0:0:1::9"];
+    let banned = |world: &World| before.map(|source| world.drops(&frame(source, &[])));
+    let dropped = [false, true, true, true, true, true];
+    assert_eq!(banned(&world), dropped);
+    let words = |world: &mut World| {
+        let maps = world.xdp().datapath().maps();
+        [maps.bits4.words(), maps.bits6.words()]
+    };
+    let least = words(&mut world);
+    for make in [far_host4 as fn(u32) -> Target, far_host6, far_net6] {
+        for from in (0..40_000).step_by(5000) {
+            let changes: Vec<Change> =
+                (from..from + 5000).map(|n| ban(make(n * 3), n.into(), ahead())).collect();
+            world.xdp().apply(&changes).unwrap();
+            assert_eq!(banned(&world), dropped);
+        }
+        assert!((0..40_000).step_by(7).all(|n| drops(&world, make(n * 3).address())));
+    }
+    let grown = words(&mut world);
+    assert!(grown[0] > least[0] && grown[1] > least[1], "{least:?} {grown:?}");
+    world.reopen();
+    assert_eq!(words(&mut world), grown, "taken over as large as they are");
+    assert_eq!(banned(&world), dropped);
+    assert!((0..40_000).step_by(97).all(|n| drops(&world, far_host4(n * 3).address())));
+    assert!(!drops(&world, far_host4(1).address()));
+}
+
 #[test]
 fn reconciling_puts_right_what_differs() {
     let mut world = World::new();
@@ -116,7 +169,10 @@ fn reconciling_puts_right_what_differs() {
 
     world.reopen();
     assert!(world.reconcile(&bans, &allowed).is_none());
-    assert!(world.xdp().datapath().maps().bits4.count() == 2, "bits of bans that are gone are cleared");
+    let maps = world.xdp().datapath().maps();
+    for (address, is_marked) in [("203.0.113.7", true), ("198.51.100.1", true), ("192.0.2.1", false)] {
+        assert_eq!(maps.bits4.is_marked(address.parse().unwrap()), is_marked, "{address}");
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! The kernel is always changed before the store is told.
 
 use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -26,14 +27,18 @@ use crate::store::{StoreError, Write, Writer};
 use crate::target::Target;
 use crate::time::{Clock, Moment, boot_nanoseconds};
 
+use super::follow::Followers;
 use super::problems::Problems;
 use super::readers::Readers;
 use super::restore::{Lifted, Restore, Restored};
+use super::scores::Keeping;
 
 /// What reaches the engine's thread.
 pub(crate) enum Input {
     /// A source read something.
     Delivery(Delivery),
+    /// These log files of services are there.
+    OwnFiles(Vec<PathBuf>),
     /// Somebody asked for something.
     Asked(Asked),
     /// Metrics are scraped.
@@ -52,6 +57,8 @@ pub(crate) enum Input {
     Stop,
 }
 
+/// Inputs that may wait for the engine's thread. Readers block when it is full, so lines wait in their files.
+pub(super) const QUEUE: usize = 256;
 /// How long the loop sleeps at most when nothing happens.
 const TICK: Duration = Duration::from_millis(500);
 /// How often live sessions are compared with the kernel's sockets.
@@ -80,7 +87,7 @@ pub(super) struct Count {
 
 pub(super) struct Control {
     pub(super) config: Config,
-    pub(super) config_path: std::path::PathBuf,
+    pub(super) config_path: PathBuf,
     pub(super) forced_observe: bool,
     pub(super) filters: Arc<FilterSet>,
     pub(super) engine: Engine,
@@ -108,7 +115,10 @@ pub(super) struct Control {
     pub(super) writes: Vec<Write>,
     /// Inputs set aside while readers were being exchanged.
     pub(super) deferred: VecDeque<Input>,
+    pub(super) keeping: Keeping,
     pub(super) inputs: Receiver<Input>,
+    /// Behind the inputs: where both are dropped, a thread that waits for room there must end before it is waited for.
+    pub(super) followers: Followers,
     /// Seconds since boot at the last turn of the loop, for the watchdog.
     pub(super) heartbeat: Arc<AtomicU64>,
     /// Dropped when this thread ends, in whatever way.
@@ -162,6 +172,7 @@ impl Control {
         match input {
             Input::Delivery(Delivery::Batch(batch)) => self.decide(&batch),
             Input::Delivery(Delivery::Status(id, status)) => self.source_changed(id, status),
+            Input::OwnFiles(paths) => self.read_own_files(paths),
             Input::Asked(asked) => self.answer(asked),
             Input::Scrape(reply) => {
                 let snapshot = self.snapshot();
@@ -188,6 +199,9 @@ impl Control {
     fn turn(&mut self) {
         self.expire();
         let now = Instant::now();
+        self.keep_followers(now);
+        self.keep_readers(now);
+        self.keep_scores_in_time(now);
         if now >= self.next_sessions {
             self.next_sessions = now + SESSIONS;
             self.follow_sessions();
@@ -293,7 +307,7 @@ impl Control {
         }
     }
 
-    fn source_changed(&mut self, id: SourceId, status: SourceStatus) {
+    pub(super) fn source_changed(&mut self, id: SourceId, status: SourceStatus) {
         let known = self.sources.get(&id);
         if known.is_none_or(|old| old.state != status.state) {
             if status.healthy {
@@ -302,17 +316,27 @@ impl Control {
                 warn!(source = status.name, state = status.state, "source");
             }
         }
+        let came = status.healthy && known.is_none_or(|old| old.state != status.state);
         self.sources.insert(id, status);
+        if came {
+            // It may be what another name was waited for.
+            let files = &self.config.source;
+            let others = files.files.iter().filter(|file| files.is_other_name(file));
+            let others: Vec<String> = others.map(|file| file.path.display().to_string()).collect();
+            self.sources.retain(|_, source| !others.contains(&source.name));
+        }
     }
 
     fn stop(mut self) {
         self.readers.stop();
         self.drain_readers();
+        self.keep_scores();
         self.event("stop", None, &serde_json::json!({ "bans": self.bans.len() }));
         self.flush();
-        let Self { inputs, deferred, writer, enforcer, bans, .. } = self;
-        // A restore that still goes on must not wait for anybody to take its bans.
+        let Self { inputs, deferred, followers, writer, enforcer, bans, .. } = self;
+        // A restore that still goes on, or a follower, must not wait for anybody to take what it sends.
         drop((inputs, deferred));
+        drop(followers);
         let lost = writer.stop();
         if lost > 0 {
             error!(lost, "the store did not take everything before the end");

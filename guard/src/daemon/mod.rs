@@ -23,32 +23,35 @@ use crate::engine::{Engine, EngineOptions};
 use crate::protect::system::connections;
 use crate::protect::{Protection, SystemAddresses};
 use crate::scan::FilterSet;
-use crate::source::Stop;
 use crate::store::{Snapshot, Writer, WriterOptions};
 use crate::time::{Clock, Moment, boot_nanoseconds};
 use crate::{enforce, protect, store};
 
+mod again;
 mod control;
 mod decide;
 mod error;
+mod follow;
+mod own_files;
 mod problems;
 mod readers;
 mod reload;
 mod request;
 mod restore;
+mod scores;
 mod serve;
 mod snapshot;
 mod views;
 
 pub use error::StartError;
 
-use control::{Control, Count, Input};
+use control::{Control, Count, Input, QUEUE};
+use follow::Followers;
 use problems::Problems;
 use readers::Readers;
 use restore::{Lifted, Restore, Restored};
+use scores::Keeping;
 
-/// Inputs that may wait for the engine's thread. Readers block when it is full, so lines wait in their files.
-const QUEUE: usize = 256;
 /// Lines kept as evidence for each source that has a score.
 const EVIDENCE_LINES: usize = 8;
 
@@ -88,6 +91,8 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         engine: start_engine(&config, &snapshot),
         bans: starting_bans(&snapshot),
         readers: Readers::new(inputs.clone(), snapshot.positions),
+        keeping: Keeping::new(!snapshot.scores.is_empty()),
+        followers: Followers::new(inputs.clone()),
         config_path: options.config.clone(),
         forced_observe: options.observe,
         filters,
@@ -118,17 +123,12 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     control.event("start", None, &serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
     control.sync_allowed();
     control.start_readers();
-    let watches = follow_network(&inputs).map_err(|source| StartError::System {
-        operation: "follow the network through",
-        path: "netlink".into(),
-        source,
-    })?;
+    control.start_followers();
     let engine =
         thread::Builder::new().name("engine".into()).spawn(move || control.run()).map_err(|source| {
             StartError::System { operation: "start the thread", path: "engine".into(), source }
         })?;
     let served = serving.serve(&inputs, &heartbeat, engine_ended);
-    drop(watches);
     // The engine's thread may have ended first, and then nobody needs to be told.
     let _ = inputs.send(Input::Stop);
     drop(inputs);
@@ -206,6 +206,7 @@ fn start_engine(config: &Config, snapshot: &Snapshot) -> Engine {
     for strikes in &snapshot.strikes {
         engine.restore_strikes(&views::restored_strikes(strikes, clock));
     }
+    scores::restore(&mut engine, &snapshot.scores, clock);
     engine
 }
 
@@ -229,22 +230,4 @@ fn start_protection(config: &Config, snapshot: &Snapshot, problems: &mut Problem
         protection.allow_runtime(allowed.target, until, &allowed.comment);
     }
     protection
-}
-
-/// Tells the engine's thread when addresses, routes, interfaces or the packet filter change. The watches end with
-/// the process.
-fn follow_network(inputs: &SyncSender<Input>) -> std::io::Result<Vec<Box<dyn std::any::Any>>> {
-    let network = inputs.clone();
-    let stop = Stop::new()?;
-    // Nobody is left to be told once the engine's thread has ended.
-    let follower = protect::system::watch(stop.clone(), move |_| drop(network.send(Input::NetworkChanged)))?;
-    let mut watches: Vec<Box<dyn std::any::Any>> = vec![Box::new(stop), Box::new(follower)];
-    let ruleset = inputs.clone();
-    match enforce::nftables::watch(move || drop(ruleset.send(Input::RulesetChanged))) {
-        Ok(watch) => watches.push(Box::new(watch)),
-        Err(cause) => {
-            warn!(error = %cause, "the packet filter is not followed; changes are seen at the next reconciliation");
-        }
-    }
-    Ok(watches)
 }

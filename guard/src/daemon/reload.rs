@@ -97,18 +97,10 @@ impl Control {
         self.readers.clear();
     }
 
-    /// Starts the readers; a failure is a problem, not an end.
+    /// Starts the readers; what cannot be read is tried again.
     pub(super) fn start_readers(&mut self) {
-        match self.readers.start(&self.config, &self.filters) {
-            Ok(sources) => {
-                self.problems.clear("readers");
-                self.sources.extend(sources);
-            }
-            Err(cause) => {
-                error!(error = %cause, "sources cannot be read");
-                self.problems.set("readers", format!("sources cannot be read: {cause}"));
-            }
-        }
+        let started = self.readers.start(&self.config, &self.filters);
+        self.sources.extend(started);
     }
 
     /// Enforces again after `guardctl unlock`.

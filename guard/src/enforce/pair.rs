@@ -394,12 +394,15 @@ mod tests {
     #[test]
     fn without_a_second_the_reason_is_told() {
         let refuse: Open = Box::new(|_| {
-            Err(EnforceError::Unavailable { backend: "nftables", reason: "there is no `nft`".into() })
+            Err(EnforceError::Unavailable {
+                backend: "nftables",
+                reason: "the kernel has no nf_tables".into(),
+            })
         });
         let mut pair = Pair::new(Box::new(Partial(Observe::new(""))), Some(refuse), nothing_left());
         let bans = BanTable::default();
         assert!(pair.reconcile(Desired { bans: &bans, allowed: &[], now: Moment(0) }).unwrap().is_none());
-        assert!(pair.status().reason.contains("there is no `nft`"));
+        assert!(pair.status().reason.contains("the kernel has no nf_tables"));
     }
 
     #[test]

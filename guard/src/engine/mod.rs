@@ -17,11 +17,14 @@ use crate::time::Moment;
 mod attempt;
 mod escalate;
 mod evidence;
+mod kept;
+mod partial;
 mod score;
 mod sources;
 mod state;
 
 pub use escalate::Strikes;
+pub use kept::KeptScore;
 pub use state::Engine;
 
 /// What a sighting led to.
@@ -29,7 +32,7 @@ pub use state::Engine;
 pub enum Decision {
     /// The source has reached the threshold.
     Ban(BanOrder),
-    /// The address logged in with a key: it is to be protected.
+    /// The address logged in with a key, alone or as one of several methods: it is to be protected.
     KeyLogin {
         /// The address.
         address: IpAddr,

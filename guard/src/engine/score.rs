@@ -48,6 +48,16 @@ impl Score {
         Self { settled: at, points: 0 }
     }
 
+    /// A score as it was kept: so many points when leaking was last accounted for.
+    pub(super) fn kept(points: Points, settled: Moment) -> Self {
+        Self { settled, points: points.0.max(0) }
+    }
+
+    /// The points when leaking was last accounted for: at [`Self::settled`].
+    pub(super) const fn points(self) -> Points {
+        Points(self.points)
+    }
+
     /// The points left at a moment.
     pub(super) fn at(self, at: Moment, leak: Leak) -> Points {
         let steps = (at.0.saturating_sub(self.settled.0)).max(0) / leak.period;
@@ -78,7 +88,7 @@ impl Score {
         self.points = 0;
     }
 
-    /// The older of two equal scores makes room first.
+    /// Up to when leaking is accounted for. The older of two equal scores makes room first.
     pub(super) const fn settled(self) -> Moment {
         self.settled
     }

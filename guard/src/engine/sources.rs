@@ -102,6 +102,11 @@ impl Sources {
         self.all.at_mut(place)
     }
 
+    /// Every source's score.
+    pub(super) fn scores(&self) -> impl Iterator<Item = (IpAddr, Score)> {
+        self.all.records().iter().map(|source| (address_of(source.address), source.score))
+    }
+
     /// Holds at most `max` sources from now on.
     pub(super) fn resize(&mut self, max: usize, at: Moment, leak: Leak) {
         self.max = max.max(1);

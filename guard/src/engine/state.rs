@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use super::attempt::Attempts;
 use super::escalate::{Offenders, Strikes};
 use super::evidence::Ring;
+use super::kept::{self, KeptScore};
+use super::partial::Partials;
 use super::score::Leak;
 use super::sources::Sources;
 use super::{BanOrder, Decision, EngineCount, EngineOptions, Evidence};
@@ -22,6 +24,7 @@ pub struct Engine {
     leak: Leak,
     decoys: HashSet<Box<[u8]>>,
     attempts: Attempts,
+    partials: Partials,
     sources: Sources,
     offenders: Offenders,
     evidence: Ring,
@@ -41,6 +44,7 @@ impl Engine {
             leak: Leak::new(decide.threshold, decide.window),
             decoys: decoys(&decide),
             attempts: Attempts::new(attempts),
+            partials: Partials::default(),
             sources: Sources::new(decide.max_sources, sources, chance.clone()),
             offenders: Offenders::new(chance.next(), offenders),
             evidence: Ring::new(evidence, lines),
@@ -57,7 +61,7 @@ impl Engine {
         self.now = self.now.max(now);
         self.count.sightings += 1;
         if s.kind.is_benign() {
-            return self.observe_benign(s, at, now);
+            return self.observe_benign(s, via, at, now);
         }
         if now.since(at) > self.decide.window {
             self.count.too_old += 1;
@@ -84,6 +88,19 @@ impl Engine {
     pub fn score(&self, address: IpAddr, now: Moment) -> Points {
         let source = self.sources.get(canonical(address));
         source.map_or(Points(0), |source| source.score.at(now, self.leak))
+    }
+
+    /// The highest scores, at most so many, for the store.
+    pub fn scores(&self, most: usize, now: Moment) -> Vec<KeptScore> {
+        kept::highest(self.sources.scores(), most, now, self.leak)
+    }
+
+    /// Takes over a score from the store, less what has leaked away since.
+    pub fn restore_score(&mut self, kept: &KeptScore, now: Moment) {
+        let score = kept.score(now);
+        if score.at(now, self.leak).0 > 0 {
+            self.sources.find(canonical(kept.address), now, self.leak).score = score;
+        }
     }
 
     /// Points that lead to a ban.
@@ -172,22 +189,39 @@ impl Engine {
 
     /// Bytes held.
     pub fn bytes(&self) -> usize {
-        self.attempts.bytes() + self.sources.bytes() + self.offenders.bytes() + self.evidence.bytes()
+        self.attempts.bytes()
+            + self.partials.bytes()
+            + self.sources.bytes()
+            + self.offenders.bytes()
+            + self.evidence.bytes()
     }
 
-    fn observe_benign(&mut self, s: &Sighting<'_>, at: Moment, now: Moment) -> Option<Decision> {
+    fn observe_benign(
+        &mut self,
+        s: &Sighting<'_>,
+        via: SourceId,
+        at: Moment,
+        now: Moment,
+    ) -> Option<Decision> {
         match s.kind {
-            Kind::KeyLogin => {
-                if now.since(at) <= self.decide.window
-                    && let Some(source) = self.sources.get_mut(s.address)
-                {
-                    source.score.clear();
-                }
-                Some(Decision::KeyLogin { address: s.address, port: s.port, at })
+            Kind::KeyLogin => Some(self.key_login(s, at, now)),
+            Kind::PartialKey => {
+                self.partials.begin(s, via, at);
+                None
             }
+            Kind::PasswordLogin => self.partials.complete(s, via, at).then(|| self.key_login(s, at, now)),
             Kind::SessionEnd => Some(Decision::SessionEnd { address: s.address, port: s.port }),
             _ => None,
         }
+    }
+
+    fn key_login(&mut self, s: &Sighting<'_>, at: Moment, now: Moment) -> Decision {
+        if now.since(at) <= self.decide.window
+            && let Some(source) = self.sources.get_mut(s.address)
+        {
+            source.score.clear();
+        }
+        Decision::KeyLogin { address: s.address, port: s.port, at }
     }
 
     /// The threshold is reached: orders a ban unless one stands.

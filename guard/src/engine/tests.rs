@@ -279,6 +279,83 @@ fn a_key_login_clears_the_score_and_a_password_login_does_not() {
 }
 
 #[test]
+fn a_key_and_then_another_method_are_a_key_login() {
+    let mut scene = Scene::new();
+    scene.fail(ATTACKER);
+    let key = Sighting { port: 4711, ..line(ATTACKER, Kind::PartialKey, 6) };
+    let login = Sighting { kind: Kind::PasswordLogin, ..key };
+    let address: IpAddr = ATTACKER.parse().unwrap();
+    assert_eq!(scene.see(key), None);
+    assert_eq!(scene.score(ATTACKER), 1.0, "the key alone says nothing");
+    scene.wait(MINUTE);
+    assert_eq!(scene.see(login), Some(Decision::KeyLogin { address, port: 4711, at: scene.now }));
+    assert_eq!(scene.score(ATTACKER), 0.0);
+    assert_eq!(scene.see(login), None, "the key counts for one login");
+}
+
+#[test]
+fn a_key_and_a_login_of_another_connection_are_no_key_login() {
+    let key = Sighting { port: 4711, ..line(ATTACKER, Kind::PartialKey, 6) };
+    let login = Sighting { kind: Kind::PasswordLogin, ..key };
+    let other = "203.0.113.8".parse().unwrap();
+    for (key, login) in [
+        (key, Sighting { port: 4712, ..login }),
+        (key, Sighting { pid: 7, ..login }),
+        (key, Sighting { address: other, ..login }),
+        (Sighting { pid: 0, ..key }, Sighting { pid: 0, ..login }),
+        (Sighting { port: 0, ..key }, Sighting { port: 0, ..login }),
+    ] {
+        let mut scene = Scene::new();
+        assert_eq!((scene.see(key), scene.see(login)), (None, None), "{login:?}");
+    }
+    let mut scene = Scene::new();
+    scene.engine.observe(&key, FILE, scene.now, scene.now);
+    assert_eq!(scene.see(login), None, "a forged line of a file helps no login of the journal");
+    scene.see(key);
+    scene.wait(HOUR);
+    assert_eq!(scene.see(login), None, "too late");
+}
+
+#[test]
+fn who_offers_key_after_key_pushes_out_the_oldest() {
+    let mut scene = Scene::new();
+    let key = |pid| Sighting { port: 4711, ..line(ATTACKER, Kind::PartialKey, pid) };
+    for pid in 1..=2000 {
+        scene.see(key(pid));
+    }
+    let mut login = |pid| scene.see(Sighting { kind: Kind::PasswordLogin, ..key(pid) });
+    assert_eq!(login(1), None);
+    assert!(login(2000).is_some());
+}
+
+#[test]
+fn scores_survive_through_the_store_and_leak_meanwhile() {
+    let mut scene = Scene::new();
+    for (address, failures) in [("203.0.113.7", 4), ("2001:db8::7", 3), ("203.0.113.9", 1)] {
+        for _ in 0..failures {
+            scene.fail(address);
+        }
+    }
+    let mut kept = scene.engine.scores(2, scene.now);
+    kept.sort();
+    let found: Vec<String> = kept.iter().map(|score| score.address.to_string()).collect();
+    assert_eq!(found, ["203.0.113.7", "2001:db8::7"], "the highest");
+
+    let mut next = Scene::new();
+    next.at(3 * MINUTE);
+    for score in &kept {
+        next.engine.restore_score(score, next.now);
+    }
+    assert_eq!((next.score("203.0.113.7"), next.score("2001:db8::7")), (3.0, 2.0), "a point in two minutes");
+    assert_eq!(next.fail("203.0.113.7"), None);
+    assert!(matches!(next.fail("203.0.113.7"), Some(Decision::Ban(_))));
+    let mut late = Scene::new();
+    late.at(HOUR);
+    late.engine.restore_score(&kept[0], late.now);
+    assert_eq!(late.engine.tracked(), 0, "nothing is left of it");
+}
+
+#[test]
 fn an_old_key_login_is_told_but_clears_nothing() {
     let mut scene = Scene::new();
     scene.at(HOUR).fail(ATTACKER);

@@ -83,7 +83,7 @@ impl Scanner {
     }
 
     fn nearest_miss(&self, service: u32, message: &[u8]) -> String {
-        match self.filters().nearest(Some(service), message) {
+        match self.filters().nearest(service, message) {
             Some((pattern, bytes)) => format!(
                 "nearest is `{}` of {}: it fits {bytes} of {} bytes from the front, and not the rest",
                 self.filters().pattern_text(pattern),

@@ -1,5 +1,6 @@
 //! What outlives the daemon: bans, strikes, positions, events. Never on the path to the kernel.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::ban::BanId;
@@ -70,6 +71,17 @@ pub struct StoredStrikes {
     pub recent: Vec<Wall>,
 }
 
+/// The score of an address that has not led to a ban.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredScore {
+    /// The address.
+    pub address: IpAddr,
+    /// Its points in thousandths, when leaking was last accounted for.
+    pub points: i32,
+    /// When that was.
+    pub settled: Wall,
+}
+
 /// Something that happened, for `guardctl why` and `events`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEvent {
@@ -107,6 +119,8 @@ pub enum Write {
     },
     /// A run-time allowance was taken back.
     Disallow(Target),
+    /// These are the scores, in place of all that were written before.
+    Scores(Vec<StoredScore>),
 }
 
 /// An allowance made at run time.
@@ -129,6 +143,8 @@ pub struct Snapshot {
     pub positions: Vec<Position>,
     /// Allowances made at run time.
     pub allowed: Vec<StoredAllow>,
+    /// Scores that were written last.
+    pub scores: Vec<StoredScore>,
     /// The highest ban id ever given out.
     pub last_id: u64,
 }

@@ -3,6 +3,7 @@
 mod compare;
 mod key;
 mod read;
+mod room;
 mod write;
 
 use std::net::IpAddr;

@@ -4,7 +4,7 @@ use guard_common::{Cidr4, Cidr6, Entry};
 
 use super::key::{Key, Place};
 use super::{Xdp, read};
-use crate::datapath::DatapathError;
+use crate::datapath::{Bits, DatapathError};
 use crate::enforce::EnforceError;
 use crate::target::Target;
 
@@ -76,23 +76,23 @@ impl Xdp {
         }
         let new = wanted.len() as u64;
         self.make_room::<K>(place, new, new * to_come / 1024)?;
-        let maps = self.datapath.maps();
-        let bits = K::bits(maps);
-        let mut elements = Vec::with_capacity(wanted.len());
-        for (key, entry) in wanted {
-            bits.mark(key.target());
-            elements.push((*key, key.value(*entry)));
-        }
+        let keys: u64 = wanted.iter().map(|(key, _)| Bits::keys(key.target())).sum();
+        self.make_bits_room::<K>(keys + keys * to_come / 1024)?;
+        let elements: Vec<_> = wanted.iter().map(|(key, entry)| (*key, key.value(*entry))).collect();
         self.write(&elements, place, new)
     }
 
-    /// Writes elements, of which `new` are new.
+    /// Writes elements, of which `new` are new, with their bits before them.
     fn write<K: Key>(
         &mut self,
         elements: &[(K, K::Value)],
         place: usize,
         new: u64,
     ) -> Result<(), EnforceError> {
+        let bits = K::bits(self.datapath.maps());
+        for (key, _) in elements {
+            bits.mark(key.target());
+        }
         match K::table(self.datapath.maps()).set_all(elements) {
             Err(DatapathError::Full { .. }) if self.entries[place].is_none() => {
                 let table = K::table(self.datapath.maps());
@@ -131,11 +131,11 @@ impl Xdp {
             } else {
                 added.push(target);
             }
-            bits.mark(target);
             elements.push((*key, key.value(entry)));
         }
         let new = added.len() as u64;
         self.make_room::<K>(place, new, 0)?;
+        self.make_bits_room::<K>(added.iter().map(|target| Bits::keys(*target)).sum())?;
         self.write(&elements, place, new)?;
         if let Some(round) = &mut self.round {
             for target in added {

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::{REFERENCE, scanner};
 use crate::scan::{FilterError, FilterFile, FilterSet, Mode};
-use crate::source::{Entry, MAX_LINE, Scan};
+use crate::source::{Entry, MAX_LINE, Scan, Sender};
 
 fn compile(text: &str) -> Result<FilterSet, FilterError> {
-    let file = FilterFile { name: "x".into(), path: "x.toml".into(), text: text.into() };
+    let file = FilterFile { name: "x".into(), path: "x.toml".into(), text: text.into(), shipped: false };
     FilterSet::compile(&[file], Mode::Normal)
 }
 
@@ -82,24 +82,40 @@ fn a_line_cut_at_the_limit_names_nobody_by_its_cut_end() {
 }
 
 #[test]
-fn journal_entries_of_others_are_not_believed() {
-    let entry = |identifier: &'static str, uid, comm: &'static str| Entry {
-        at: REFERENCE,
-        identifier: identifier.as_bytes(),
-        uid,
-        pid: 7,
-        comm: comm.as_bytes(),
-        unit: b"",
-        message: b"Failed password for root from 203.0.113.9 port 22 ssh2",
+fn a_repeated_message_counts_as_often_as_it_says_within_reason() {
+    let points = |times: &str| {
+        let message = "Failed password for root from 203.0.113.9 port 22 ssh2";
+        let line = format!("Nov  1 00:00:00 web1 sshd[7]: message repeated {times} times: [ {message}]");
+        scanner().line(line.as_bytes(), REFERENCE).map(|sighting| sighting.points.0)
     };
+    assert_eq!(points("3"), Some(3000));
+    assert_eq!(points("1"), Some(1000));
+    assert_eq!(points("0"), Some(1000));
+    assert_eq!(points("2000000000"), Some(50_000));
+    for nonsense in ["-3", "", "99999999999", "3.5"] {
+        assert_eq!(points(nonsense), None, "{nonsense}");
+    }
+}
+
+#[test]
+fn journal_entries_of_others_are_not_believed() {
     let mut scanner = scanner();
-    assert!(scanner.entry(&entry("sshd", 0, "sshd")).is_some());
-    assert!(scanner.entry(&entry("sshd", 0, "")).is_some());
-    assert!(scanner.entry(&entry("sshd", 1000, "sshd")).is_none());
-    assert!(scanner.entry(&entry("sshd", 0, "logger")).is_none());
-    assert!(scanner.entry(&entry("sudo", 0, "sudo")).is_none());
-    assert!(scanner.wants(b"sshd-session") && !scanner.wants(b"sudo"));
-    assert!(scanner.trusts(b"sshd", 0) && !scanner.trusts(b"sshd", 1000));
+    for (identifier, uid, command, trusted) in [
+        ("sshd", 0, "sshd", true),
+        ("sshd-session", 0, "sshd-session", true),
+        // journald looks for the name when it reads the message: the process may be gone.
+        ("sshd", 0, "", true),
+        ("sshd", 1000, "sshd", false),
+        ("sshd", 0, "logger", false),
+        ("nobody", 0, "nobody", false),
+    ] {
+        let sender = Sender { uid, unit: b"user@1000.service", command: command.as_bytes() };
+        let message = b"Failed password for root from 203.0.113.9 port 22 ssh2";
+        let entry = Entry { at: REFERENCE, identifier: identifier.as_bytes(), sender, pid: 7, message };
+        assert_eq!(scanner.trusts(identifier.as_bytes(), &sender), trusted, "{identifier} {uid} {command}");
+        assert_eq!(scanner.entry(&entry).is_some(), trusted, "{identifier} {uid} {command}");
+    }
+    assert!(scanner.wants(b"sshd-session") && !scanner.wants(b"nobody"));
 }
 
 #[test]
@@ -110,7 +126,7 @@ fn filters_an_attacker_could_steer_are_refused_with_their_place() {
         format!("identifiers = [\"x\"]\n{}", patterns.collect::<String>())
     };
     for (texts, line, reason) in [
-        (&["a <account> from <address> because <text>"][..], 4, "two free fields"),
+        (&["a <account> from <address> because <text>"][..], 4, "two readings"),
         (&["a <account> from <address>", "a <account> from <address> <token> <token>"], 7, "two readings"),
         (&["<account> from <address>"], 4, "beginning"),
         (&["a <account>"], 4, "no `<address>`"),
@@ -127,6 +143,7 @@ fn filters_of_one_program_are_checked_together() {
         name: name.into(),
         path: format!("{name}.toml").into(),
         text: format!("identifiers = [\"x\"]\n[[pattern]]\nkind = \"failed-auth\"\ntext = '{text}'\n"),
+        shipped: false,
     };
     let files =
         [file("a", "user <account> <address>"), file("b", "user <account> <address> <token> <token>")];

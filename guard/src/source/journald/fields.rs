@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use super::decompress;
 use super::format::COMPRESSED;
 use super::journal::{Found, Journal, JournalError};
-use crate::source::MAX_LINE;
+use crate::source::{MAX_LINE, Sender};
 
 /// Values that are remembered per file; with more, all are forgotten and learnt again.
 const KNOWN: usize = 8192;
@@ -47,6 +47,11 @@ enum Value {
 }
 
 impl Fields {
+    /// Who sent the entry; `None` if it does not say.
+    pub(super) fn sender(&self) -> Option<Sender<'_>> {
+        Some(Sender { uid: self.uid?, unit: &self.unit, command: &self.comm })
+    }
+
     /// Reads the fields of an entry of `journal`. An entry whose message cannot be decompressed is an error.
     pub(super) fn read(
         &mut self,

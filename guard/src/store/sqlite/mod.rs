@@ -19,6 +19,7 @@ mod lock;
 mod rows;
 mod salvage;
 mod schema;
+mod scores;
 
 use lock::Lock;
 

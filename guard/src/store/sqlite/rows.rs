@@ -8,6 +8,7 @@ use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::schema::FOR_GOOD;
+use super::scores;
 use crate::ban::BanId;
 use crate::source::Position;
 use crate::store::{Retention, Snapshot, StoredAllow, StoredBan, StoredEvent, StoredStrikes, Write};
@@ -51,6 +52,7 @@ pub(super) fn put(connection: &Connection, writes: &[Write]) -> rusqlite::Result
                     .prepare_cached("INSERT OR REPLACE INTO allow VALUES (?1, ?2, ?3, ?4)")?
                     .execute(params![octets(*target).as_ref(), target.length(), end_of(*until), comment])?;
             }
+            Write::Scores(all) => scores::replace(connection, all)?,
             Write::Disallow(target) => {
                 on_target(
                     connection.prepare_cached("DELETE FROM allow WHERE address = ?1 AND length = ?2")?,
@@ -178,10 +180,11 @@ pub(super) fn snapshot(connection: &Connection, notes: &mut Vec<String>) -> rusq
     let allowed = unreadable.all(connection, "SELECT address, length, until, comment FROM allow", |row| {
         Ok(StoredAllow { target: target(row, 0)?, until: end(row.get(2)?), comment: row.get(3)? })
     })?;
+    let scores = unreadable.all(connection, scores::SELECT, scores::score)?;
     let last_id: Option<i64> =
         connection.query_row("SELECT id FROM last", [], |row| row.get(0)).optional()?;
-    unreadable.tell("strikes, positions and allowances", notes);
-    Ok(Snapshot { strikes, positions, allowed, last_id: last_id.unwrap_or(0) as u64 })
+    unreadable.tell("strikes, positions, allowances and scores", notes);
+    Ok(Snapshot { strikes, positions, allowed, scores, last_id: last_id.unwrap_or(0) as u64 })
 }
 
 /// The last events, newest first.

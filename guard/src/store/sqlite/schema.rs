@@ -9,7 +9,8 @@ use rusqlite::Connection;
 ///
 /// `ban` is kept in the order in which a restore reads it, by its end ([`FOR_GOOD`] if there is none), so that a
 /// million of them come back in one sequential pass without sorting, and pruning is one range.
-pub(super) const STEPS: &[&str] = &["
+pub(super) const STEPS: &[&str] = &[
+    "
     CREATE TABLE ban (
         until   INTEGER NOT NULL,
         address BLOB    NOT NULL,
@@ -63,7 +64,15 @@ pub(super) const STEPS: &[&str] = &["
         id   INTEGER NOT NULL
     ) STRICT;
     INSERT INTO last VALUES (0, 0);
-"];
+",
+    "
+    CREATE TABLE score (
+        address BLOB    NOT NULL PRIMARY KEY,
+        points  INTEGER NOT NULL,
+        settled INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// The end of what has none.
 pub(super) const FOR_GOOD: i64 = i64::MAX;

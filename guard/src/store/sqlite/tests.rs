@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::*;
 use crate::ban::BanId;
 use crate::source::Position;
-use crate::store::{StoredAllow, StoredStrikes};
+use crate::store::{StoredAllow, StoredScore, StoredStrikes};
 
 fn ban(n: u64) -> StoredBan {
     let address = std::net::Ipv4Addr::from(0x0b00_0000 + n as u32);
@@ -80,8 +80,13 @@ fn everything_comes_back_as_it_was() {
     let position = Position { source: "/var/log/auth.log".into(), place: "1:2:3".into() };
     let allow =
         StoredAllow { target: "10.0.0.0/8".parse().unwrap(), until: Some(Wall(9)), comment: "vpn".into() };
+    let score =
+        |address: &str, points| StoredScore { address: address.parse().unwrap(), points, settled: Wall(78) };
+    let scores = [score("203.0.113.7", 4000), score("2001:db8::7", 200)];
     store
         .write(&[
+            Write::Scores(vec![score("203.0.113.8", 1)]),
+            Write::Scores(scores.to_vec()),
             Write::Ban(net.clone()),
             Write::Ban(ban(10)),
             Write::Ban(ban(11)),
@@ -104,6 +109,7 @@ fn everything_comes_back_as_it_was() {
     assert_eq!(snapshot.strikes, [strikes]);
     assert_eq!(snapshot.positions, [position]);
     assert_eq!(snapshot.allowed, [allow]);
+    assert_eq!(snapshot.scores, [scores[1], scores[0]], "the last ones, by address");
     assert_eq!(snapshot.last_id, 12, "also of bans that were lifted");
     assert_eq!(store.events(None, 10).unwrap(), [event(6, None), event(5, Some("2001:db8::/48"))]);
     assert_eq!(store.events(Some(net.target), 10).unwrap(), [event(5, Some("2001:db8::/48"))]);

@@ -183,5 +183,5 @@ fn outlives_resync(write: &Write) -> bool {
 
 /// Whether a write only records what happened.
 fn is_note(write: &Write) -> bool {
-    matches!(write, Write::Event(_) | Write::Position(_))
+    matches!(write, Write::Event(_) | Write::Position(_) | Write::Scores(_))
 }
