@@ -127,7 +127,10 @@ impl Readers {
         run: impl FnOnce(&mut dyn Sink, &Stop) + Send + 'static,
     ) -> std::io::Result<()> {
         let mut sink = Channel(self.inputs.clone());
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || run(&mut sink, &stop))?;
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            crate::thread::take_short_turns();
+            run(&mut sink, &stop);
+        })?;
         self.running.push(thread);
         Ok(())
     }
