@@ -132,6 +132,7 @@ pub(super) struct Control {
 impl Control {
     /// Runs until it is told to stop. Enforcement stays as it is.
     pub(super) fn run(mut self) {
+        crate::thread::take_short_turns();
         loop {
             self.beat();
             match self.next_input() {

@@ -246,7 +246,10 @@ impl Readers {
         let stop = Stop::new().map_err(failed)?;
         let heard = stop.clone();
         let mut sink = Channel(self.inputs.clone());
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || run(&mut sink, &heard));
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            crate::thread::take_short_turns();
+            run(&mut sink, &heard)
+        });
         Ok((stop, thread.map_err(failed)?))
     }
 
