@@ -55,7 +55,8 @@ pub(super) fn number(text: &[u8]) -> Option<u32> {
     let length = text.len();
     let digits = match (text.first_chunk(), text.last_chunk()) {
         (Some(first), Some(last)) if length <= 8 => {
-            u64::from(u32::from_le_bytes(*first)) << (8 * (8 - length)) | u64::from(u32::from_le_bytes(*last)) << 32
+            u64::from(u32::from_le_bytes(*first)) << (8 * (8 - length))
+                | u64::from(u32::from_le_bytes(*last)) << 32
         }
         (None, _) if length > 0 => first_eight(text) << (8 * (8 - length)),
         _ => return None,

@@ -5,8 +5,8 @@
 
 use crate::time::Wall;
 
-use super::{bytes, simd};
 use super::timestamp::{BSD_LENGTH, Stamps};
+use super::{bytes, simd};
 
 /// Longest identifier. RFC 5424 allows 48 bytes.
 const MAX_IDENTIFIER: usize = 64;

@@ -100,10 +100,7 @@ impl Layout {
 
     /// Whether a line has this layout.
     #[inline(always)]
-    #[allow(
-        clippy::needless_bitwise_bool,
-        reason = "comparisons cost less than branches nobody can predict"
-    )]
+    #[allow(clippy::needless_bitwise_bool, reason = "comparisons cost less than branches nobody can predict")]
     fn fits(&self, line: &[u8; WHOLE]) -> bool {
         // An RFC 3164 stamp has spaces inside, an RFC 3339 stamp ends at the first.
         let spaces = line.first_chunk().map_or(u32::MAX, |stamp| simd::equal(stamp, b' ')) & self.no_spaces;

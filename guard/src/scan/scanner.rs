@@ -190,7 +190,7 @@ impl Scanner {
     }
 
     /// Reads a stamp.
-    pub(super) fn stamp(&mut self, stamp: header::Stamp<'_>, reference: Wall) -> Option<Wall> {
+    pub(super) fn stamp(&mut self, stamp: Stamp<'_>, reference: Wall) -> Option<Wall> {
         stamp.read(&mut self.stamps, reference)
     }
 }

@@ -159,7 +159,8 @@ mod lanes {
 
     pub(super) fn same_where(block: &[[u8; 16]; 4], mask: &[[u8; 16]; 4], wanted: &[[u8; 16]; 4]) -> bool {
         let number = |quarter: &[u8; 16]| u128::from_le_bytes(*quarter);
-        (0..4).fold(0, |differs, at| differs | (number(&block[at]) & number(&mask[at]) ^ number(&wanted[at]))) == 0
+        (0..4).fold(0, |differs, at| differs | (number(&block[at]) & number(&mask[at]) ^ number(&wanted[at])))
+            == 0
     }
 
     pub(super) fn digits(block: &[u8; 16]) -> u16 {
