@@ -247,7 +247,7 @@ mod tests {
             ("from <address^:>", "only"),
             ("from [<address>", "not closed"),
             ("from <address>]", "no beginning"),
-            ("[a][b][c][d][e][f][g][h][i]", "combinations"),
+            ("[a][b][c][d][e][f][g][h][i][j][k]", "combinations"),
         ] {
             let error = compile(pattern, Place::Message).unwrap_err();
             assert!(error.contains(reason), "{pattern}: {error}");
