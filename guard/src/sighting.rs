@@ -126,9 +126,12 @@ impl Kind {
             Self::BadRequest | Self::Limited => Points(500),
             Self::PreauthClose => Points(200),
             Self::Timeout | Self::NotFound => Points(100),
-            Self::Spoofable | Self::KeyLogin | Self::PartialKey | Self::PasswordLogin | Self::SessionEnd => {
-                Points(0)
-            }
+            Self::Spoofable
+            | Self::Recidive
+            | Self::KeyLogin
+            | Self::PartialKey
+            | Self::PasswordLogin
+            | Self::SessionEnd => Points(0),
         }
     }
 
