@@ -28,6 +28,23 @@ impl ByteSet {
         self == Self::default()
     }
 
+    /// The bytes that both sets hold.
+    #[inline]
+    pub(super) fn and(self, other: Self) -> Self {
+        Self(std::array::from_fn(|word| self.0[word] & other.0[word]))
+    }
+
+    /// The bytes it does not hold.
+    pub(super) fn not(self) -> Self {
+        Self(self.0.map(|word| !word))
+    }
+
+    /// One of its bytes, if possible one that can be shown.
+    pub(super) fn readable(self) -> u8 {
+        let shown = (b'a'..=b'z').chain(b'0'..=b'9').chain([b' ']).chain(b'!'..=b'~').chain(0..=255);
+        shown.into_iter().find(|byte| self.has(*byte)).unwrap_or(b'?')
+    }
+
     /// Its bytes.
     pub(super) fn bytes(self) -> impl Iterator<Item = u8> {
         (0..=255).filter(move |byte| self.has(*byte))
