@@ -80,6 +80,8 @@ pub(super) struct Filter {
     description: String,
     /// Where it was found, for errors.
     pub(super) path: PathBuf,
+    /// Whether guard comes with it.
+    pub(super) shipped: bool,
     /// Names of the programs whose lines it reads.
     pub(super) identifiers: Vec<Vec<u8>>,
     /// The service's own log files, as shell patterns.
@@ -253,6 +255,7 @@ impl Filter {
         Ok(Self {
             name: file.name.clone(),
             path: file.path.clone(),
+            shipped: file.shipped,
             description: raw.description,
             files: globs(&raw.files)?,
             format: raw.format,

@@ -19,8 +19,8 @@ use crate::scan::address;
 /// Two forms, by their number, and a message that they read with different addresses.
 pub(in crate::scan) type Clash = (usize, usize, String);
 
-/// The first clash between forms, which are sorted by their heads.
-pub(in crate::scan) fn clash(forms: &[&Form]) -> Option<Clash> {
+/// The first clash between forms, which are sorted by their heads. Those that are `known` have none among each other.
+pub(in crate::scan) fn clash(forms: &[&Form], known: &[bool]) -> Option<Clash> {
     let automata: Vec<Automata> = forms.iter().map(|form| Automata::new(form)).collect();
     // Forms whose way to the address is the same find the same address.
     let paths: Vec<_> = forms.iter().map(|form| form.path_to_address()).collect();
@@ -29,11 +29,17 @@ pub(in crate::scan) fn clash(forms: &[&Form]) -> Option<Clash> {
         // Sorted: once a head does not begin with this one, none does any more.
         let rivals = forms.iter().enumerate().skip(number);
         for (rival, _) in rivals.take_while(|(_, rival)| rival.head().starts_with(form.head())) {
-            if paths[number].is_some() && paths[number] == paths[rival] {
+            let same = paths[number].is_some() && paths[number] == paths[rival];
+            if same || known[number] && known[rival] {
                 continue;
             }
             let (a, b) = (&automata[number], &automata[rival]);
-            if !agree(&a.front, &b.front, &mut seen) {
+            // Any bytes of addresses are more than all notations together.
+            let (coarse_a, coarse_b) = (&a.coarse, &b.coarse);
+            if !agree(&coarse_a.1, &coarse_b.1, &mut seen)
+                || same_in_front(&coarse_a.1, &coarse_b.1, &mut seen)
+                || !differ(&coarse_a.0, &coarse_b.0, &mut seen)
+            {
                 continue;
             }
             for (a, front_a) in &a.whole {
@@ -56,8 +62,8 @@ pub(in crate::scan) fn clash(forms: &[&Form]) -> Option<Clash> {
 struct Automata {
     /// From the end of the message to its front, and from the front to the first gap that holds any byte.
     whole: Vec<(Steps, Steps)>,
-    /// The latter once more, with any bytes of addresses for the address.
-    front: Steps,
+    /// The same with any bytes of addresses for the address.
+    coarse: (Steps, Steps),
 }
 
 /// A way through a message, byte by byte.
@@ -215,7 +221,7 @@ impl Automata {
     fn new(form: &Form) -> Self {
         let parts = form.backwards();
         let both = |notation: &Notation| (whole(&parts, *notation), front(&parts, *notation));
-        Self { whole: Notation::of(form).iter().map(both).collect(), front: front(&parts, Notation::Any) }
+        Self { whole: Notation::of(form).iter().map(both).collect(), coarse: both(&Notation::Any) }
     }
 }
 
@@ -317,7 +323,8 @@ mod tests {
         let mut forms = compile(a, Place::Message).unwrap();
         forms.extend(compile(b, Place::Message).unwrap());
         forms.sort_by(|a, b| a.head().cmp(b.head()));
-        super::clash(&forms.iter().collect::<Vec<_>>()).map(|(_, _, message)| message)
+        super::clash(&forms.iter().collect::<Vec<_>>(), &vec![false; forms.len()])
+            .map(|(_, _, message)| message)
     }
 
     #[test]
