@@ -423,7 +423,10 @@ macro_rules! files {
 
 /// The filters guard comes with.
 pub fn shipped() -> Vec<FilterFile> {
-    files!["sshd"]
+    files![
+        "apache" "asterisk" "caddy" "gitea" "gitlab" "grafana" "haproxy" "http" "kernel-firewall"
+        "named" "nextcloud" "nginx" "openvpn" "recidive" "sshd" "traefik" "vaultwarden" "wordpress"
+    ]
 }
 
 /// Every filter there is: shipped ones, overridden by name and extended by the administrator's, by name.
