@@ -8,8 +8,8 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use harness::{
-    Arena, Daemon, Denied, GUARDED_V4, LogFile, Options, attach_foreign_xdp, attacker_v4, config_text,
-    foreign_xdp, missing_for_network_tests, pings, poll_until, program, run, skip,
+    Arena, Daemon, Denied, GUARDED_V4, LogFile, Namespace, Options, attach_foreign_xdp, attacker_v4,
+    config_text, foreign_xdp, missing_for_network_tests, pings, poll_until, program, run, skip,
 };
 
 /// Runs guard to its end.
@@ -236,6 +236,25 @@ fn a_taken_port_costs_the_metrics_only() {
     assert!(problems.contains("metrics") && problems.contains(&address.to_string()), "{problems}");
     daemon.json(&format!("ban {}", attacker_v4(0)));
     assert!(!pings(&arena.outside, attacker_v4(0), GUARDED_V4));
+}
+
+#[test]
+fn a_host_without_a_way_to_the_outside_is_told_until_it_has_one() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let host = Namespace::new();
+    let daemon = Daemon::start(&host, Options { interface: None, ..Options::xdp() });
+    let problems = || daemon.json("status")["problems"].to_string();
+    poll_until(Duration::from_secs(5), "it is told", || {
+        problems().contains("nothing is dropped").then_some(())
+    });
+    host.ip("link add late0 type veth peer name far0");
+    host.ip("link set late0 up");
+    host.ip("link set far0 up");
+    poll_until(Duration::from_secs(5), "it is covered", || {
+        (!problems().contains("nothing is dropped")).then_some(())
+    });
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub enum Kind {
     Relay,
     /// Something whose sender can be forged: it came without a handshake. Never bans.
     Spoofable,
+    /// guard itself, here or elsewhere, says that it has banned the address. What led to it has counted there.
+    Recidive,
     /// A login with a key or certificate.
     KeyLogin,
     /// A key or certificate was accepted, and the server asks for something more. Alone it says nothing.
@@ -58,7 +60,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::FailedPassword,
         Self::FailedKey,
         Self::FailedAuth,
@@ -76,6 +78,7 @@ impl Kind {
         Self::Limited,
         Self::Relay,
         Self::Spoofable,
+        Self::Recidive,
         Self::KeyLogin,
         Self::PartialKey,
         Self::PasswordLogin,
@@ -102,6 +105,7 @@ impl Kind {
             Self::Limited => "limited",
             Self::Relay => "relay",
             Self::Spoofable => "spoofable",
+            Self::Recidive => "recidive",
             Self::KeyLogin => "key-login",
             Self::PartialKey => "partial-key",
             Self::PasswordLogin => "password-login",
@@ -126,9 +130,12 @@ impl Kind {
             Self::BadRequest | Self::Limited => Points(500),
             Self::PreauthClose => Points(200),
             Self::Timeout | Self::NotFound => Points(100),
-            Self::Spoofable | Self::KeyLogin | Self::PartialKey | Self::PasswordLogin | Self::SessionEnd => {
-                Points(0)
-            }
+            Self::Spoofable
+            | Self::Recidive
+            | Self::KeyLogin
+            | Self::PartialKey
+            | Self::PasswordLogin
+            | Self::SessionEnd => Points(0),
         }
     }
 

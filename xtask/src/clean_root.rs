@@ -1,8 +1,9 @@
 //! `cargo xtask clean-root`: the README's commands as a new user runs them, in a fresh Debian.
 //!
 //! The root holds a minimal Debian, the running rustup toolchain, and a clone of the committed state; nothing else.
-//! It is entered with namespaces of its own, so the commands see the network only through the host's resolver and
-//! package mirror, and whatever they start ends with them.
+//! It is entered with mounts and processes of its own, so whatever the commands start ends with them. The network is the
+//! machine's, because packages and crates come through it: what would change it, such as `cargo xtask run`, is built with
+//! `--keep` first and then run with `--again --offline`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -25,6 +26,12 @@ pub struct Options {
     /// Keep the root for another look
     #[arg(long)]
     keep: bool,
+    /// Enter the root that `--keep` has left, and keep it
+    #[arg(long)]
+    again: bool,
+    /// Give the command a network of its own with nothing but loopback
+    #[arg(long)]
+    offline: bool,
     /// What is run in the clone; the default is `.ci/run`
     #[arg(last = true)]
     command: Vec<String>,
@@ -38,12 +45,17 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if find("debootstrap").is_none() {
         packages::install(&["debootstrap"])?;
     }
-    let root = Root::make(workspace, options)?;
-    root.give_toolchain()?;
-    root.give_clone(workspace)?;
+    let root = if options.again {
+        Root::left(workspace)?
+    } else {
+        let root = Root::make(workspace, options)?;
+        root.give_toolchain()?;
+        root.give_clone(workspace)?;
+        root
+    };
     let command: Vec<String> =
         if options.command.is_empty() { vec![".ci/run".into()] } else { options.command.clone() };
-    root.enter(&command)
+    root.enter(&command, options.offline)
 }
 
 /// A Debian root; removed at the end.
@@ -53,8 +65,21 @@ struct Root {
 }
 
 impl Root {
+    fn place(workspace: &Workspace) -> PathBuf {
+        workspace.target.join("clean-root")
+    }
+
+    /// The one that an earlier run has kept.
+    fn left(workspace: &Workspace) -> Result<Self> {
+        let path = Self::place(workspace);
+        if !path.join("root/guard").exists() {
+            bail!("{} is not there: make it with `cargo xtask clean-root --keep`", path.display());
+        }
+        Ok(Self { path, keep: true })
+    }
+
     fn make(workspace: &Workspace, options: &Options) -> Result<Self> {
-        let path = workspace.target.join("clean-root");
+        let path = Self::place(workspace);
         remove(&path)?;
         let root = Self { path, keep: options.keep };
         // What rustup asks its users to have: certificates and a C compiler. Git, because they cloned.
@@ -110,8 +135,10 @@ impl Root {
         )
     }
 
-    /// Runs a command in the clone. The network is the host's: tests make their own namespaces.
-    fn enter(&self, command: &[String]) -> Result<()> {
+    /// Runs a command in the clone.
+    fn enter(&self, command: &[String], offline: bool) -> Result<()> {
+        // Loopback is down in a new network.
+        let loopback = if offline { "ip link set lo up; " } else { "" };
         // Bound to itself, the root is a mount of its own, as the root of a real machine is.
         let prepare = "mount --bind \"$0\" \"$0\" && mount --rbind /dev \"$0/dev\" && mount -t proc proc \"$0/proc\" && mount --rbind /sys \"$0/sys\" \
                        && mount -t tmpfs tmpfs \"$0/run\" && exec chroot \"$0\" \
@@ -119,7 +146,9 @@ impl Root {
                        sh -c 'cd /root/guard && exec \"$@\"' sh \"$@\"";
         process::run(
             Command::new("unshare")
-                .args(["--mount", "--pid", "--fork", "--kill-child=KILL", "sh", "-c", prepare])
+                .args(["--mount", "--pid", "--fork", "--kill-child=KILL"])
+                .args(offline.then_some("--net"))
+                .args(["sh", "-c", &format!("{loopback}{prepare}")])
                 .arg(&self.path)
                 .args(command),
         )

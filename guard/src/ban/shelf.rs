@@ -130,7 +130,8 @@ impl<K: TargetKey> Shelf<K> {
 
     pub(super) fn remove(&mut self, key: K) -> Option<Slim<K>> {
         if self.marks.are_taken() {
-            self.marks.moved(self.bans.len() - 1, self.bans.place(key)?);
+            let place = self.bans.place(key)?;
+            self.marks.moved(self.bans.len() - 1, place);
         }
         self.bans.remove(key)
     }

@@ -135,7 +135,9 @@ mod tests {
             steps in prop::collection::vec(step(), 0..200),
         ) {
             let mut table = BanTable::new();
-            wanted.into_iter().for_each(|target| drop(table.set(ban(target))));
+            for target in wanted {
+                table.set(ban(target));
+            }
             let mut kernel: BTreeSet<Target> = held.into_iter().collect();
 
             table.begin_meeting();

@@ -102,14 +102,14 @@ pub(super) fn read_line(input: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Resu
 }
 
 /// A benign line bans nobody, so it is no match in what scripts read.
-fn explained(line: u64, explanation: &Explanation<'_>) -> Explained {
+fn explained(line: u64, explanation: &Explanation) -> Explained {
     let matched = explanation.matched.iter().filter(|matched| !matched.kind.is_benign());
     let matches = matched
         .map(|matched| Matched {
             filter: matched.filter.clone(),
             pattern: matched.pattern.clone(),
             address: matched.address,
-            account: matched.account.map(|account| printable(account, ACCOUNT)),
+            account: matched.account.as_deref().map(|account| printable(account, ACCOUNT)),
             kind: matched.kind.name(),
             points: matched.points.as_f64(),
         })
@@ -117,13 +117,13 @@ fn explained(line: u64, explanation: &Explanation<'_>) -> Explained {
     Explained { line, matches }
 }
 
-fn tell(screen: &mut Screen<'_>, line: &[u8], explanation: &Explanation<'_>) -> io::Result<()> {
+fn tell(screen: &mut Screen<'_>, line: &[u8], explanation: &Explanation) -> io::Result<()> {
     screen.line(&[Piece(Style::Faint, printable(line, 200))])?;
     let Some(matched) = &explanation.matched else {
         return screen.text(&format!("  no match: {}", explanation.miss));
     };
     let mut fields = vec![vec![plain("address"), Piece(Style::Strong, matched.address.to_string())]];
-    if let Some(account) = matched.account {
+    if let Some(account) = &matched.account {
         fields.push(vec![plain("account"), plain(printable(account, ACCOUNT))]);
     }
     let says = if matched.kind.is_benign() {

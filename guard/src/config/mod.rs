@@ -5,7 +5,7 @@
 //! its shape; reading, showing, comparing and the test that holds `config/guard.toml` to the defaults go through it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::sighting::Points;
@@ -67,7 +67,8 @@ pub struct Sources {
     pub journald: Journald,
     /// Folders with journal files. Default `/var/log/journal` and `/run/log/journal`.
     pub journal_paths: Vec<PathBuf>,
-    /// Files. Default what syslog daemons write of services, all copies of what the journal has.
+    /// Files. Default what syslog daemons write of services in two families of distributions, all copies of what the
+    /// journal has; of these, those that are there are enough ([`Self::is_other_name`]).
     pub files: Vec<FileSource>,
     /// Whether services' own log files are read where filters say they usually are. Default `true`.
     pub service_files: bool,
@@ -259,6 +260,18 @@ impl Default for Paths {
 /// What syslog daemons write: Debian's names, and Red Hat's.
 const SYSLOG_FILES: [&str; 4] =
     ["/var/log/auth.log", "/var/log/secure", "/var/log/mail.log", "/var/log/maillog"];
+
+impl Sources {
+    /// Whether a file is one of the defaults, another one is there, and it is not: then nobody waits for it.
+    pub fn is_other_name(&self, file: &FileSource) -> bool {
+        self.is_other_name_if(file, Path::exists)
+    }
+
+    fn is_other_name_if(&self, file: &FileSource, there: impl Fn(&Path) -> bool) -> bool {
+        let usual = self.files == Self::default().files;
+        usual && !there(&file.path) && self.files.iter().any(|other| there(&other.path))
+    }
+}
 
 impl Default for Sources {
     fn default() -> Self {

@@ -263,3 +263,18 @@ fn what_is_no_file_is_named() {
     fs::write(&binary, b"\xff\xfe").unwrap();
     assert!(load(&binary).unwrap_err().to_string().contains("not UTF-8"));
 }
+
+#[test]
+fn of_two_names_for_one_log_the_one_that_is_there_is_enough() {
+    let usual = Sources::default();
+    let (debian, other) = (&usual.files[0], &usual.files[1]);
+    let only = |file: &FileSource| {
+        let there = file.path.clone();
+        move |path: &Path| path == there
+    };
+    assert!(usual.is_other_name_if(other, only(debian)) && usual.is_other_name_if(debian, only(other)));
+    assert!(!usual.is_other_name_if(debian, only(debian)), "it is there");
+    assert!(!usual.is_other_name_if(debian, |_| false), "both are waited for");
+    let named = Sources { files: vec![other.clone(), debian.clone()], ..Sources::default() };
+    assert!(!named.is_other_name_if(other, only(debian)), "what a person names is waited for");
+}

@@ -132,6 +132,7 @@ pub(super) struct Control {
 impl Control {
     /// Runs until it is told to stop. Enforcement stays as it is.
     pub(super) fn run(mut self) {
+        crate::thread::take_short_turns();
         loop {
             self.beat();
             match self.next_input() {
@@ -316,7 +317,15 @@ impl Control {
                 warn!(source = status.name, state = status.state, "source");
             }
         }
+        let came = status.healthy && known.is_none_or(|old| old.state != status.state);
         self.sources.insert(id, status);
+        if came {
+            // It may be what another name was waited for.
+            let files = &self.config.source;
+            let others = files.files.iter().filter(|file| files.is_other_name(file));
+            let others: Vec<String> = others.map(|file| file.path.display().to_string()).collect();
+            self.sources.retain(|_, source| !others.contains(&source.name));
+        }
     }
 
     fn stop(mut self) {

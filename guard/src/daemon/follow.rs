@@ -8,7 +8,7 @@ use std::sync::mpsc::SyncSender;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use crate::enforce::{Backend, nftables};
 use crate::protect::system;
@@ -119,7 +119,7 @@ impl Control {
         let pause = follower.again.ended(now).as_secs();
         let what = follower.what.name();
         if follower.what == What::Ruleset && !self.enforces_by_rules() {
-            info!(error = %cause, "{what} is not followed, nor needed");
+            debug!(error = %cause, "{what} is not followed, nor needed");
             return;
         }
         error!(error = %cause, pause, "{what} is not followed");

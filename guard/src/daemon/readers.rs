@@ -246,7 +246,10 @@ impl Readers {
         let stop = Stop::new().map_err(failed)?;
         let heard = stop.clone();
         let mut sink = Channel(self.inputs.clone());
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || run(&mut sink, &heard));
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            crate::thread::take_short_turns();
+            run(&mut sink, &heard)
+        });
         Ok((stop, thread.map_err(failed)?))
     }
 
@@ -324,7 +327,7 @@ struct Plan {
     journald: bool,
     /// Files, and the filters whose services' own files they are.
     files: Vec<(Vec<u16>, PathBuf)>,
-    /// Files left out because the journal has the same lines.
+    /// Files left out because the journal or another file has the same lines.
     left_out: usize,
 }
 
@@ -343,8 +346,10 @@ impl Plan {
             }
             Some((owners, file.path.clone()))
         };
-        let (left_out, files): (Vec<_>, Vec<_>) =
-            sources.files.iter().partition(|file| journald && file.journal_copy);
+        let (left_out, files): (Vec<_>, Vec<_>) = sources
+            .files
+            .iter()
+            .partition(|file| journald && file.journal_copy || sources.is_other_name(file));
         Self { journald, files: files.into_iter().filter_map(owned).collect(), left_out: left_out.len() }
     }
 }

@@ -12,7 +12,7 @@ use crate::api::{
 };
 use crate::ban::{Ban, Origin};
 use crate::encode::{EVIDENCE, printable};
-use crate::enforce::{Change, Counters, EnforcerStatus};
+use crate::enforce::{Backend, Change, Counters, EnforcerStatus};
 use crate::sighting::Points;
 use crate::store::Write;
 use crate::target::Target;
@@ -95,7 +95,7 @@ impl Control {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             uptime_seconds: Moment::now().since(self.started).as_secs(),
-            observe: self.enforcer.backend() == crate::enforce::Backend::Observe,
+            observe: self.enforcer.backend() == Backend::Observe,
             problems,
             sources,
             lines: self.count.read.values().map(|read| read.lines).sum(),
@@ -120,6 +120,10 @@ impl Control {
         let open = enforcer.interfaces.iter().filter(|interface| interface.mode == "none");
         problems
             .extend(open.map(|interface| format!("{} is not covered: {}", interface.name, interface.reason)));
+        if enforcer.backend == Backend::Xdp.name() && enforcer.interfaces.is_empty() {
+            problems
+                .push("nothing is dropped: there is no interface that carries traffic from outside".into());
+        }
         problems.sort();
         problems.dedup();
         problems

@@ -223,9 +223,8 @@ impl<K: Pod, V: Pod> Scan<K, V> {
                         continue;
                     }
                 }
-                (None | Some(libc::ENOENT), _) => {}
+                (Some(libc::ENOENT), _) | (_, None) => {}
                 (_, Some(error)) => return Err(error),
-                (_, None) => {}
             }
             let read = (batch.count as usize).min(room);
             self.keys[..read].iter().zip(&self.values[..read]).for_each(|(key, value)| visit(key, value));

@@ -310,6 +310,87 @@ mod tests {
         assert!(pair.status().reason.contains("eth9: busy"));
     }
 
+    /// Its comparison takes so many parts.
+    #[derive(Debug)]
+    struct Parts(u32, Observe);
+
+    impl Enforcer for Parts {
+        fn backend(&self) -> Backend {
+            Backend::Xdp
+        }
+        fn apply(&mut self, changes: &[Change]) -> Result<(), EnforceError> {
+            self.1.apply(changes)
+        }
+        fn reconcile(&mut self, desired: Desired<'_>) -> Result<Drift, EnforceError> {
+            self.1.reconcile(desired)
+        }
+        fn reconcile_part(&mut self, desired: Desired<'_>) -> Result<Option<Drift>, EnforceError> {
+            self.0 = self.0.saturating_sub(1);
+            if self.0 > 0 { Ok(None) } else { self.reconcile(desired).map(Some) }
+        }
+        fn live(&mut self) -> Result<Vec<LiveEntry>, EnforceError> {
+            let entry = |target: &str| LiveEntry {
+                target: target.parse().unwrap(),
+                id: 1,
+                seconds_left: None,
+                packets: None,
+                bytes: None,
+            };
+            Ok(["192.0.2.1", "192.0.2.2"].map(entry).into())
+        }
+        fn check(&mut self, address: IpAddr, now: Moment) -> Result<Verdict, EnforceError> {
+            self.1.check(address, now)
+        }
+        fn status(&mut self) -> EnforcerStatus {
+            self.1.status()
+        }
+        fn counters(&mut self) -> Result<Counters, EnforceError> {
+            self.1.counters()
+        }
+        fn remove(&mut self) -> Result<(), EnforceError> {
+            self.1.remove()
+        }
+    }
+
+    #[test]
+    fn another_backend_stays_until_the_last_part_is_compared() {
+        let cleared = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&cleared);
+        let clear: Clear = Box::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(true)
+        });
+        let mut pair = Pair::new(Box::new(Parts(3, Observe::new(""))), None, clear);
+        let bans = BanTable::default();
+        let desired = Desired { bans: &bans, allowed: &[], now: Moment(0) };
+        for _ in 0..2 {
+            assert_eq!(pair.reconcile_part(desired).unwrap(), None);
+            assert_eq!(cleared.load(Ordering::Relaxed), 0);
+        }
+        assert_eq!(pair.reconcile_part(desired).unwrap(), Some(Drift::default()));
+        assert_eq!(cleared.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn only_what_the_table_does_not_have_is_unknown() {
+        let ban = crate::ban::Ban {
+            id: BanId(1),
+            target: "192.0.2.1".parse().unwrap(),
+            since: Moment(0),
+            until: None,
+            origin: crate::ban::Origin::Manual(0),
+            score: crate::sighting::Points(0),
+            strike: 1,
+            reason: "".into(),
+        };
+        let mut bans = BanTable::default();
+        bans.set(ban);
+        let mut pair = Pair::new(Box::new(Parts(1, Observe::new(""))), None, nothing_left());
+        let unknown = pair.unknown(Desired { bans: &bans, allowed: &[], now: Moment(0) }).unwrap();
+        let targets: Vec<String> = unknown.entries.iter().map(|entry| entry.target.to_string()).collect();
+        assert_eq!((targets, unknown.more), (vec!["192.0.2.2".to_owned()], false));
+    }
+
     #[test]
     fn without_a_second_the_reason_is_told() {
         let refuse: Open = Box::new(|_| {

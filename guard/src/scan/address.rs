@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{bytes, dotted};
 
+/// Longest text of an IPv4 address.
+const MAX_V4: usize = 15;
 /// Longest text of an IPv6 address, with an IPv4 tail.
 pub(super) const MAX_TEXT: usize = 45;
 /// The same with a colon and a port behind it.
@@ -47,16 +49,52 @@ pub(super) fn at_front(text: &[u8]) -> Option<(Bits, usize)> {
     {
         return Some((Bits::v4(v4), length));
     }
-    v6_at_front(text)
+    long_at_front(text)
+}
+
+/// The IPv4 address that `text` begins with, as far as digits and dots go, and its length.
+pub(super) fn v4_at_front(text: &[u8]) -> Option<(Bits, usize)> {
+    let window = &text[..text.len().min(MAX_V4 + 2)];
+    let mut length = window.iter().position(|b| !is_v4_byte(*b)).unwrap_or(window.len());
+    if length > 0 && text[length - 1] == b'.' {
+        length -= 1;
+    }
+    Some((Bits::v4(parse_v4(&text[..length])?), length))
+}
+
+/// The IPv4 address that `text` ends with, as far as digits and dots go, and its length.
+pub(super) fn v4_at_end(text: &[u8]) -> Option<(Bits, usize)> {
+    let window = &text[text.len().saturating_sub(MAX_V4 + 1)..];
+    let length = window.iter().rev().position(|b| !is_v4_byte(*b)).unwrap_or(window.len());
+    Some((Bits::v4(parse_v4(&window[window.len() - length..])?), length))
+}
+
+const fn is_v4_byte(b: u8) -> bool {
+    matches!(b, b'0'..=b'9' | b'.')
+}
+
+/// The IPv6 address that `text` begins with, as far as bytes of addresses go, and its length.
+pub(super) fn v6_at_front(text: &[u8]) -> Option<(Bits, usize)> {
+    let (address, length) = long_at_front(text)?;
+    memchr::memchr(b':', &text[..length])?;
+    Some((address, length))
+}
+
+/// The IPv6 address that `text` ends with, as far as bytes of addresses go, and its length.
+pub(super) fn v6_at_end(text: &[u8]) -> Option<(Bits, usize)> {
+    let (address, length) = long_at_end(text)?;
+    memchr::memchr(b':', &text[text.len() - length..])?;
+    Some((address, length))
 }
 
 #[inline(never)]
-fn v6_at_front(text: &[u8]) -> Option<(Bits, usize)> {
+fn long_at_front(text: &[u8]) -> Option<(Bits, usize)> {
     // One byte more than the longest address and a colon decides that it is none, whatever follows.
     let window = &text[..text.len().min(MAX_TEXT + 2)];
     let mut length = window.iter().position(|b| !is_address_byte(*b)).unwrap_or(window.len());
-    if length > 1 && text[length - 1] == b':' && text[length - 2] != b':' {
-        // `1.2.3.4: text`, as old servers write it: no address ends in a single colon.
+    if length > 1 && (text[length - 1] == b'.' || text[length - 1] == b':' && text[length - 2] != b':') {
+        // `1.2.3.4: text`, as old servers write it, or the end of a sentence: no address ends in a single colon or a
+        // full stop.
         length -= 1;
     }
     Some((parse(&text[..length])?, length))
@@ -70,11 +108,11 @@ pub(super) fn at_end(text: &[u8]) -> Option<(Bits, usize)> {
     {
         return Some((Bits::v4(v4), length));
     }
-    v6_at_end(text)
+    long_at_end(text)
 }
 
 #[inline(never)]
-fn v6_at_end(text: &[u8]) -> Option<(Bits, usize)> {
+fn long_at_end(text: &[u8]) -> Option<(Bits, usize)> {
     // One byte more than the longest address decides that it is none, whatever follows.
     let window = &text[text.len().saturating_sub(MAX_TEXT + 1)..];
     let length = window.iter().rev().position(|b| !is_address_byte(*b)).unwrap_or(window.len());

@@ -160,11 +160,8 @@ impl Heads {
         let mut node = self.nodes.get(usize::from(at))?;
         // The last of its bytes have not been compared.
         let mut edge = node.edge.get(node.edge.len() - usize::from(node.depth - start.depth)..)?;
-        loop {
-            match bytes::after(rest, edge) {
-                Some(left) => rest = left,
-                None => break,
-            }
+        while let Some(left) = bytes::after(rest, edge) {
+            rest = left;
             if node.forms.0 < node.forms.1 {
                 best = at;
             }

@@ -11,6 +11,7 @@ use super::dispatch::Heads;
 use super::filter::{FieldForms, FilterError, Format, Shape};
 use super::messages::refuse_two_readings;
 use super::pattern::{Form, Found};
+use super::record::Fields;
 use super::set::{Hit, Use};
 
 /// Forms of one field that begin with free text.
@@ -20,8 +21,8 @@ const MAX_HOLDING: usize = 1024;
 #[derive(Debug)]
 pub(super) struct RecordPatterns {
     pub(super) format: Format,
-    /// The fields that patterns name; a field's number is its place.
-    pub(super) names: Vec<String>,
+    /// The fields that patterns name.
+    pub(super) fields: Fields,
     candidates: Vec<Candidate>,
     keys: Vec<Key>,
 }
@@ -96,6 +97,13 @@ impl RecordPatterns {
                 refuse_two_readings(usage.filters, &forms)?;
             }
         }
+        let mut fields = Fields::default();
+        for name in &names {
+            let known = format.names().is_none_or(|mut known| known.any(|known| known == name));
+            if !known || fields.id(name).is_none() {
+                return Err(usage.no_field(format, name));
+            }
+        }
         let number =
             |field: &FieldForms| names.iter().position(|name| *name == field.name).unwrap_or_default();
         let mut candidates = Vec::with_capacity(patterns.len());
@@ -115,7 +123,7 @@ impl RecordPatterns {
                 keys.push(Key::new(field, forms).ok_or_else(|| usage.too_large())?);
             }
         }
-        Ok(Self { format, names, candidates, keys })
+        Ok(Self { format, fields, candidates, keys })
     }
 
     /// Reads a record, whose fields `value` answers by number. Of several patterns that fit, the one that gives the

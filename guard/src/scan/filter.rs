@@ -10,6 +10,7 @@ use toml::Spanned;
 
 use super::Mode;
 use super::pattern::{self, Form, Place};
+pub(super) use super::record::Format;
 use crate::sighting::{Kind, Points};
 use crate::source::Sender;
 
@@ -88,25 +89,6 @@ pub(super) struct Filter {
     /// Who may write such entries in the journal.
     pub(super) journal: Trusted,
     pub(super) patterns: Vec<Pattern>,
-}
-
-/// How lines of a log file are written that have no syslog header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Format {
-    /// A time stamp and text.
-    Stamped,
-    /// A JSON object.
-    Json,
-    /// `key=value` pairs.
-    Logfmt,
-    /// A web server's access log, in any of its notations.
-    Access,
-}
-
-impl Format {
-    /// Every format.
-    pub(super) const ALL: [Self; 4] = [Self::Stamped, Self::Json, Self::Logfmt, Self::Access];
 }
 
 /// Whose journal entries a filter believes: what the kernel vouches for.
@@ -424,8 +406,7 @@ macro_rules! files {
 /// The filters guard comes with.
 pub fn shipped() -> Vec<FilterFile> {
     files![
-        "apache" "asterisk" "caddy" "gitea" "gitlab" "grafana" "haproxy" "http" "kernel-firewall"
-        "named" "nextcloud" "nginx" "openvpn" "recidive" "sshd" "traefik" "vaultwarden" "wordpress"
+        "apache" "asterisk" "caddy" "dovecot" "dropbear" "exim" "gitea" "gitlab" "grafana" "haproxy" "http" "kernel-firewall" "login" "mariadb" "mysql" "named" "nextcloud" "nginx" "openvpn" "pam" "postfix" "postgresql" "postgresql-text" "proftpd" "recidive" "sshd" "traefik" "vaultwarden" "vsftpd" "wordpress"
     ]
 }
 

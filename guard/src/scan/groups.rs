@@ -25,7 +25,7 @@ pub(super) enum Fate {
 #[derive(Clone, Debug)]
 pub(super) struct Groups<T> {
     things: [T; Ends::MOST],
-    groups: [u8; Ends::MOST],
+    group: [u8; Ends::MOST],
     count: usize,
     /// For each thing, how many were kept before it was, or what became of it instead.
     places: [u16; Ends::MOST],
@@ -36,7 +36,7 @@ impl<T: Copy + Default> Groups<T> {
     pub(super) fn new() -> Self {
         Self {
             things: [T::default(); Ends::MOST],
-            groups: [0; Ends::MOST],
+            group: [0; Ends::MOST],
             count: 0,
             places: [GONE; Ends::MOST],
         }
@@ -51,7 +51,7 @@ impl<T: Copy + Default> Groups<T> {
     #[inline(always)]
     pub(super) fn add(&mut self, thing: T, group: u16, wanted: bool) {
         self.things[self.count] = thing;
-        self.groups[self.count] = (usize::from(group) % GROUPS) as u8;
+        self.group[self.count] = (usize::from(group) % GROUPS) as u8;
         self.count += usize::from(wanted);
     }
 
@@ -59,7 +59,7 @@ impl<T: Copy + Default> Groups<T> {
     #[inline(always)]
     pub(super) fn each(&mut self, mut look: impl FnMut(&T) -> Fate) {
         let mut order = [0; Ends::MOST];
-        let groups = &self.groups[..self.count];
+        let groups = &self.group[..self.count];
         let mut next = [0u16; GROUPS];
         for group in groups {
             next[usize::from(*group)] += 1;

@@ -39,21 +39,18 @@ impl Identifiers {
         let mut long = vec![None; (names.len() * 2).next_power_of_two()];
         let mut sieve = Box::new([0; SIEVE / 64]);
         for (name, number) in names {
-            match padded(name) {
-                Some(block) => {
-                    let mut at = short_slot(block) & (short.len() - 1);
-                    while short[at].number != NONE {
-                        at = (at + 1) & (short.len() - 1);
-                    }
-                    short[at] = Short { block, length: name.len() as u32, number };
+            if let Some(block) = padded(name) {
+                let mut at = short_slot(block) & (short.len() - 1);
+                while short[at].number != NONE {
+                    at = (at + 1) & (short.len() - 1);
                 }
-                None => {
-                    let mut at = slot(name) & (long.len() - 1);
-                    while long[at].is_some() {
-                        at = (at + 1) & (long.len() - 1);
-                    }
-                    long[at] = Some((name.into(), number));
+                short[at] = Short { block, length: name.len() as u32, number };
+            } else {
+                let mut at = slot(name) & (long.len() - 1);
+                while long[at].is_some() {
+                    at = (at + 1) & (long.len() - 1);
                 }
+                long[at] = Some((name.into(), number));
             }
             let mut add = |start: u32| sieve[bit(start) / 64] |= 1 << (bit(start) % 64);
             match first_four(name) {

@@ -35,12 +35,18 @@ impl Scanner {
 
     /// A scanner that reads stamps without a zone in `zone`.
     pub fn with_zone(filters: Arc<FilterSet>, zone: TimeZone) -> Self {
-        Self { filters, stamps: Stamps::new(zone), layout: Layout::default(), own: OwnLines::default() }
+        let own = OwnLines::new(&filters);
+        Self { filters, stamps: Stamps::new(zone), layout: Layout::default(), own }
     }
 
     /// The filters it scans with.
     pub fn filters(&self) -> &FilterSet {
         &self.filters
+    }
+
+    /// The same, to be kept.
+    pub(super) fn shared_filters(&self) -> Arc<FilterSet> {
+        Arc::clone(&self.filters)
     }
 
     /// Scans every line of `text`, newline-terminated or not, and calls `hit` for each sighting, in their order.
@@ -125,7 +131,8 @@ impl Scanner {
             return unknown;
         }
         let Some(service) = self.filters.service_in(name, usize::from(tag.name)) else { return unknown };
-        let start = self.filters.messages(service).and_then(|messages| messages.start(opening));
+        let Some(messages) = self.filters.messages(service) else { return unknown };
+        let start = messages.start(opening);
         let (Row { start: line, end, .. }, service) = (row, service as u16);
         (Candidate { start: line, end, service, tag, at: start.unwrap_or_default() }, start.is_some())
     }
@@ -158,19 +165,28 @@ impl Scanner {
         }
         let known = header.and_then(|header| Some((header, self.filters.service(header.identifier)?)));
         let Some((header, service)) = known else { return self.own_line(line, reference) };
+        let message = trim_end(header.message);
         let mut found = Found::default();
-        let hit = self.filters.read(service, trim_end(header.message), &mut found)?;
+        let hit = match self.filters.read(service, message, &mut found) {
+            Some(hit) => hit,
+            None if self.filters.is_plain(service) => return None,
+            None => {
+                let read = self.own.message(&self.filters, service, message)?;
+                found = read.found;
+                read.hit
+            }
+        };
         let at = header.stamp.read(&mut self.stamps, reference);
         Some(sighting(hit, &found, at, header.pid, line))
     }
 
     /// Scans a line without a syslog header of a known program.
-    #[inline]
+    #[cold]
     fn own_line<'a>(&'a mut self, line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
         if !self.filters.has_formats() {
             return None;
         }
-        let read = self.own.read(&self.filters, trim_end(line))?;
+        let read = self.own.line(&self.filters, trim_end(line))?;
         let at = read.stamp.and_then(|stamp| self.stamps.read(stamp, reference));
         Some(sighting(read.hit, &read.found, at, 0, line))
     }
@@ -184,13 +200,22 @@ impl Scanner {
         message: &'a [u8],
     ) -> Option<Sighting<'a>> {
         let service = self.filters.service(identifier)?;
+        let text = trim_end(message);
         let mut found = Found::default();
-        let hit = self.filters.read(service, trim_end(message), &mut found)?;
+        let hit = match self.filters.read(service, text, &mut found) {
+            Some(hit) => hit,
+            None if self.filters.is_plain(service) => return None,
+            None => {
+                let read = self.own.message(&self.filters, service, text)?;
+                found = read.found;
+                read.hit
+            }
+        };
         Some(sighting(hit, &found, at, pid, message))
     }
 
     /// Reads a stamp.
-    pub(super) fn stamp(&mut self, stamp: header::Stamp<'_>, reference: Wall) -> Option<Wall> {
+    pub(super) fn stamp(&mut self, stamp: Stamp<'_>, reference: Wall) -> Option<Wall> {
         stamp.read(&mut self.stamps, reference)
     }
 }

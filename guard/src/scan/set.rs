@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::Mode;
 use super::fields::RecordPatterns;
-use super::filter::{self, Filter, FilterError, FilterFile, Format, Pattern};
+use super::filter::{self, Filter, FilterError, FilterFile, Format, Pattern, Shape};
 use super::identifiers::Identifiers;
 use super::messages::Messages;
 use super::pattern::Found;
@@ -36,6 +36,8 @@ pub(super) struct Service {
     pub(super) messages: Messages,
     /// Patterns over fields, for each format its filters know.
     pub(super) records: Vec<RecordPatterns>,
+    /// Whether a filter reads lines that begin with a stamp, which may come as messages too.
+    stamps: bool,
     /// The filters it is made of.
     filters: Vec<u16>,
 }
@@ -222,10 +224,27 @@ impl FilterSet {
         self.identifiers.find_in(block, length)
     }
 
-    /// The messages of a service.
+    /// The messages of a service, if they are plain text and nothing else.
     #[inline(always)]
     pub(super) fn messages(&self, service: u32) -> Option<&Messages> {
-        self.services.get(service as usize).map(|service| &service.messages)
+        let service = self.services.get(service as usize)?;
+        service.is_plain().then_some(&service.messages)
+    }
+
+    /// Whether messages of a service may be more than plain text.
+    #[inline]
+    pub(super) fn is_plain(&self, service: u32) -> bool {
+        self.services.get(service as usize).is_none_or(Service::is_plain)
+    }
+
+    /// Whether a stamp may stand in front of a service's messages.
+    pub(super) fn has_stamps(&self, service: u32) -> bool {
+        self.services.get(service as usize).is_some_and(|service| service.stamps)
+    }
+
+    /// Number of services.
+    pub(super) fn services(&self) -> u32 {
+        self.services.len() as u32
     }
 
     /// Reads a message of a service.
@@ -266,7 +285,14 @@ impl FilterSet {
 impl Service {
     fn new(usage: &Use<'_>) -> Result<Self, FilterError> {
         let records = RecordPatterns::of_each_format(usage)?;
-        Ok(Self { messages: Messages::new(usage)?, records, filters: usage.readers.to_vec() })
+        let stamped = |reader: &u16| usage.filters[usize::from(*reader)].format == Some(Format::Stamped);
+        let stamps = usage.readers.iter().any(stamped);
+        Ok(Self { messages: Messages::new(usage)?, records, stamps, filters: usage.readers.to_vec() })
+    }
+
+    #[inline]
+    fn is_plain(&self) -> bool {
+        !self.stamps && self.records.is_empty()
     }
 }
 
@@ -286,6 +312,21 @@ impl<'a> Use<'a> {
     /// The format of the filter that a pattern belongs to.
     pub(super) fn format(&self, id: PatternId) -> Option<Format> {
         self.filters[usize::from(id.filter)].format
+    }
+
+    /// A pattern names a field that records of the format do not have.
+    pub(super) fn no_field(&self, format: Format, name: &str) -> FilterError {
+        let names_it = |pattern: &Pattern| matches!(&pattern.shape, Shape::Record(fields) if fields.iter().any(|field| field.name == name));
+        let known = format.names().map(|known| known.collect::<Vec<_>>().join(", "));
+        let known = known.map_or(String::new(), |known| format!("; there are {known}"));
+        let reason = format!("there is no field `{name}`{known}");
+        let found = self
+            .patterns()
+            .find(|(pattern, hit)| names_it(pattern) && self.format(hit.pattern) == Some(format));
+        let (path, line) = found.map_or_else(Default::default, |(pattern, hit)| {
+            (self.filters[usize::from(hit.pattern.filter)].path.clone(), pattern.line)
+        });
+        FilterError::Wrong { path, line, reason }
     }
 
     /// There are more forms than can be told apart.

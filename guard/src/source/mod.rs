@@ -12,6 +12,7 @@ use crate::time::Wall;
 
 pub mod file;
 pub mod journald;
+mod open;
 mod watch;
 
 /// Longest line that is scanned. What is longer is cut here, counted, and skipped to its newline.

@@ -12,7 +12,8 @@ use guard_common::{Cidr4, Cidr6, Entry};
 
 use super::key::{Key, PLACES, Place, deadline};
 use super::read::live;
-use super::{Pending, Xdp, cidrs};
+use super::write::Pending;
+use super::{Xdp, cidrs};
 use crate::ban::{BanTable, Walk};
 use crate::datapath::{FreshBits, Scan, Table};
 use crate::enforce::{Desired, Drift, EnforceError, LiveEntry};

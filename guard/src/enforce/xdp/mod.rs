@@ -4,6 +4,7 @@ mod compare;
 mod key;
 mod read;
 mod room;
+mod write;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -12,20 +13,21 @@ use std::time::{Duration, Instant};
 use guard_common::{Cidr4, Cidr6, Entry};
 
 use self::compare::Round;
-use self::key::{Key, PLACES, Place, deadline};
+use self::key::{PLACES, deadline};
+use self::write::Pending;
 use super::{
     Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, LiveEntry, Unknown,
     Verdict,
 };
 use crate::config::Interfaces;
-use crate::datapath::{Bits, Datapath, DatapathError, Options};
+use crate::datapath::{Datapath, DatapathError, Options};
 use crate::target::Target;
 use crate::time::Moment;
 
-/// Share of its capacity above which a hash map grows, in percent. Fuller ones have long chains.
-const FULL_PERCENT: u64 = 90;
 /// A full comparison may take this part of the time.
 const COMPARE_SHARE: u32 = 200;
+/// When maps that were new at the start are first compared.
+const FIRST_COMPARISON: Duration = Duration::from_secs(30);
 /// How often attachments are looked at during a comparison.
 const ATTACH_PAUSE: Duration = Duration::from_millis(100);
 
@@ -51,6 +53,8 @@ pub struct Xdp {
     entries: [Option<u64>; PLACES],
     /// Whether there were bans in the maps that were taken over.
     taken_over: bool,
+    /// Whether something could not be written at some time.
+    failed: bool,
     /// Whether entries were handed over as unknown, which the caller may not have kept.
     handed_over: bool,
     /// The comparison under way.
@@ -77,6 +81,7 @@ impl Xdp {
             datapath,
             entries,
             taken_over: entries.iter().any(|entries| *entries != Some(0)),
+            failed: false,
             handed_over: false,
             round: None,
             drift: Drift::default(),
@@ -115,140 +120,9 @@ impl Xdp {
         }
     }
 
-    fn put_pending(&mut self, pending: &Pending) -> Result<(), EnforceError> {
-        self.put(&pending.hosts4, 0)?;
-        self.put(&pending.hosts6, 1)?;
-        self.put(&pending.nets6, 2)?;
-        self.put(&pending.prefixes4, 3)?;
-        self.put(&pending.prefixes6, 4)
-    }
-
-    /// Writes bans that are not in the maps. About `to_come` more will follow, likely into the same maps in the same
-    /// shares, so that these need not grow again.
-    fn put_absent(&mut self, pending: &Pending, to_come: u64) -> Result<(), EnforceError> {
-        let to_come = to_come * 1024 / (pending.len() as u64).max(1);
-        self.put_new(&pending.hosts4, 0, to_come)?;
-        self.put_new(&pending.hosts6, 1, to_come)?;
-        self.put_new(&pending.nets6, 2, to_come)?;
-        self.put_new(&pending.prefixes4, 3, to_come)?;
-        self.put_new(&pending.prefixes6, 4, to_come)
-    }
-
-    fn take_pending(&mut self, pending: &Pending) -> Result<(), EnforceError> {
-        self.take(&pending.hosts4, 0)?;
-        self.take(&pending.hosts6, 1)?;
-        self.take(&pending.nets6, 2)?;
-        self.take(&pending.prefixes4, 3)?;
-        self.take(&pending.prefixes6, 4)
-    }
-
-    /// `to_come` is by 1,024 of those given.
-    fn put_new<K: Key>(
-        &mut self,
-        wanted: &[(K, Entry)],
-        place: usize,
-        to_come: u64,
-    ) -> Result<(), EnforceError> {
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let new = wanted.len() as u64;
-        self.make_room::<K>(place, new, new * to_come / 1024)?;
-        let keys: u64 = wanted.iter().map(|(key, _)| Bits::keys(key.target())).sum();
-        self.make_bits_room::<K>(keys + keys * to_come / 1024)?;
-        let elements: Vec<_> = wanted.iter().map(|(key, entry)| (*key, key.value(*entry))).collect();
-        self.write(&elements, place, new)
-    }
-
-    /// Writes elements, of which `new` are new, with their bits before them.
-    fn write<K: Key>(
-        &mut self,
-        elements: &[(K, K::Value)],
-        place: usize,
-        new: u64,
-    ) -> Result<(), EnforceError> {
-        let bits = K::bits(self.datapath.maps());
-        elements.iter().for_each(|(key, _)| bits.mark(key.target()));
-        match K::table(self.datapath.maps()).set_all(elements) {
-            Err(DatapathError::Full { .. }) if self.entries[place].is_none() => {
-                let table = K::table(self.datapath.maps());
-                self.entries[place] = Some(read::size::<K>(table)?);
-                self.make_room::<K>(place, new, 0)?;
-                K::table(self.datapath.maps()).set_all(elements)?;
-            }
-            written => written?,
-        }
-        if let Some(entries) = &mut self.entries[place] {
-            *entries += new;
-        }
-        Ok(())
-    }
-
-    /// Writes bans. Those that are there already keep their counters; a clear bit tells, without a look-up, that one
-    /// is not.
-    fn put<K: Key>(&mut self, wanted: &[(K, Entry)], place: usize) -> Result<(), EnforceError> {
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let maps = self.datapath.maps();
-        let (table, bits) = (K::table(maps), K::bits(maps));
-        let mut added = Vec::new();
-        let mut elements = Vec::with_capacity(wanted.len());
-        for (key, entry) in wanted {
-            let mut entry = *entry;
-            let target = key.target();
-            let present = if bits.is_marked(target.address()) {
-                table.get(key, K::Value::default())?.and_then(|value| key.entry(&value))
-            } else {
-                None
-            };
-            match present {
-                Some(Entry { packets, bytes, .. }) => (entry.packets, entry.bytes) = (packets, bytes),
-                None => added.push(target),
-            }
-            elements.push((*key, key.value(entry)));
-        }
-        let new = added.len() as u64;
-        self.make_room::<K>(place, new, 0)?;
-        self.make_bits_room::<K>(added.iter().map(|target| Bits::keys(*target)).sum())?;
-        self.write(&elements, place, new)?;
-        if let Some(round) = &mut self.round {
-            added.iter().for_each(|target| round.put(*target, place));
-        }
-        Ok(())
-    }
-
-    fn take<K: Key>(&mut self, unwanted: &[(K, Entry)], place: usize) -> Result<(), EnforceError> {
-        if unwanted.is_empty() {
-            return Ok(());
-        }
-        let keys: Vec<K> = unwanted.iter().map(|(key, _)| *key).collect();
-        let removed = K::table(self.datapath.maps()).remove_all(&keys)?;
-        if let Some(entries) = &mut self.entries[place] {
-            *entries = entries.saturating_sub(removed);
-        }
-        Ok(())
-    }
-
-    /// Grows a hash map that would become too full with `new` entries and those `to_come`; tries are not preallocated.
-    fn make_room<K: Key>(&mut self, place: usize, new: u64, to_come: u64) -> Result<(), EnforceError> {
-        let table = K::table(self.datapath.maps());
-        let (name, capacity) = (table.name(), u64::from(table.capacity()));
-        let is_hash = size_of::<K::Value>() == size_of::<Entry>();
-        if !is_hash || new == 0 {
-            return Ok(());
-        }
-        // A map that is not counted yet says itself when it is full.
-        let Some(present) = self.entries[place] else { return Ok(()) };
-        if (present + new) * 100 <= capacity * FULL_PERCENT {
-            return Ok(());
-        }
-        let wanted = ((present + new + to_come) * 100 / FULL_PERCENT + 1).max(capacity * 2);
-        let wanted = u32::try_from(wanted.next_power_of_two()).unwrap_or(1 << 31);
-        tracing::info!(map = name, capacity, wanted, "growing");
-        // The larger map has an order of its own.
-        self.round = None;
-        Ok(self.datapath.grow(name, wanted)?)
+    /// What was written is unknown: the next reconciliation looks at everything.
+    fn look_at_everything(&mut self) {
+        (self.compare_at, self.round, self.failed) = (None, None, true);
     }
 
     fn allow(&self, targets: &[Target]) -> Result<(), EnforceError> {
@@ -276,8 +150,7 @@ impl Enforcer for Xdp {
         let same = |a: &Change, b: &Change| std::mem::discriminant(a) == std::mem::discriminant(b);
         let done = changes.chunk_by(same).try_for_each(|run| self.apply_run(run));
         if done.is_err() {
-            // What was written is unknown: the next reconciliation looks at everything.
-            (self.compare_at, self.round) = (None, None);
+            self.look_at_everything();
         }
         done
     }
@@ -294,7 +167,11 @@ impl Enforcer for Xdp {
                 absent.push(target, Entry { deadline: deadline(until), id: id.0, ..Entry::default() });
             }
         }
-        self.put_absent(&absent, to_come)
+        let done = self.put_absent(&absent, to_come);
+        if done.is_err() {
+            self.look_at_everything();
+        }
+        done
     }
 
     fn reconcile(&mut self, desired: Desired<'_>) -> Result<Drift, EnforceError> {
@@ -326,8 +203,13 @@ impl Enforcer for Xdp {
         self.read_live(Moment::now())
     }
 
-    /// This is a comparison as [`Self::reconcile_part`] makes it, only that what is foreign is handed over.
+    /// This is a comparison as [`Self::reconcile_part`] makes it, only that what is foreign is handed over. Maps that
+    /// were new hold what was put into them since, so their first comparison can wait.
     fn unknown(&mut self, desired: Desired<'_>) -> Result<Unknown, EnforceError> {
+        if !self.taken_over && !self.failed {
+            self.compare_at = Some(Instant::now() + FIRST_COMPARISON);
+            return Ok(Unknown::default());
+        }
         let mut entries = Vec::new();
         let took = self.compare_part(desired, Some(&mut entries))?;
         self.handed_over |= !entries.is_empty();
@@ -353,32 +235,6 @@ impl Enforcer for Xdp {
 
     fn remove(&mut self) -> Result<(), EnforceError> {
         Ok(self.datapath.remove()?)
-    }
-}
-
-/// Keys by map.
-#[derive(Default)]
-struct Pending {
-    hosts4: Vec<([u8; 4], Entry)>,
-    hosts6: Vec<([u8; 16], Entry)>,
-    nets6: Vec<([u8; 8], Entry)>,
-    prefixes4: Vec<(Cidr4, Entry)>,
-    prefixes6: Vec<(Cidr6, Entry)>,
-}
-
-impl Pending {
-    fn len(&self) -> usize {
-        self.hosts4.len() + self.hosts6.len() + self.nets6.len() + self.prefixes4.len() + self.prefixes6.len()
-    }
-
-    fn push(&mut self, target: Target, entry: Entry) {
-        match Place::of(target) {
-            Place::Host4(key) => self.hosts4.push((key, entry)),
-            Place::Host6(key) => self.hosts6.push((key, entry)),
-            Place::Net6(key) => self.nets6.push((key, entry)),
-            Place::Prefix4(key) => self.prefixes4.push((key, entry)),
-            Place::Prefix6(key) => self.prefixes6.push((key, entry)),
-        }
     }
 }
 

@@ -22,8 +22,10 @@ pub(in crate::scan) type Clash = (usize, usize, String);
 /// The first clash between forms, which are sorted by their heads.
 pub(in crate::scan) fn clash(forms: &[&Form]) -> Option<Clash> {
     let alphabet = alphabet(forms);
-    let automata: Vec<_> =
-        forms.iter().map(|form| Notation::ALL.map(|notation| Automaton::new(form, notation))).collect();
+    let automata: Vec<Vec<_>> = forms
+        .iter()
+        .map(|form| Notation::of(form).iter().map(|notation| Automaton::new(form, *notation)).collect())
+        .collect();
     // Forms whose way to the address is the same find the same address.
     let paths: Vec<_> = forms.iter().map(|form| form.path_to_address()).collect();
     for (number, form) in forms.iter().enumerate() {
@@ -220,7 +222,7 @@ impl Automaton {
             match part {
                 Part::Literal(bytes) => steps.extend(bytes.iter().rev().map(|b| once(Takes::Byte(*b)))),
                 Part::Free(free) => steps.push(repeat(Takes::AllBut(free.except))),
-                Part::Field(Field::Address) => steps.extend(address()),
+                Part::Field(Field::Address | Field::V4 | Field::V6) => steps.extend(address()),
                 Part::Field(Field::Peer) => {
                     steps.extend(digits);
                     steps.push(once(Takes::Byte(b':')));
@@ -241,6 +243,16 @@ impl Automaton {
 
 impl Notation {
     const ALL: [Self; 4] = [Self::Dotted, Self::Colons, Self::Open, Self::Unspecified];
+
+    /// The notations that the address of a form can have.
+    fn of(form: &Form) -> &'static [Self] {
+        let field = form.backwards().into_iter().find(|(part, _)| part.is_address());
+        match field {
+            Some((Part::Field(Field::V4), _)) => &Self::ALL[..1],
+            Some((Part::Field(Field::V6), _)) => &Self::ALL[1..],
+            _ => &Self::ALL,
+        }
+    }
 
     fn steps(self) -> Vec<Step> {
         let colon = once(Takes::Byte(b':'));

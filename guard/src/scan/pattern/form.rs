@@ -58,6 +58,10 @@ pub(super) struct Free {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
     Address,
+    /// An IPv4 address only.
+    V4,
+    /// An IPv6 address only.
+    V6,
     /// An address, a colon and a port: the last colon separates.
     Peer,
     Port,
@@ -91,14 +95,13 @@ impl Form {
     pub(super) fn new(parts: Vec<Part>, place: Place) -> Result<Self, String> {
         let mut parts = join_peers(parts);
         check_neighbours(&parts)?;
-        at_most_one(&parts, "<address>", "which one is the peer?", |part| {
-            matches!(part, Part::Field(Field::Address | Field::Peer))
-        })?;
+        at_most_one(&parts, "<address>", "which one is the peer?", Part::is_address)?;
         at_most_one(&parts, "<account>", "which one was tried?", |part| {
             matches!(part, Part::Free(Free { account: true, .. }))
         })?;
         let first = (0..parts.len()).find(|at| is_gap_forwards(&parts, *at));
-        if first == Some(0) && place == Place::Message {
+        let is_any = |part: &Part| matches!(part, Part::Free(free) if free.except.is_empty());
+        if first == Some(0) && is_any(&parts[0]) && place == Place::Message {
             return Err("free text stands at its beginning: any message could be read as this one".into());
         }
         let last = first.and_then(|_| (0..parts.len()).rfind(|at| is_gap_backwards(&parts, *at)));
@@ -108,6 +111,7 @@ impl Form {
             (Some(first), _) => (first, first),
             (None, _) => (parts.len(), parts.len()),
         };
+        check_before(&parts[(last + 1).min(parts.len())..])?;
         let back: Vec<Part> = parts.drain((last + 1).min(parts.len())..).rev().collect();
         let middle = parts.split_off(first);
         let (pieces, gap) = pieces(middle)?;
@@ -286,7 +290,7 @@ impl Free {
 
 impl Part {
     pub(super) fn is_address(&self) -> bool {
-        matches!(self, Self::Field(Field::Address | Field::Peer))
+        matches!(self, Self::Field(Field::Address | Field::V4 | Field::V6 | Field::Peer))
     }
 
     #[inline]
@@ -295,6 +299,16 @@ impl Part {
             Self::Literal(literal) => bytes::after(text, literal),
             Self::Field(Field::Address) => {
                 let (address, length) = address::at_front(text)?;
+                found.address = address;
+                Some(&text[length..])
+            }
+            Self::Field(Field::V4) => {
+                let (address, length) = address::v4_at_front(text)?;
+                found.address = address;
+                Some(&text[length..])
+            }
+            Self::Field(Field::V6) => {
+                let (address, length) = address::v6_at_front(text)?;
                 found.address = address;
                 Some(&text[length..])
             }
@@ -325,6 +339,16 @@ impl Part {
                 found.address = address;
                 Some(&text[..text.len() - length])
             }
+            Self::Field(Field::V4) => {
+                let (address, length) = address::v4_at_end(text)?;
+                found.address = address;
+                Some(&text[..text.len() - length])
+            }
+            Self::Field(Field::V6) => {
+                let (address, length) = address::v6_at_end(text)?;
+                found.address = address;
+                Some(&text[..text.len() - length])
+            }
             Self::Field(Field::Peer) => {
                 let (address, port, length) = address::with_port_at_end(text)?;
                 (found.address, found.port) = (address, port);
@@ -349,7 +373,8 @@ impl Field {
     #[inline]
     pub(super) const fn takes(self, b: u8) -> bool {
         match self {
-            Self::Address | Self::Peer => address::is_address_byte(b),
+            Self::Address | Self::V6 | Self::Peer => address::is_address_byte(b),
+            Self::V4 => b.is_ascii_digit() || b == b'.',
             Self::Port | Self::Number => b.is_ascii_digit(),
         }
     }
@@ -424,13 +449,12 @@ fn join_peers(parts: Vec<Part>) -> Vec<Part> {
     joined
 }
 
-/// A field ends where its kind of byte ends, so no byte of that kind may follow or precede it.
+/// A field ends where its kind of byte ends, so no byte of that kind may follow it.
 fn check_neighbours(parts: &[Part]) -> Result<(), String> {
     for pair in parts.windows(2) {
         let meets = match pair {
-            [part, Part::Literal(next)] if part.is_address() && next.starts_with(b": ") => false,
+            [part, Part::Literal(next)] if part.is_address() && is_punctuation(next) => false,
             [Part::Field(field), Part::Literal(next)] => next.first().is_some_and(|b| field.takes(*b)),
-            [Part::Literal(before), Part::Field(field)] => before.last().is_some_and(|b| field.takes(*b)),
             [Part::Literal(_), _] | [_, Part::Literal(_)] => false,
             _ => true,
         };
@@ -443,6 +467,25 @@ fn check_neighbours(parts: &[Part]) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Read from the end, a field begins where its kind of byte does, so no byte of that kind may stand before it.
+fn check_before(back: &[Part]) -> Result<(), String> {
+    for pair in back.windows(2) {
+        if let [Part::Literal(before), Part::Field(field)] = pair
+            && before.last().is_some_and(|b| field.takes(*b))
+        {
+            return Err("behind free text, a literal that could be part of a field stands before it: it is read from \
+                        the end and could not be told apart"
+                .into());
+        }
+    }
+    Ok(())
+}
+
+/// A colon or a full stop behind an address: it ends in neither.
+fn is_punctuation(literal: &[u8]) -> bool {
+    matches!(literal, [b':' | b'.', b' ', ..])
 }
 
 fn at_most_one(parts: &[Part], what: &str, why: &str, is: impl Fn(&Part) -> bool) -> Result<(), String> {

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `<address>` | an IPv4 or IPv6 address: the peer |
 //! | `<address>:<port>` | an address and a port; the last colon separates them |
+//! | `<v4>`, `<v6>` | an address of this family only |
+//! | `<peer>` | an address, perhaps with a port: `(<v4>[:<port>]\|<v6>\|\\[<v6>\\][:<port>])` |
 //! | `<port>` | the peer's port, 0 to 65535 |
 //! | `<account>` | free text: the account that was tried |
 //! | `<text>` | free text |
@@ -33,7 +35,9 @@ use byte_set::ByteSet;
 use form::{Field, Free, Part};
 
 /// Combinations of optional parts and alternatives one pattern may have.
-const MAX_FORMS: usize = 256;
+const MAX_FORMS: usize = 1024;
+/// What is written for a peer, and what it stands for: as most programs write addresses with a port, and without.
+const PEER: (&[u8], &[u8]) = (b"<peer>", br"(<v4>[:<port>]|<v6>|\[<v6>\][:<port>])");
 /// Bytes of a pattern's text.
 const MAX_PATTERN: usize = 1024;
 
@@ -90,6 +94,11 @@ impl Reader<'_> {
                     self.at += 1;
                     forms = product(&forms, &inner)?;
                 }
+                b'<' if self.text[self.at..].starts_with(PEER.0) => {
+                    self.at += PEER.0.len();
+                    let inner = Reader { text: PEER.1, at: 0 }.sequence(depth)?;
+                    forms = product(&forms, &inner)?;
+                }
                 b'<' => {
                     let part = self.field()?;
                     for form in &mut forms {
@@ -142,12 +151,14 @@ impl Reader<'_> {
                 return Err("only `<account>` and `<text>` can go without bytes (`^`)".into());
             }
             b"address" => Part::Field(Field::Address),
+            b"v4" => Part::Field(Field::V4),
+            b"v6" => Part::Field(Field::V6),
             b"port" => Part::Field(Field::Port),
             b"number" => Part::Field(Field::Number),
             b"token" => free(false, ByteSet::SPACE),
             _ => {
                 return Err(format!(
-                    "`<{}>` is not a field; there are address, port, account, text, token and number",
+                    "`<{}>` is not a field; there are address, v4, v6, peer, port, account, text, token and number",
                     String::from_utf8_lossy(name)
                 ));
             }
@@ -232,11 +243,11 @@ mod tests {
             ("<text> <text><address>", "two fields meet"),
             ("from <address> to <address>", "more than one"),
             ("x <account> by <account>", "more than one"),
-            ("from <peer>", "not a field"),
+            ("from <where>", "not a field"),
             ("from <address^:>", "only"),
             ("from [<address>", "not closed"),
             ("from <address>]", "no beginning"),
-            ("[a][b][c][d][e][f][g][h][i]", "combinations"),
+            ("[a][b][c][d][e][f][g][h][i][j][k]", "combinations"),
         ] {
             let error = compile(pattern, Place::Message).unwrap_err();
             assert!(error.contains(reason), "{pattern}: {error}");

@@ -13,7 +13,12 @@ use super::words;
 /// Reads a line; `None` if it is not one JSON object.
 pub(super) fn read(line: &[u8], tree: &Tree, values: &mut Values) -> Option<()> {
     values.begin(tree, line)?;
-    let mut reader = Reader { text: line, at: 0, tree, values };
+    // For the whole line at once, in wide instructions, where each string would wait for the one before it.
+    let tame = line.iter().fold(u8::MAX, |least, b| least.min(*b)) >= 0x20;
+    if tame {
+        values.marks.mark(line);
+    }
+    let mut reader = Reader { text: line, at: 0, tame, tree, values };
     if reader.next()? != b'{' {
         return None;
     }
@@ -25,6 +30,8 @@ pub(super) fn read(line: &[u8], tree: &Tree, values: &mut Values) -> Option<()> 
 struct Reader<'r> {
     text: &'r [u8],
     at: usize,
+    /// The line has no control bytes.
+    tame: bool,
     tree: &'r Tree,
     values: &'r mut Values,
 }
@@ -165,7 +172,7 @@ impl Reader<'_> {
         let start = self.at;
         let mut escaped = false;
         loop {
-            self.at = plain_end(self.text, self.at);
+            self.at = self.plain_end(self.at);
             match *self.text.get(self.at)? {
                 b'"' => {
                     self.at += 1;
@@ -221,15 +228,18 @@ impl Reader<'_> {
         self.at += digits;
         (digits > 0).then_some(())
     }
-}
 
-/// Where a run of plain bytes of a string ends: at a quote, a backslash, a control byte or the end of the text.
-#[inline(always)]
-fn plain_end(text: &[u8], at: usize) -> usize {
-    words::find(
-        text,
-        at,
-        |word| words::equal(word, b'"') | words::equal(word, b'\\') | words::below(word, 0x20),
-        |b| matches!(b, b'"' | b'\\' | 0..0x20),
-    )
+    /// Where a run of plain bytes of a string ends: at a quote, a backslash, a control byte or the end of the text.
+    #[inline(always)]
+    fn plain_end(&self, at: usize) -> usize {
+        if self.tame {
+            return self.values.marks.next(at).unwrap_or(self.text.len());
+        }
+        words::find(
+            self.text,
+            at,
+            |word| words::equal(word, b'"') | words::equal(word, b'\\') | words::below(word, 0x20),
+            |b| matches!(b, b'"' | b'\\' | 0..0x20),
+        )
+    }
 }

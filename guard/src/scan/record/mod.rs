@@ -7,19 +7,20 @@
 //! A line that has two readings is no record: invalid JSON, text behind the end, a name that comes twice. `tree` holds
 //! the names, `escape` decodes, `access` knows the logs of web servers, of which `clf` and `haproxy` are text.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "read by the patterns with fields to come"))]
-
 mod access;
 mod clf;
 mod escape;
 mod haproxy;
 mod json;
 mod logfmt;
+mod marks;
 mod request;
 #[cfg(test)]
 mod tests;
 mod tree;
 mod words;
+
+use serde::Deserialize;
 
 use super::timestamp::{Stamp, Usual, stamp};
 use access::{Access, Name, Time};
@@ -45,8 +46,9 @@ const STAMPS: [&[u8]; 10] = [
     b"StartUTC",
 ];
 
-/// How the lines of a file are laid out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How lines of a log file are written that have no syslog header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(in crate::scan) enum Format {
     /// A time stamp, then a message.
     Stamped,
@@ -59,6 +61,14 @@ pub(in crate::scan) enum Format {
 }
 
 impl Format {
+    /// Every format.
+    pub(in crate::scan) const ALL: [Self; 4] = [Self::Stamped, Self::Json, Self::Logfmt, Self::Access];
+
+    /// The names that fields have in every record of the format, if they are settled.
+    pub(in crate::scan) fn names(self) -> Option<impl Iterator<Item = &'static str>> {
+        (self == Self::Access).then(|| access::NAMES.iter().filter_map(|name| std::str::from_utf8(name).ok()))
+    }
+
     /// The format a line seems to have, by its first bytes. An access log in JSON seems to be JSON, and nothing but
     /// its file tells it from other JSON.
     pub(in crate::scan) fn of(line: &[u8]) -> Option<Self> {

@@ -1,5 +1,6 @@
 //! The names of fields as a tree, and what a line has there.
 
+use super::marks::Marks;
 use crate::scan::bytes;
 
 /// A place in the tree.
@@ -23,8 +24,8 @@ pub(super) struct Tree {
 struct Node {
     first: u16,
     last: u16,
-    /// A bit for each length, modulo 64, of the names that lead on from here: most keys are nobody's.
-    lengths: u64,
+    /// A [`bit`] for each of the names that lead on from here: most keys are nobody's.
+    names: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -83,7 +84,7 @@ impl Tree {
                 (node.first, node.last) = (at, at);
             }
             node.last += 1;
-            node.lengths |= 1 << (edge.name.len() % 64);
+            node.names |= bit(&edge.name);
             self.edges.push(edge);
         }
     }
@@ -91,19 +92,26 @@ impl Tree {
     /// Whether names lead on from here.
     #[inline]
     pub(super) fn leads_on(&self, node: NodeId) -> bool {
-        self.nodes[usize::from(node.0)].lengths != 0
+        self.nodes[usize::from(node.0)].names != 0
     }
 
     /// Where a key leads to.
     #[inline]
     pub(super) fn child(&self, node: NodeId, key: &[u8]) -> Option<NodeId> {
         let node = self.nodes[usize::from(node.0)];
-        if node.lengths >> (key.len() % 64) & 1 == 0 {
+        if node.names & bit(key) == 0 {
             return None;
         }
         let edges = &self.edges[usize::from(node.first)..usize::from(node.last)];
         edges.iter().find(|edge| bytes::same(&edge.name, key)).map(|edge| edge.node)
     }
+}
+
+/// One bit for a name, by its length and its ends.
+#[inline]
+fn bit(name: &[u8]) -> u64 {
+    let [first, last] = [name.first(), name.last()].map(|b| usize::from(b.copied().unwrap_or(0)));
+    1 << ((name.len() + first * 5 + last * 11) % 64)
 }
 
 /// Where a value lies: in the line, or in the buffer of decoded ones.
@@ -127,7 +135,9 @@ const DECODED: u32 = 1 << 31;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Values {
     spans: Vec<Span>,
+    /// Values that had escapes, decoded.
     pub(super) decoded: Vec<u8>,
+    pub(super) marks: Marks,
 }
 
 impl Values {

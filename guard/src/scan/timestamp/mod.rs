@@ -153,7 +153,10 @@ impl Stamps {
     /// An ISO 8601 / RFC 3339 stamp at the front of `text`: its time and its length. Without a zone it is local.
     #[inline]
     pub(super) fn iso(&mut self, text: &[u8], reference: Wall) -> Option<(Wall, usize)> {
-        let length = shape::iso(text)?;
+        let known = self.known[Notation::Iso as usize].as_ref();
+        let is_known =
+            known.zip(text.first_chunk::<16>()).is_some_and(|(known, minute)| known.minute[..16] == *minute);
+        let length = if is_known { shape::iso_end(text) } else { shape::iso(text) }?;
         let stamp = Stamp { notation: Notation::Iso, text: &text[..length] };
         Some((self.read(stamp, reference)?, length))
     }

@@ -40,18 +40,20 @@ pub(in crate::scan) fn stamp(text: &[u8]) -> Option<(Stamp<'_>, usize)> {
 /// Length of the ISO stamp in front of `text`.
 #[inline]
 pub(super) fn iso(text: &[u8]) -> Option<usize> {
-    let blank = match text.get(10)? {
-        b'T' | b't' => false,
-        b' ' => true,
+    if fits(text, b"0000-00-00?00:00:00") { iso_end(text) } else { None }
+}
+
+/// The same if everything up to the seconds is known to fit.
+#[inline]
+pub(super) fn iso_end(text: &[u8]) -> Option<usize> {
+    let end = 19 + fraction(text.get(19..)?);
+    let end = end + zone::attached(&text[end..]);
+    let end = match text[10] {
+        b'T' | b't' => end,
+        // A blank before the zone belongs to the notation that has one before the time too.
+        b' ' => end + zone::detached(&text[end..], false),
         _ => return None,
     };
-    if !fits(text, b"0000-00-00?00:00:00") {
-        return None;
-    }
-    let end = 19 + fraction(&text[19..]);
-    let end = end + zone::attached(&text[end..]);
-    // A blank before the zone belongs to the notation that has one before the time too.
-    let end = if blank { end + zone::detached(&text[end..], false) } else { end };
     ends(&text[end..]).then_some(end)
 }
 

@@ -333,6 +333,8 @@ proptest! {
             prop_assert!(text.as_ptr_range().contains(&stamp.text.as_ptr()));
             let _ = Stamps::new(berlin()).read(stamp, Wall(reference));
         }
-        let _ = Stamps::new(berlin()).iso(&text, Wall(reference));
+        let mut stamps = Stamps::new(berlin());
+        let first = stamps.iso(&text, Wall(reference));
+        prop_assert_eq!(stamps.iso(&text, Wall(reference)), first);
     }
 }
