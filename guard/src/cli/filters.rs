@@ -177,6 +177,6 @@ fn find(config: &Filters, name: &str) -> Result<FilterFile, CliError> {
         .ok_or_else(|| CliError::Usage(format!("there is no filter `{name}`; there are {known}")))
 }
 
-fn wrong(error: crate::scan::FilterError) -> CliError {
+fn wrong(error: impl std::error::Error) -> CliError {
     CliError::Usage(super::error::chain(&error))
 }

@@ -296,13 +296,13 @@ fn read_pattern(
     })?;
     let (text, span, shape) = match (&raw.text, &raw.fields) {
         (Some(text), None) => {
-            let refuse = |reason| fault.refusal(text.span(), text.get_ref(), reason);
+            let refuse = |reason: String| fault.refusal(text.span(), text.get_ref(), &reason);
             let forms = message_forms(text.get_ref()).map_err(refuse)?;
             (text.get_ref().clone(), text.span(), Shape::Message(forms))
         }
         (None, Some(fields)) => {
             let text = written(fields.get_ref());
-            let refuse = |reason| fault.refusal(fields.span(), &text, reason);
+            let refuse = |reason: String| fault.refusal(fields.span(), &text, &reason);
             if matches!(format, None | Some(Format::Stamped)) {
                 return Err(refuse(
                     "only lines of a `format` with fields (json, logfmt, access) have them".into(),
@@ -320,7 +320,7 @@ fn read_pattern(
             .ok_or_else(|| fault.at(points.span(), "points are a number from 0 to 1000000".into()))?,
     };
     if kind == Kind::Spoofable && points.0 > 0 {
-        return Err(fault.refusal(span, &text, "what can be forged earns no points".into()));
+        return Err(fault.refusal(span, &text, "what can be forged earns no points"));
     }
     Ok(Pattern { text, line: fault.line(span.start), kind, points, mode: raw.mode, shape })
 }
@@ -378,7 +378,7 @@ impl Fault<'_> {
         FilterError::Wrong { path: self.file.path.clone(), line: self.line(span.start), reason }
     }
 
-    fn refusal(&self, span: Range<usize>, text: &str, reason: String) -> FilterError {
+    fn refusal(&self, span: Range<usize>, text: &str, reason: &str) -> FilterError {
         self.at(span, format!("the pattern `{text}` is refused: {reason}"))
     }
 

@@ -105,7 +105,7 @@ impl FilterSet {
         for file in files {
             (&file.name, &file.text).hash(&mut hasher);
         }
-        Self::build(filters, mode, hasher.finish(), proof, |_| true, |_| true)
+        Self::build(&filters, mode, hasher.finish(), proof, |_| true, |_| true)
     }
 
     /// The filters that read a file as one of their service's own, by number.
@@ -122,19 +122,18 @@ impl FilterSet {
 
     /// These filters and no others, for lines of their services' own files.
     pub fn for_own_files(&self, owners: &[u16]) -> Result<Self, FilterError> {
-        let filters = Arc::clone(&self.filters);
         let among = |number: u16| owners.contains(&number);
         // What has been checked together needs no check in parts.
-        Self::build(filters, self.mode, self.fingerprint, Proof::Known, among, among)
+        Self::build(&self.filters, self.mode, self.fingerprint, Proof::Known, among, among)
     }
 
     /// The filters for lines with a syslog header, and for the journal.
     pub fn for_syslog(&self) -> Result<Self, FilterError> {
-        Self::build(Arc::clone(&self.filters), self.mode, self.fingerprint, Proof::Known, |_| true, |_| false)
+        Self::build(&self.filters, self.mode, self.fingerprint, Proof::Known, |_| true, |_| false)
     }
 
     fn build(
-        filters: Arc<[Filter]>,
+        filters: &Arc<[Filter]>,
         mode: Mode,
         fingerprint: u64,
         proof: Proof,
@@ -144,18 +143,15 @@ impl FilterSet {
         let mut services: Vec<Service> = Vec::new();
         let mut service = |reads: &dyn Fn(u16, &Filter) -> bool| {
             let readers: Vec<u16> =
-                (0..).zip(&*filters).filter(|(at, filter)| reads(*at, filter)).map(|(at, _)| at).collect();
+                (0..).zip(&**filters).filter(|(at, filter)| reads(*at, filter)).map(|(at, _)| at).collect();
             if readers.is_empty() {
                 return Ok(None);
             }
             let known = services.iter().position(|service| service.filters == readers);
-            let number = match known {
-                Some(known) => known,
-                None => {
-                    services.push(Service::new(&Use { filters: &filters, readers: &readers, mode, proof })?);
-                    services.len() - 1
-                }
-            };
+            let number = known.unwrap_or(services.len());
+            if known.is_none() {
+                services.push(Service::new(&Use { filters, readers: &readers, mode, proof })?);
+            }
             Ok(Some(number as u32))
         };
         let mut names: Vec<&[u8]> = filters
@@ -179,7 +175,7 @@ impl FilterSet {
             formats[format as usize] = service(&reads)?;
         }
         let identifiers = Identifiers::new(numbers.into_iter());
-        Ok(Self { identifiers, services, formats, mode, fingerprint, filters: Arc::clone(&filters) })
+        Ok(Self { identifiers, services, formats, mode, fingerprint, filters: Arc::clone(filters) })
     }
 
     /// A number that differs when the filters differ.

@@ -69,7 +69,7 @@ struct Automata {
 /// A way through a message, byte by byte.
 #[derive(Debug)]
 struct Steps {
-    steps: Vec<Step>,
+    each: Vec<Step>,
     /// Where nothing of the address comes any more; 0 if there is none.
     settled: usize,
     /// Whether more of the message may follow, of which nothing is known.
@@ -114,8 +114,8 @@ struct Seen {
 impl Seen {
     fn begin(&mut self, a: &Steps, b: &Steps) {
         self.round += 1;
-        self.width = b.steps.len() + 1;
-        let size = (a.steps.len() + 1) * self.width * 2;
+        self.width = b.each.len() + 1;
+        let size = (a.each.len() + 1) * self.width * 2;
         if self.marks.len() < size {
             self.marks.resize(size, 0);
         }
@@ -259,12 +259,12 @@ fn steps_back(part: &Part, notation: Notation) -> Vec<Step> {
 impl Steps {
     fn new(steps: Vec<Step>, open: bool) -> Self {
         let settled = steps.iter().rposition(|step| step.address).map_or(0, |last| last + 1);
-        Self { steps, settled, open }
+        Self { each: steps, settled, open }
     }
 
     /// Where one more byte can lead, and the step that takes it. Steps that may take nothing can be skipped.
     fn next(&self, at: usize) -> impl Iterator<Item = (usize, &Step)> {
-        let rest = &self.steps[at..];
+        let rest = &self.each[at..];
         let reachable = rest.iter().take_while(|step| step.repeats).count() + 1;
         let possible = rest.iter().take(reachable).zip(at..);
         possible.map(|(step, here)| (if step.repeats { here } else { here + 1 }, step))
@@ -272,7 +272,7 @@ impl Steps {
 
     /// Whether nothing more has to come.
     fn is_through(&self, at: usize) -> bool {
-        self.steps[at..].iter().all(|step| step.repeats)
+        self.each[at..].iter().all(|step| step.repeats)
     }
 }
 
