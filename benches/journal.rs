@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use guard::sighting::{Kind, PatternId, Points, Sighting, SourceId};
 use guard::source::journald::{JournalReader, NAME, Options};
-use guard::source::{Closed, Delivery, Entry, Position, Scan, Scanned, Sink, Stop};
+use guard::source::{Closed, Delivery, Entry, Position, Scan, Scanned, Sender, Sink, Stop};
 use guard::time::Wall;
 
 /// systemd's own writer of journals (Debian package `systemd-journal-remote`).
@@ -95,11 +95,11 @@ impl Scan for Every {
         identifier == self.0
     }
 
-    fn trusts(&self, _identifier: &[u8], uid: u32, _command: &[u8]) -> bool {
-        uid == 0
+    fn trusts(&self, _: &[u8], sender: &Sender<'_>) -> bool {
+        sender.uid == 0
     }
 
-    fn entry<'a>(&mut self, entry: &Entry<'a>) -> Option<Sighting<'a>> {
+    fn entry<'a>(&'a mut self, entry: &Entry<'a>) -> Option<Sighting<'a>> {
         Some(Sighting {
             at: Some(entry.at),
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -39,7 +39,6 @@ pub fn run() -> anyhow::Result<Section> {
          sent every few microseconds; the time ends when the first one that does not arrive is sent. \
          Detection, decision, and the kernel's update lie in between, and the wake-up of a daemon that slept.",
     );
-    section.note("For nftables most of the time is the start of the program `nft`.");
     Ok(section)
 }
 

@@ -17,7 +17,7 @@ pub use reason::{REASONS, Reason, Tally};
 
 /// Version of the layouts, the maps and their meaning. Part of the pin path, so that two versions never share
 /// a map by accident.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// VLAN tags that are looked through before a packet counts as too deep.
 pub const MAX_VLAN_TAGS: usize = 4;

@@ -1,10 +1,10 @@
-//! Names of maps and programs, at most 15 bytes each (`BPF_OBJ_NAME_LEN` in `include/uapi/linux/bpf.h`).
+//! Names of maps, constants and programs, at most 15 bytes each (`BPF_OBJ_NAME_LEN` in `include/uapi/linux/bpf.h`).
 
 /// One [`Settings`](crate::Settings).
 pub const SETTINGS: &str = "guard_settings";
-/// Bitmap over the /24 of an IPv4 source: [`crate::bitmap::WORDS4`] words.
+/// Bitmap over IPv4 sources, an array of words: see [`crate::bitmap`].
 pub const BITS4: &str = "guard_bits4";
-/// Bitmap over a hash of the /48 of an IPv6 source: [`crate::bitmap::WORDS6`] words.
+/// Bitmap over IPv6 sources.
 pub const BITS6: &str = "guard_bits6";
 /// IPv4 hosts: `[u8; 4]` → [`Entry`](crate::Entry), preallocated hash.
 pub const HOSTS4: &str = "guard_hosts4";
@@ -24,6 +24,11 @@ pub const ALLOW6: &str = "guard_allow6";
 pub const REASONS: &str = "guard_reasons";
 /// Per-CPU [`Tally`](crate::Tally) of drops by interface and reason: [`DropKey`](crate::DropKey).
 pub const DROPS: &str = "guard_drops";
+
+/// Constant of the programs: words for hosts and nets in [`BITS4`], as the map has that the program is loaded with.
+pub const WORDS4: &str = "WORDS4";
+/// The same of [`BITS6`].
+pub const WORDS6: &str = "WORDS6";
 
 /// The XDP program.
 pub const XDP: &str = "guard_xdp";

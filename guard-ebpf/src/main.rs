@@ -17,9 +17,10 @@ use aya_ebpf::programs::XdpContext;
 /// Drops packets of banned sources. Everything else, also what it cannot read, passes.
 #[xdp(frags)]
 pub fn guard_xdp(ctx: XdpContext) -> u32 {
-    let bytes = packet::length(&ctx);
-    let reason = match packet::source(&ctx) {
-        Ok(packet::Source::V4(source)) => verdict::v4(source, bytes),
+    let source = packet::source(&ctx);
+    let bytes = packet::length(&ctx, &source);
+    let reason = match source {
+        Ok(packet::Source::V4(source, _)) => verdict::v4(source, bytes),
         Ok(packet::Source::V6(source, header)) => {
             verdict::v6(source, bytes, || packet::is_neighbour_discovery(&ctx, header))
         }

@@ -7,7 +7,7 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap};
-use guard_common::bitmap::{WORDS4, WORDS6, locate};
+use guard_common::bitmap::{FIRST_WORD, LEAST_WORDS, Slots};
 use guard_common::{DropKey, Entry, PrefixEntry, REASONS as REASON_COUNT, Reason, Settings, Tally};
 
 /// Capacity when the loader asks for no other.
@@ -20,9 +20,9 @@ const DROP_KEYS: u32 = 4096;
 #[map(name = "guard_settings")]
 static SETTINGS: Array<Settings> = Array::with_max_entries(1, 0);
 #[map(name = "guard_bits4")]
-pub static BITS4: Array<u64> = Array::with_max_entries(WORDS4, BPF_F_MMAPABLE);
+pub static BITS4: Bits = Array::with_max_entries(FIRST_WORD + LEAST_WORDS, BPF_F_MMAPABLE);
 #[map(name = "guard_bits6")]
-pub static BITS6: Array<u64> = Array::with_max_entries(WORDS6, BPF_F_MMAPABLE);
+pub static BITS6: Bits = Array::with_max_entries(FIRST_WORD + LEAST_WORDS, BPF_F_MMAPABLE);
 #[map(name = "guard_hosts4")]
 pub static HOSTS4: HashMap<[u8; 4], Entry> = HashMap::with_max_entries(HOSTS, 0);
 #[map(name = "guard_hosts6")]
@@ -42,6 +42,17 @@ static REASONS: PerCpuArray<Tally> = PerCpuArray::with_max_entries(REASON_COUNT,
 #[map(name = "guard_drops")]
 static DROPS: PerCpuHashMap<DropKey, Tally> = PerCpuHashMap::with_max_entries(DROP_KEYS, 0);
 
+/// Words for hosts and nets in each bitmap. The loader writes what the maps have before the program is verified, so that
+/// map and number are exchanged together.
+#[unsafe(no_mangle)]
+pub static WORDS4: u32 = LEAST_WORDS;
+/// The same for IPv6.
+#[unsafe(no_mangle)]
+pub static WORDS6: u32 = LEAST_WORDS;
+
+/// A bitmap.
+type Bits = Array<u64>;
+
 /// A map value that other processors write while this one reads.
 #[repr(transparent)]
 pub struct Shared<T>(UnsafeCell<T>);
@@ -49,15 +60,13 @@ pub struct Shared<T>(UnsafeCell<T>);
 // SAFETY: the value is reached through raw pointers only, and its counters through atomics.
 unsafe impl<T> Sync for Shared<T> {}
 
-/// Whether a bit is set. A bitmap without the word would be another layout; then nothing is known to be clean.
+/// Whether a ban may cover a source.
 #[inline(always)]
-pub fn is_marked(bits: &Array<u64>, slot: u32) -> bool {
-    let (word, mask) = locate(slot);
-    match bits.get_ptr(word) {
-        // SAFETY: the kernel answers with a pointer to one aligned word; user space changes it with atomics.
-        Some(word) => unsafe { word.read_volatile() & mask != 0 },
-        None => true,
-    }
+pub fn is_marked(bits: &Bits, words: &u32, slots: Slots) -> bool {
+    // SAFETY: a constant of the loaded program; the compiler must not take its value from here.
+    let words = unsafe { core::ptr::from_ref(words).read_volatile() };
+    // SAFETY: the kernel answers with a pointer to one aligned word; user space changes it with atomics.
+    slots.is_marked(words, |number| bits.get_ptr(number).map(|word| unsafe { word.read_volatile() }))
 }
 
 /// The longest banned prefix of at most `length` bits that covers an address.

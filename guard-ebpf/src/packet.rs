@@ -13,6 +13,9 @@ const SOURCE4: usize = 12;
 /// Offset of the source address in the fixed IPv6 header (RFC 8200). Extension headers come after it.
 const SOURCE6: usize = 8;
 
+/// Offset of the length of the packet in the fixed IPv4 header, and of what follows the header in the fixed IPv6 header.
+const LENGTH4: usize = 2;
+const LENGTH6: usize = 4;
 /// Offset of the next header's type, with the hop limit behind it, in the fixed IPv6 header.
 const NEXT_HEADER: usize = 6;
 /// Length of the fixed IPv6 header.
@@ -26,19 +29,38 @@ const VLAN: u16 = 0x8100;
 const VLAN_SERVICE: u16 = 0x88a8;
 const VLAN_OLD_SERVICE: u16 = 0x9100;
 
-/// Where a packet says it comes from.
+/// Where a packet says it comes from, with the offset of its IP header.
 pub enum Source {
     /// An IPv4 packet.
-    V4([u8; 4]),
-    /// An IPv6 packet, with the offset of its header.
+    V4([u8; 4], usize),
+    /// An IPv6 packet.
     V6([u8; 16], usize),
 }
 
-/// Length of the frame in bytes, from the Ethernet header on, fragments of a large frame included.
+/// Length of the frame in bytes, from the Ethernet header on. A frame may lie in several buffers, and only a helper of
+/// the kernel knows of the others; it is asked where the packet says that it is longer than the first.
 #[inline(always)]
-pub fn length(ctx: &XdpContext) -> u64 {
-    // SAFETY: the context is the one the kernel gave the program.
-    unsafe { bpf_xdp_get_buff_len(ctx.ctx) }
+pub fn length(ctx: &XdpContext, source: &Result<Source, Reason>) -> u64 {
+    let end = match *source {
+        Ok(Source::V4(_, header)) => end(ctx, header, LENGTH4, 0),
+        Ok(Source::V6(_, header)) => end(ctx, header, LENGTH6, HEADER6),
+        Err(_) => None,
+    };
+    let first = ctx.data_end() - ctx.data();
+    match end {
+        Some(end) if end <= first => first as u64,
+        // SAFETY: the context is the one the kernel gave the program.
+        _ => unsafe { bpf_xdp_get_buff_len(ctx.ctx) },
+    }
+}
+
+/// Where the packet ends by its header; `None` if it does not tell, as an IPv6 jumbogram (RFC 2675).
+#[inline(always)]
+fn end(ctx: &XdpContext, header: usize, field: usize, more: usize) -> Option<usize> {
+    match read(ctx, header + field).map(u16::from_be_bytes) {
+        Ok(0) | Err(_) => None,
+        Ok(length) => Some(header + more + length as usize),
+    }
 }
 
 /// The source address, or why there is none to judge.
@@ -55,7 +77,7 @@ pub fn source(ctx: &XdpContext) -> Result<Source, Reason> {
     }
     let header = offset + 2;
     match kind {
-        IPV4 => Ok(Source::V4(read(ctx, header + SOURCE4)?)),
+        IPV4 => Ok(Source::V4(read(ctx, header + SOURCE4)?, header)),
         IPV6 => Ok(Source::V6(read(ctx, header + SOURCE6)?, header)),
         _ if is_vlan(kind) => Err(Reason::VlanTooDeep),
         _ => Err(Reason::NotIp),

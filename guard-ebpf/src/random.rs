@@ -5,7 +5,7 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS};
 use aya_ebpf::helpers::bpf_get_prandom_u32;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
-use guard_common::{Reason, bitmap};
+use guard_common::Reason;
 
 use crate::{maps, packet, verdict};
 
@@ -24,13 +24,13 @@ pub fn guard_random6(ctx: XdpContext) -> u32 {
 /// Makes the same random IPv4 source and passes it: what the look-up of a packet costs beside.
 #[xdp(frags)]
 pub fn guard_empty4(_: XdpContext) -> u32 {
-    XDP_PASS + u32::from(bitmap::slot4(random4()) == u32::MAX)
+    XDP_PASS + u32::from(random4() == [u8::MAX; 4])
 }
 
 /// Makes the same random IPv6 source and passes it.
 #[xdp(frags)]
 pub fn guard_empty6(_: XdpContext) -> u32 {
-    XDP_PASS + u32::from(bitmap::slot6(random6()) == u32::MAX)
+    XDP_PASS + u32::from(random6() == [u8::MAX; 16])
 }
 
 /// A random IPv4 source against nothing but the LPM trie, as the plain design does it.
@@ -41,9 +41,10 @@ pub fn guard_lpm4(_: XdpContext) -> u32 {
 
 #[inline(always)]
 fn judge(ctx: &XdpContext, verdict: impl FnOnce(u64) -> Reason) -> u32 {
-    let bytes = packet::length(ctx);
     // The packet is read as always; its own source only must not be optimised away.
-    let reason = if packet::source(ctx).is_ok() { verdict(bytes) } else { Reason::NotIp };
+    let source = packet::source(ctx);
+    let bytes = packet::length(ctx, &source);
+    let reason = if source.is_ok() { verdict(bytes) } else { Reason::NotIp };
     maps::tally(reason, bytes);
     if reason.is_drop() { XDP_DROP } else { XDP_PASS }
 }

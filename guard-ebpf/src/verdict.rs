@@ -1,7 +1,7 @@
 //! The verdict over a source address.
 //!
-//! Nearly every packet comes from nobody who is banned, so the first look-up is the cheapest: one bit. Only what
-//! passes it costs a look-up by host, then by prefix, and only a ban that hits asks the allowlist.
+//! Nearly every packet comes from nobody who is banned, so the first look-up is the cheapest: a few bits of a bitmap.
+//! Only what passes it costs a look-up by host, then by prefix, and only a ban that hits asks the allowlist.
 
 use core::arch::asm;
 
@@ -9,9 +9,12 @@ use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use aya_ebpf::maps::HashMap;
 use aya_ebpf::maps::LpmTrie;
 use aya_ebpf::maps::lpm_trie::Key;
-use guard_common::{Entry, PrefixEntry, Reason, bitmap};
+use guard_common::bitmap::Slots;
+use guard_common::{Entry, PrefixEntry, Reason};
 
-use crate::maps::{self, ALLOW4, ALLOW6, BITS4, BITS6, HOSTS4, HOSTS6, NETS6, PREFIXES4, PREFIXES6, Shared};
+use crate::maps::{
+    self, ALLOW4, ALLOW6, BITS4, BITS6, HOSTS4, HOSTS6, NETS6, PREFIXES4, PREFIXES6, Shared, WORDS4, WORDS6,
+};
 
 /// The ban that covers a source.
 #[derive(Clone, Copy)]
@@ -25,7 +28,7 @@ enum Cover {
 /// The verdict over an IPv4 source; counts `bytes` on the ban that hits.
 #[inline(always)]
 pub fn v4(source: [u8; 4], bytes: u64) -> Reason {
-    if !maps::is_marked(&BITS4, bitmap::slot4(source)) {
+    if !maps::is_marked(&BITS4, &WORDS4, Slots::v4(source)) {
         return Reason::Clean;
     }
     let host = match exact(&HOSTS4, source) {
@@ -43,7 +46,7 @@ pub fn v4(source: [u8; 4], bytes: u64) -> Reason {
 /// neighbour discovery; it is asked only once a ban has hit, so that clean traffic does not pay for it.
 #[inline(always)]
 pub fn v6(source: [u8; 16], bytes: u64, is_discovery: impl Fn() -> bool) -> Reason {
-    if !maps::is_marked(&BITS6, bitmap::slot6(source)) {
+    if !maps::is_marked(&BITS6, &WORDS6, Slots::v6(source)) {
         return Reason::Clean;
     }
     let host = match exact(&HOSTS6, source) {

@@ -215,6 +215,13 @@ impl<R: Record> Dense<R> {
         }
     }
 
+    /// Makes room for so many more records at once, so that the index is not built anew on the way.
+    pub(crate) fn reserve(&mut self, more: usize) {
+        let Self { records, index, seed } = self;
+        records.reserve_exact(more);
+        index.reserve(more, |&at| records[at as usize].key().hash(*seed));
+    }
+
     /// Takes the record of a key out.
     pub(crate) fn remove(&mut self, key: R::Key) -> Option<R> {
         let Self { records, index, seed } = self;

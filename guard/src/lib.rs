@@ -20,4 +20,5 @@ pub mod sighting;
 pub mod source;
 pub mod store;
 pub mod target;
+mod thread;
 pub mod time;

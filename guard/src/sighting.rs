@@ -32,6 +32,22 @@ pub enum Kind {
     Scanner,
     /// Noise that no honest client sends: bad packets, impossible negotiations.
     Protocol,
+    /// A request for what only an attacker looks for: a secret file, a console, a known hole.
+    Probe,
+    /// A client that names itself as an attacker's tool.
+    BadAgent,
+    /// A request the server could not make sense of.
+    BadRequest,
+    /// A request for what is not there.
+    NotFound,
+    /// The server's own limit was reached.
+    Limited,
+    /// Mail for others, or for accounts nobody has, was refused.
+    Relay,
+    /// Something whose sender can be forged: it came without a handshake. Never bans.
+    Spoofable,
+    /// guard itself, here or elsewhere, says that it has banned the address. What led to it has counted there.
+    Recidive,
     /// A login with a key or certificate.
     KeyLogin,
     /// A key or certificate was accepted, and the server asks for something more. Alone it says nothing.
@@ -44,7 +60,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 22] = [
         Self::FailedPassword,
         Self::FailedKey,
         Self::FailedAuth,
@@ -55,6 +71,14 @@ impl Kind {
         Self::Timeout,
         Self::Scanner,
         Self::Protocol,
+        Self::Probe,
+        Self::BadAgent,
+        Self::BadRequest,
+        Self::NotFound,
+        Self::Limited,
+        Self::Relay,
+        Self::Spoofable,
+        Self::Recidive,
         Self::KeyLogin,
         Self::PartialKey,
         Self::PasswordLogin,
@@ -74,6 +98,14 @@ impl Kind {
             Self::Timeout => "timeout",
             Self::Scanner => "scanner",
             Self::Protocol => "protocol",
+            Self::Probe => "probe",
+            Self::BadAgent => "bad-agent",
+            Self::BadRequest => "bad-request",
+            Self::NotFound => "not-found",
+            Self::Limited => "limited",
+            Self::Relay => "relay",
+            Self::Spoofable => "spoofable",
+            Self::Recidive => "recidive",
             Self::KeyLogin => "key-login",
             Self::PartialKey => "partial-key",
             Self::PasswordLogin => "password-login",
@@ -91,10 +123,19 @@ impl Kind {
             | Self::RefusedUser
             | Self::TooManyAttempts
             | Self::Scanner
-            | Self::Protocol => Points(1000),
+            | Self::Protocol
+            | Self::Probe
+            | Self::BadAgent
+            | Self::Relay => Points(1000),
+            Self::BadRequest | Self::Limited => Points(500),
             Self::PreauthClose => Points(200),
-            Self::Timeout => Points(100),
-            Self::KeyLogin | Self::PartialKey | Self::PasswordLogin | Self::SessionEnd => Points(0),
+            Self::Timeout | Self::NotFound => Points(100),
+            Self::Spoofable
+            | Self::Recidive
+            | Self::KeyLogin
+            | Self::PartialKey
+            | Self::PasswordLogin
+            | Self::SessionEnd => Points(0),
         }
     }
 

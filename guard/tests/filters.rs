@@ -6,12 +6,11 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use guard::scan::corpus::{self, Corpus, Sort};
 use guard::scan::{FilterSet, Mode, Scanner, shipped};
-use guard::sighting::Sighting;
 use guard::time::Wall;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
-use serde::Deserialize;
 
 #[path = "filters/reference.rs"]
 mod reference;
@@ -47,48 +46,42 @@ const PIECES: [&str; 16] = [
     " ",
 ];
 
-#[derive(Debug, Deserialize)]
-struct Corpus {
-    case: Vec<Case>,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// A case, and the filter it belongs to.
+#[derive(Clone, Debug)]
 struct Case {
-    sort: String,
-    message: String,
-    #[serde(default = "sshd")]
-    identifier: String,
-    expect: String,
-    kind: Option<String>,
-    #[serde(default)]
-    port: u16,
-    account: Option<String>,
-    #[serde(default)]
-    mode: Mode,
-    hostile: Option<String>,
-    name: Option<String>,
-    source: String,
+    filter: String,
+    case: corpus::Case,
 }
 
-fn sshd() -> String {
-    "sshd".into()
+impl std::ops::Deref for Case {
+    type Target = corpus::Case;
+
+    fn deref(&self) -> &corpus::Case {
+        &self.case
+    }
 }
 
 impl Case {
     fn address(&self) -> Option<IpAddr> {
-        (self.expect != "none").then(|| self.expect.parse().expect("`expect` is an address or `none`"))
+        self.expect.0
+    }
+
+    fn identifier(&self) -> &str {
+        self.identifier.as_deref().expect("a message has somebody who wrote it")
     }
 
     /// Where the peer's own text stands in the message.
     fn hostile_place(&self) -> Option<Range<usize>> {
-        if let Some(text) = &self.hostile {
-            let at = self.message.rfind(text.as_str()).expect("the hostile text is in the message");
-            return (!text.is_empty()).then(|| at..at + text.len());
+        let text = self.text();
+        if let Some(hostile) = &self.hostile {
+            let at = text.rfind(hostile.as_str()).expect("the hostile text is in the message");
+            return (!hostile.is_empty()).then(|| at..at + hostile.len());
         }
-        let account = read(scanner_once(), self, self.message.as_bytes())?.account?;
-        let at = account.as_ptr().addr() - self.message.as_ptr().addr();
-        Some(at..at + account.len())
+        let mut scanner = scanner_once();
+        let account = self.scan(&mut scanner, text.as_bytes(), NOW)?.account?;
+        // What was escaped in the line stands elsewhere now.
+        let at = account.as_ptr().addr().checked_sub(text.as_ptr().addr())?;
+        (at + account.len() <= text.len()).then(|| at..at + account.len())
     }
 }
 
@@ -99,8 +92,11 @@ fn corpora() -> Vec<(String, Vec<Case>)> {
             let path = format!("{}/tests/corpus/{}.toml", env!("CARGO_MANIFEST_DIR"), filter.name);
             let text = std::fs::read_to_string(&path)
                 .unwrap_or_else(|error| panic!("a shipped filter needs a corpus: {path}: {error}"));
-            let corpus: Corpus = toml::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
-            (filter.name, corpus.case)
+            let first = filter.about().unwrap().identifiers.first().cloned();
+            let corpus =
+                Corpus::read(&text, first.as_deref()).unwrap_or_else(|error| panic!("{path}: {error}"));
+            let named = |case| Case { filter: filter.name.clone(), case };
+            (filter.name.clone(), corpus.cases.into_iter().map(named).collect())
         })
         .collect()
 }
@@ -113,22 +109,24 @@ fn scanner(mode: Mode) -> Scanner {
     Scanner::with_zone(Arc::new(FilterSet::shipped(mode).unwrap()), TimeZone::UTC)
 }
 
-fn read<'a>(scanner: &Scanner, case: &Case, message: &'a [u8]) -> Option<Sighting<'a>> {
-    scanner.message(case.identifier.as_bytes(), 1, None, message)
-}
-
-fn address(scanner: &Scanner, case: &Case, message: &[u8]) -> Option<IpAddr> {
-    read(scanner, case, message).map(|sighting| sighting.address)
+fn address(scanner: &mut Scanner, case: &Case, message: &[u8]) -> Option<IpAddr> {
+    case.scan(scanner, message, NOW).map(|sighting| sighting.address)
 }
 
 #[test]
-fn corpora_are_whole() {
+fn every_shipped_filter_is_a_file_and_has_a_whole_corpus() {
+    let mut files: Vec<String> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../config/filters"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned())
+        .collect();
+    files.sort_unstable();
+    let names: Vec<String> = shipped().into_iter().map(|filter| filter.name).collect();
+    assert_eq!(names, files, "in alphabetical order");
     for (filter, cases) in corpora() {
-        for sort in ["attack", "benign", "injected"] {
-            assert!(cases.iter().any(|case| case.sort == sort), "{filter} has no {sort} case");
+        for sort in [Sort::Attack, Sort::Benign, Sort::Injected] {
+            assert!(cases.iter().any(|case| case.sort == sort), "{filter} has no {sort:?} case");
         }
         for case in cases {
-            assert!(["attack", "benign", "injected"].contains(&case.sort.as_str()), "{case:?}");
             assert!(!case.source.is_empty(), "{case:?}");
             assert_eq!(case.address().is_some(), case.kind.is_some(), "{case:?}");
         }
@@ -138,18 +136,27 @@ fn corpora_are_whole() {
 #[test]
 fn every_case_in_every_mode() {
     for mode in MODES {
-        let scanner = scanner(mode);
-        for case in cases() {
-            let sighting = read(&scanner, &case, case.message.as_bytes());
-            if !mode.includes(case.mode) {
-                assert_eq!(sighting, None, "{mode:?}: {case:?}");
-                continue;
+        let mut scanner = scanner(mode);
+        let faults: Vec<String> =
+            cases().iter().filter_map(|case| case.check(&mut scanner, NOW).err()).collect();
+        assert!(faults.is_empty(), "{mode:?}: {} cases:\n{}", faults.len(), faults.join("\n"));
+    }
+}
+
+#[test]
+fn a_filter_alone_reads_its_corpus_and_so_does_the_file_it_owns() {
+    for filter in shipped() {
+        let (_, cases) = corpora().into_iter().find(|(name, _)| *name == filter.name).unwrap();
+        let set = FilterSet::compile(std::slice::from_ref(&filter), Mode::Aggressive).unwrap();
+        let own = filter.about().unwrap().files.into_iter().map(|file| file.replace('*', "")).next();
+        let own = own.map(|file| set.for_own_files(&set.owners(file.as_ref())).unwrap());
+        let mut alone = Scanner::with_zone(Arc::new(set), TimeZone::UTC);
+        let mut own = own.map(|own| Scanner::with_zone(Arc::new(own), TimeZone::UTC));
+        for case in cases {
+            case.check(&mut alone, NOW).unwrap_or_else(|fault| panic!("{}: {fault}", filter.name));
+            if let (Some(own), Some(_)) = (&mut own, &case.line) {
+                case.check(own, NOW).unwrap_or_else(|fault| panic!("{}: {fault}", filter.name));
             }
-            assert_eq!(sighting.map(|s| s.address), case.address(), "{mode:?}: {case:?}");
-            let Some(sighting) = sighting else { continue };
-            assert_eq!(Some(sighting.kind.name()), case.kind.as_deref(), "{case:?}");
-            assert_eq!(sighting.port, case.port, "{case:?}");
-            assert_eq!(sighting.account, case.account.as_deref().map(str::as_bytes), "{case:?}");
         }
     }
 }
@@ -157,16 +164,16 @@ fn every_case_in_every_mode() {
 #[test]
 fn every_case_behind_every_header() {
     let mut scanner = scanner(Mode::Aggressive);
-    for case in cases() {
+    for case in cases().into_iter().filter(|case| case.message.is_some()) {
         for (before, after) in HEADERS {
-            let line = format!("{before}{}{after}{}", case.identifier, case.message);
+            let line = format!("{before}{}{after}{}", case.identifier(), case.text());
             let sighting = scanner.line(line.as_bytes(), NOW);
-            assert_eq!(sighting.map(|s| s.address), case.address(), "{line:?}");
+            assert_eq!(sighting.as_ref().map(|s| s.address), case.address(), "{line:?}");
             if let Some(sighting) = sighting {
                 assert_eq!(sighting.pid, 4711, "{line:?}");
                 assert_eq!(sighting.at.map(Wall::seconds), Some(NOW.seconds()), "{line:?}");
             }
-            let other = format!("{before}cron{after}{}", case.message);
+            let other = format!("{before}nobody{after}{}", case.text());
             assert_eq!(scanner.line(other.as_bytes(), NOW), None, "another program: {other:?}");
         }
     }
@@ -174,14 +181,15 @@ fn every_case_behind_every_header() {
 
 #[test]
 fn a_cut_message_names_no_other_address() {
-    let scanner = scanner(Mode::Aggressive);
+    let mut scanner = scanner(Mode::Aggressive);
     for case in cases() {
         let Some(expected) = case.address() else { continue };
         // A cut inside the address itself leaves another address, and an account may hold one: such lines are far
         // shorter than the server's limit, so only what follows the address can be lost.
-        let Some(at) = case.message.rfind(&case.expect) else { continue };
-        for end in at + case.expect.len()..case.message.len() {
-            let found = address(&scanner, &case, &case.message.as_bytes()[..end]);
+        let written = expected.to_string();
+        let Some(at) = case.text().rfind(&written) else { continue };
+        for end in at + written.len()..case.text().len() {
+            let found = address(&mut scanner, &case, &case.text().as_bytes()[..end]);
             assert!(found.is_none_or(|found| found == expected), "{found:?} in {end} bytes of {case:?}");
         }
     }
@@ -190,15 +198,18 @@ fn a_cut_message_names_no_other_address() {
 #[test]
 fn long_hostile_lines_take_linear_time() {
     // Compiling the filters is not what is timed.
-    let mut scanner = scanner_once().clone();
+    let mut scanner = scanner_once();
     let started = Instant::now();
     for case in cases() {
         for piece in PIECES {
             let Some(place) = case.hostile_place() else { continue };
-            let mut line = format!("{}{}{}", HEADERS[0].0, case.identifier, HEADERS[0].1);
-            line.push_str(&case.message[..place.start]);
+            let mut line = match &case.message {
+                Some(_) => format!("{}{}{}", HEADERS[0].0, case.identifier(), HEADERS[0].1),
+                None => String::new(),
+            };
+            line.push_str(&case.text()[..place.start]);
             line.push_str(&piece.repeat(100 * 1024 / piece.len()));
-            line.push_str(&case.message[place.end..]);
+            line.push_str(&case.text()[place.end..]);
             let found = scanner.line(line.as_bytes(), NOW).map(|sighting| sighting.address);
             assert!(found.is_none() || found == case.address(), "{piece:?} repeated in {case:?}");
         }
@@ -227,19 +238,19 @@ proptest! {
     fn hostile_text_never_moves_the_address(
         case in prop::sample::select(cases()), text in hostile_text(), part in 0.0..1.0f64,
     ) {
-        let scanner = scanner_once();
+        let mut scanner = scanner_once();
         if let (Some(expected), Some(place)) = (case.address(), case.hostile_place()) {
             let at = place.start + (place.len() as f64 * part) as usize;
-            let found = address(scanner, &case, &spliced(&case.message, at, &text));
+            let found = address(&mut scanner, &case, &spliced(case.text(), at, &text));
             prop_assert!(found.is_none_or(|found| found == expected), "{:?}", found);
-            // Back-anchored accounts cannot be used to hide either.
-            prop_assert!(case.account.is_none() || found.is_some());
+            // sshd's accounts are read from the end and cannot be used to hide either.
+            prop_assert!(case.filter != "sshd" || case.account.is_none() || found.is_some());
         }
         // sshd cuts a name at its first colon.
         if let (Some(expected), Some(name)) = (case.address(), &case.name) {
-            let name_at = case.message.find(&format!(" {name} ")).expect("the name is in the message") + 1;
+            let name_at = case.text().find(&format!(" {name} ")).expect("the name is in the message") + 1;
             let text: Vec<u8> = text.into_iter().filter(|b| *b != b':').collect();
-            let found = address(scanner, &case, &spliced(&case.message, name_at + name.len(), &text));
+            let found = address(&mut scanner, &case, &spliced(case.text(), name_at + name.len(), &text));
             prop_assert!(found.is_none_or(|found| found == expected), "{:?}", found);
         }
     }
@@ -248,27 +259,27 @@ proptest! {
     fn junk_behind_a_message_names_no_other_address(
         case in prop::sample::select(cases()), junk in prop::collection::vec(any::<u8>(), 1..40),
     ) {
-        let message = [case.message.as_bytes(), b" ", &junk].concat();
-        if let Some(found) = address(scanner_once(), &case, &message) {
+        let message = [case.text().as_bytes(), b" ", &junk].concat();
+        if let Some(found) = address(&mut scanner_once(), &case, &message) {
             prop_assert_eq!(Some(found), case.address());
         }
     }
 
     #[test]
     fn the_reference_reads_the_same(
-        case in prop::sample::select(cases()), text in hostile_text(), part in 0.0..1.0f64, removed in 0..4usize,
+        case in prop::sample::select(messages()), text in hostile_text(), part in 0.0..1.0f64, removed in 0..4usize,
     ) {
-        let at = (case.message.len() as f64 * part) as usize;
-        let end = (at + removed).min(case.message.len());
-        let message = case.message.as_bytes();
+        let at = (case.text().len() as f64 * part) as usize;
+        let end = (at + removed).min(case.text().len());
+        let message = case.text().as_bytes();
         let mutated = [&message[..at], &text, &message[end..]].concat();
         for message in [message, &mutated] {
             // Repetitions are the scanner's own affair, and so are spaces at the end.
             if message.starts_with(b"message repeated") || message.trim_ascii_end().len() != message.len() {
                 continue;
             }
-            let readings = reference::addresses(message);
-            let found = address(scanner_once(), &case, message);
+            let readings = reference::addresses(case.identifier(), message);
+            let found = address(&mut scanner_once(), &case, message);
             prop_assert!(readings.len() <= 1, "two readings: {:?}", readings);
             prop_assert_eq!(found, readings.first().copied(), "{}", String::from_utf8_lossy(message));
         }
@@ -276,7 +287,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_read(line in prop::collection::vec(any::<u8>(), 0..300)) {
-        let mut scanner = scanner_once().clone();
+        let mut scanner = scanner_once();
         for (before, after) in HEADERS {
             scanner.line(&[before.as_bytes(), b"sshd", after.as_bytes(), &line].concat(), NOW);
         }
@@ -284,8 +295,13 @@ proptest! {
     }
 }
 
-/// One scanner for all rounds of a property.
-fn scanner_once() -> &'static Scanner {
+/// Cases that are messages, which the reference reads.
+fn messages() -> Vec<Case> {
+    cases().into_iter().filter(|case| case.message.is_some()).collect()
+}
+
+/// A scanner with filters that are compiled once for all rounds of a property.
+fn scanner_once() -> Scanner {
     static SCANNER: std::sync::OnceLock<Scanner> = std::sync::OnceLock::new();
-    SCANNER.get_or_init(|| scanner(Mode::Aggressive))
+    SCANNER.get_or_init(|| scanner(Mode::Aggressive)).clone()
 }

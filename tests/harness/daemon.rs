@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::filter::without_netfilter;
 use crate::{Arena, Background, Namespace, poll_until, run};
 
 /// Time in which a daemon must answer after its start: a slow machine that builds beside is meant.
@@ -54,6 +55,8 @@ pub enum Denied {
     Nothing,
     /// The program `nft`.
     Nft,
+    /// A kernel with `nf_tables`.
+    NfTables,
     /// The capabilities to change the packet filter: it runs as root without them.
     Capabilities,
     /// Every privilege: it runs as `nobody`.
@@ -313,6 +316,11 @@ fn command(folder: &Path, denied: Denied) -> Command {
                 .args(["--mount", "sh", "-c", hide, "sh"])
                 .arg(guard)
                 .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+            command
+        }
+        Denied::NfTables => {
+            let mut command = Command::new(guard);
+            without_netfilter(&mut command);
             command
         }
         Denied::Capabilities => {

@@ -9,6 +9,7 @@
 
 mod arena;
 mod daemon;
+mod filter;
 mod foreign;
 mod journald;
 mod namespace;

@@ -235,6 +235,59 @@ fn each_ban_counts_its_packets_and_extension_keeps_them() {
     assert!(drops.iter().any(|(_, reason, packets, _)| reason == "host" && *packets == 11), "{drops:?}");
 }
 
+/// Each length alone, so that no wider ban helps: its first and last address drop, those beside it pass.
+#[test]
+fn every_length_covers_exactly_its_addresses() {
+    for (text, longest) in [("203.0.113.7", 32_u8), ("2001:db8:5:6:7:8:9:a", 128)] {
+        for length in 1..=longest {
+            let mut world = World::new();
+            let prefix = Target::prefix(text.parse().unwrap(), length).unwrap();
+            world.xdp().apply(&[ban(prefix, 1, None)]).unwrap();
+            let net = prefix.net();
+            let (before, behind): (IpAddr, IpAddr) = match (net.network(), net.broadcast()) {
+                (IpAddr::V4(first), IpAddr::V4(last)) => (
+                    Ipv4Addr::from_bits(first.to_bits().wrapping_sub(1)).into(),
+                    Ipv4Addr::from_bits(last.to_bits().wrapping_add(1)).into(),
+                ),
+                (IpAddr::V6(first), IpAddr::V6(last)) => (
+                    Ipv6Addr::from_bits(first.to_bits().wrapping_sub(1)).into(),
+                    Ipv6Addr::from_bits(last.to_bits().wrapping_add(1)).into(),
+                ),
+                _ => unreachable!("both ends of a prefix are of one family"),
+            };
+            let sources = [net.network(), net.broadcast(), before, behind];
+            let dropped = sources.map(|source| world.drops(&frame(&source.to_string(), &[])));
+            assert_eq!(dropped, [true, true, false, false], "{prefix}");
+        }
+    }
+}
+
+/// The header's length decides nothing: what is counted is the frame, padding and further buffers included.
+#[test]
+fn bytes_are_those_of_the_frame() {
+    let mut world = World::new();
+    world.ban(&["203.0.113.7", "2001:db8::7"]);
+    let mut sum = 0;
+    for source in ["203.0.113.7", "2001:db8::7"] {
+        let ip = frame(source, &[]).len() - 14;
+        for length in [60, 1514, 9000] {
+            for told in [0, 1, ip as u16, length as u16 - 14, u16::MAX] {
+                let mut packet = frame(source, &[]);
+                packet.resize(packet.len().max(length), 0);
+                let field = if source.contains(':') { 14 + 4 } else { 14 + 2 };
+                packet[field..field + 2].copy_from_slice(&told.to_be_bytes());
+                // Shorter than the frame, a header may hide its further buffers.
+                if length < 4096 || told >= length as u16 - 14 - 40 {
+                    assert!(world.drops(&packet));
+                    sum += packet.len() as u64;
+                }
+            }
+        }
+    }
+    let counters = world.xdp().counters().unwrap();
+    assert_eq!(counters.reasons.iter().find(|(name, ..)| name == "host").unwrap().2, sum);
+}
+
 /// Random bans, extensions, ends and removals against the naive model: a list that is searched from end to end.
 #[test]
 fn the_program_agrees_with_a_naive_model() {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use guard::ban::BanTable;
 use guard::config::Interfaces;
-use guard::enforce::{Change, Enforcer};
+use guard::enforce::{Change, Desired, Enforcer};
 use guard::target::Target;
 use guard::time::Moment;
 
@@ -23,6 +23,19 @@ fn host6(number: u32) -> Target {
 fn net6(number: u32) -> Target {
     let address = Ipv6Addr::new(0x2001, 0xdb9, (number >> 16) as u16, number as u16, 0, 0, 0, 0);
     Target::prefix(address.into(), 64).unwrap()
+}
+
+/// Targets far from each other: of those that share a network, a few mark what all of them would.
+fn far_host4(number: u32) -> Target {
+    Target::host(Ipv4Addr::from(0x4000_0000 | number.wrapping_mul(0x9e37_79b1) >> 2).into())
+}
+
+fn far_host6(number: u32) -> Target {
+    Target::host(Ipv6Addr::from_bits((0x2a << 120) | u128::from(number) << 80 | 7).into())
+}
+
+fn far_net6(number: u32) -> Target {
+    Target::prefix(Ipv6Addr::from_bits((0x2b << 120) | u128::from(number) << 80).into(), 64).unwrap()
 }
 
 fn drops(world: &World, address: IpAddr) -> bool {
@@ -86,6 +99,46 @@ fn a_hundred_thousand_in_one_batch() {
     assert_eq!(world.xdp().status().maps[0].entries, 0);
 }
 
+/// The bitmaps grow with hosts, networks and prefixes, and what was marked before stays so.
+#[test]
+fn bitmaps_grow_with_the_bans() {
+    let mut world = World::new();
+    world.ban(&[
+        "203.0.113.7",
+        "198.51.100.0/23",
+        "100.64.0.0/10",
+        "2001:db8::/47",
+        "2002:aa00::/28",
+        "2a00::/63",
+    ]);
+    let before =
+        ["203.0.113.9", "198.51.101.9", "100.127.0.9", "2001:db8:1::9", "2002:aa0f::9", "2a00:0:0:1::9"];
+    let banned = |world: &World| before.map(|source| world.drops(&frame(source, &[])));
+    let dropped = [false, true, true, true, true, true];
+    assert_eq!(banned(&world), dropped);
+    let words = |world: &mut World| {
+        let maps = world.xdp().datapath().maps();
+        [maps.bits4.words(), maps.bits6.words()]
+    };
+    let least = words(&mut world);
+    for make in [far_host4 as fn(u32) -> Target, far_host6, far_net6] {
+        for from in (0..40_000).step_by(5000) {
+            let changes: Vec<Change> =
+                (from..from + 5000).map(|n| ban(make(n * 3), n.into(), ahead())).collect();
+            world.xdp().apply(&changes).unwrap();
+            assert_eq!(banned(&world), dropped);
+        }
+        assert!((0..40_000).step_by(7).all(|n| drops(&world, make(n * 3).address())));
+    }
+    let grown = words(&mut world);
+    assert!(grown[0] > least[0] && grown[1] > least[1], "{least:?} {grown:?}");
+    world.reopen();
+    assert_eq!(words(&mut world), grown, "taken over as large as they are");
+    assert_eq!(banned(&world), dropped);
+    assert!((0..40_000).step_by(97).all(|n| drops(&world, far_host4(n * 3).address())));
+    assert!(!drops(&world, far_host4(1).address()));
+}
+
 #[test]
 fn reconciling_puts_right_what_differs() {
     let mut world = World::new();
@@ -116,7 +169,98 @@ fn reconciling_puts_right_what_differs() {
 
     world.reopen();
     assert!(world.reconcile(&bans, &allowed).is_none());
-    assert!(world.xdp().datapath().maps().bits4.count() == 2, "bits of bans that are gone are cleared");
+    let maps = world.xdp().datapath().maps();
+    for (address, is_marked) in [("203.0.113.7", true), ("198.51.100.1", true), ("192.0.2.1", false)] {
+        assert_eq!(maps.bits4.is_marked(address.parse().unwrap()), is_marked, "{address}");
+    }
+}
+
+#[test]
+fn a_comparison_in_parts_puts_all_right_while_bans_come_and_go() {
+    let mut world = World::new();
+    let mut bans = BanTable::default();
+    // Held and wanted, held and foreign, wanted and missing: 20,000 of each.
+    let held: Vec<Change> = (0..40_000).map(|n| ban(host4(n * 3), n.into(), None)).collect();
+    world.xdp().apply(&held).unwrap();
+    for n in (0..20_000).chain(40_000..60_000) {
+        bans.set(wanted(host4(n * 3), n.into(), None));
+    }
+    let (mut parts, mut drift) = (0, None);
+    while drift.is_none() {
+        let desired = Desired { bans: &bans, allowed: &[], now: Moment::now() };
+        drift = world.xdp().reconcile_part(desired).unwrap();
+        // One comes, one that was there goes, one that was missing is banned anew.
+        let (new, gone, again) = (100_000 + parts, parts, 40_000 + parts);
+        for n in [new, again] {
+            bans.set(wanted(host4(n * 3), n.into(), None));
+        }
+        bans.remove(host4(gone * 3));
+        let changes = [
+            ban(host4(new * 3), new.into(), None),
+            Change::Unban(host4(gone * 3)),
+            ban(host4(again * 3), again.into(), None),
+        ];
+        world.xdp().apply(&changes).unwrap();
+        parts += 1;
+    }
+    assert!(parts > 3, "40,000 entries were compared in {parts} parts");
+    let drift = drift.unwrap();
+    assert!(drift.foreign == 20_000 && drift.missing <= 20_000, "{drift:?}");
+    let mut live: Vec<Target> = world.xdp().live().unwrap().iter().map(|entry| entry.target).collect();
+    live.sort();
+    let desired: Vec<Target> = bans.page(None, usize::MAX).iter().map(|ban| ban.target).collect();
+    assert_eq!(live.len(), desired.len());
+    assert!(live == desired);
+    assert!(desired.iter().step_by(97).all(|target| drops(&world, target.address())), "no bit is missing");
+    assert!(world.xdp().status().maps[0].entries >= live.len() as u64);
+}
+
+#[test]
+fn a_start_finds_what_only_the_kernel_knows_and_what_it_lacks() {
+    let mut world = World::new();
+    let held: Vec<Change> = (0..10_000).map(|n| ban(host4(n), n.into(), ahead())).collect();
+    world.xdp().apply(&held).unwrap();
+    world.reopen();
+    // The store gives back all but the first hundred, and others that the kernel has lost.
+    let mut bans = BanTable::default();
+    for n in 100..12_000 {
+        bans.set(wanted(host4(n), n.into(), ahead()));
+    }
+    let stored: Vec<Change> = (100..12_000).map(|n| ban(host4(n), n.into(), ahead())).collect();
+    world.xdp().restore(&stored, 0).unwrap();
+    let mut unknown = Vec::new();
+    loop {
+        let desired = Desired { bans: &bans, allowed: &[], now: Moment::now() };
+        let part = world.xdp().unknown(desired).unwrap();
+        unknown.extend(part.entries.iter().map(|entry| entry.target));
+        if !part.more {
+            break;
+        }
+    }
+    unknown.sort();
+    assert_eq!(unknown, (0..100).map(host4).collect::<Vec<_>>());
+    assert!((0..12_000).step_by(50).all(|n| drops(&world, host4(n).address())), "nothing was taken out");
+
+    // One of them is adopted, the others are not.
+    bans.set(wanted(host4(7), 7, ahead()));
+    let drift = world.reconcile(&bans, &[]);
+    assert_eq!((drift.missing, drift.foreign), (2_000, 99));
+    assert!(drops(&world, host4(7).address()) && !drops(&world, host4(8).address()));
+}
+
+#[test]
+fn bans_put_back_into_new_maps_are_in_force_at_once() {
+    let mut world = World::on(Interfaces::Named(Vec::new()), 1024, false);
+    let mut to_come = 40_000;
+    for from in (0..40_000).step_by(2000) {
+        to_come -= 2000;
+        let chunk: Vec<Change> = (from..from + 2000).map(|n| ban(host4(n), n.into(), None)).collect();
+        world.xdp().restore(&chunk, to_come).unwrap();
+        assert!(drops(&world, host4(from + 1).address()));
+        let capacity = world.xdp().status().maps[0].capacity;
+        assert!(capacity >= 40_000, "the map has room for what is to come: {capacity}");
+    }
+    assert_eq!(world.xdp().status().maps[0].entries, 40_000);
 }
 
 #[test]

@@ -28,9 +28,6 @@ pub const BUILD: &[Package] = &[
     package("libc6-dev", "/usr/include/stdlib.h", "headers for the same"),
 ];
 
-/// What the daemon uses at run time.
-pub const RUN: &[Package] = &[package("nftables", "nft", "the fallback where XDP cannot be used")];
-
 /// What the end-to-end tests and the demo drive.
 pub const TEST: &[Package] = &[
     package("openssh-server", "sshd", "the server under attack"),
@@ -53,7 +50,6 @@ pub const TEST: &[Package] = &[
 /// What the benchmarks compare with.
 pub const BENCH: &[Package] = &[
     package("ripgrep", "rg", "the limit for reading lines"),
-    package("nftables", "nft", "the fallback is measured too"),
     package("iproute2", "ip", "veth pairs and addresses"),
     package("systemd", "journalctl", "the peer for reading journals"),
     package(

@@ -22,9 +22,6 @@ pub fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     }
     build_release(workspace)?;
     if process::is_root() {
-        if let Err(error) = packages::ensure(packages::RUN) {
-            eprintln!("going on without the nftables fallback: {error:#}");
-        }
         mounts::ensure()?;
     }
     let programs = workspace.programs("release");

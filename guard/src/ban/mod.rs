@@ -10,9 +10,11 @@ mod cause;
 mod ends;
 mod shelf;
 mod table;
+mod walk;
 
 pub use cause::ByFamily;
 pub use table::BanTable;
+pub use walk::Walk;
 
 /// Identity of a ban, unique for the life of a state folder. Below 2^47: it is kept in six bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

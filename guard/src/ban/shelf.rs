@@ -4,6 +4,7 @@ use std::ops::{Bound, RangeBounds};
 
 use super::cause::CauseId;
 use super::ends::Ends;
+use super::walk::Marks;
 use super::{Ban, BanId};
 use crate::dense::{Dense, Key, Record, Seed, Short48, TargetKey};
 use crate::sighting::Points;
@@ -90,11 +91,17 @@ pub(super) struct Shelf<K> {
     bans: Dense<Slim<K>>,
     ending: Ends<K>,
     evictable: Ends<K>,
+    marks: Marks,
 }
 
 impl<K: TargetKey> Shelf<K> {
     pub(super) fn new() -> Self {
-        Self { bans: Dense::new(Seed::random()), ending: Ends::new(), evictable: Ends::asleep() }
+        Self {
+            bans: Dense::new(Seed::random()),
+            ending: Ends::new(),
+            evictable: Ends::asleep(),
+            marks: Marks::default(),
+        }
     }
 
     pub(super) fn bans(&self) -> &[Slim<K>] {
@@ -107,7 +114,11 @@ impl<K: TargetKey> Shelf<K> {
 
     pub(super) fn insert(&mut self, ban: Slim<K>) -> Option<Slim<K>> {
         let old = self.bans.insert(ban);
-        let Self { bans, ending, evictable } = self;
+        let Self { bans, ending, evictable, marks } = self;
+        if old.is_none() {
+            // Whoever adds a ban tells the kernel of it.
+            marks.set(bans.len() - 1);
+        }
         if let Some(moment) = ban.ends() {
             ending.note(moment, ban.key, bans.len(), || ordered(bans, Slim::ends));
         }
@@ -118,7 +129,28 @@ impl<K: TargetKey> Shelf<K> {
     }
 
     pub(super) fn remove(&mut self, key: K) -> Option<Slim<K>> {
+        if self.marks.are_taken() {
+            let place = self.bans.place(key)?;
+            self.marks.moved(self.bans.len() - 1, place);
+        }
         self.bans.remove(key)
+    }
+
+    /// Makes room for so many more bans.
+    pub(super) fn reserve(&mut self, more: usize) {
+        self.bans.reserve(more);
+    }
+
+    /// Notes of which bans were met.
+    pub(super) const fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
+    /// The ban of a key, which is marked as met.
+    pub(super) fn meet(&self, key: K) -> Option<&Slim<K>> {
+        let place = self.bans.place(key)?;
+        self.marks.set(place);
+        Some(&self.bans()[place])
     }
 
     /// The ban that ends first, and when.
@@ -148,7 +180,7 @@ impl<K: TargetKey> Shelf<K> {
 
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
-        self.bans.bytes() + self.ending.bytes() + self.evictable.bytes()
+        self.bans.bytes() + self.ending.bytes() + self.evictable.bytes() + self.marks.bytes()
     }
 }
 

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 
 use super::cause::{ByFamily, Causes};
 use super::shelf::{Shelf, Slim};
+use super::walk::{self, Walk};
 use super::{Ban, BanId, BanRef, Origin};
 use crate::dense::{Host4, TargetKey};
 use crate::target::{Target, canonical};
@@ -93,6 +94,51 @@ impl BanTable {
             *self.length_of(target) -= 1;
             self.release(&old)
         })
+    }
+
+    /// Makes room for so many more bans, most of them of IPv4 hosts.
+    pub fn reserve(&mut self, more: usize) {
+        self.hosts4.reserve(more);
+    }
+
+    /// Begins a comparison: no ban has been met.
+    pub fn begin_meeting(&self) {
+        self.hosts4.marks().begin(self.hosts4.bans().len());
+        self.others.marks().begin(self.others.bans().len());
+    }
+
+    /// The comparison is over.
+    pub fn end_meeting(&self) {
+        self.hosts4.marks().end();
+        self.others.marks().end();
+    }
+
+    /// The ban of exactly this target, which counts as met from here on. Bans that are added meanwhile count as met.
+    pub fn meet(&self, target: Target) -> Option<BanRef<'_>> {
+        match Host4::of(target) {
+            Some(key) => self.hosts4.meet(key).map(|ban| self.view(ban)),
+            None => self.others.meet(target).map(|ban| self.view(ban)),
+        }
+    }
+
+    /// A walk over all bans, from which [`Self::part`] takes its parts.
+    pub fn walk(&self) -> Walk {
+        Walk { hosts4: self.hosts4.bans().len(), others: self.others.bans().len() }
+    }
+
+    /// The next bans of a walk, at most `limit`, with whether each was met; `None` at its end. The table may change
+    /// between the parts.
+    pub fn part(&self, walk: &mut Walk, limit: usize) -> Option<impl Iterator<Item = (BanRef<'_>, bool)>> {
+        let Walk { hosts4, others } = walk;
+        if *hosts4 == 0 && *others == 0 {
+            return None;
+        }
+        let hosts4 = walk::part(hosts4, self.hosts4.bans().len(), limit);
+        let limit = limit - hosts4.len();
+        let others = walk::part(others, self.others.bans().len(), limit);
+        let hosts4 = hosts4.map(|at| (self.view(&self.hosts4.bans()[at]), self.hosts4.marks().is_set(at)));
+        let others = others.map(|at| (self.view(&self.others.bans()[at]), self.others.marks().is_set(at)));
+        Some(hosts4.chain(others))
     }
 
     /// Lifts the ban of exactly this target and gives it back.

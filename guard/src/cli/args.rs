@@ -127,6 +127,9 @@ Examples:
         #[arg(value_name = "LINE", allow_hyphen_values = true)]
         lines: Vec<String>,
     },
+    /// Show the filters, or try one
+    #[command(subcommand)]
+    Filter(Filter),
     /// Show which bans old logs would have led to
     #[command(after_help = "Works without the daemon, on the logs' own time stamps.
 
@@ -220,6 +223,41 @@ pub enum Allow {
     },
     /// List what is allowed or protected, and why
     List,
+}
+
+/// `guardctl filter`.
+#[derive(Debug, Subcommand)]
+pub enum Filter {
+    /// List the filters there are
+    List,
+    /// Show what is in a filter
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Check a filter, and try it on a corpus or on logs
+    #[command(after_help = "The exit code is 1 if a case of the corpus comes out wrong.
+
+Examples:
+  guardctl filter test /etc/guard/filters.d/app.toml /var/log/app.log
+  guardctl filter test app.toml --corpus app-corpus.toml")]
+    Test(FilterTest),
+}
+
+/// `guardctl filter test`.
+#[derive(Debug, Args)]
+pub struct FilterTest {
+    /// A filter's file, or the name of one in use
+    pub filter: String,
+    /// Lines with what the filter must make of them
+    #[arg(long, value_name = "FILE")]
+    pub corpus: Option<PathBuf>,
+    /// Try the patterns of this mode only
+    #[arg(long, value_name = "MODE")]
+    pub mode: Option<Mode>,
+    /// Logs whose lines are counted by pattern
+    #[arg(value_name = "LOG")]
+    pub logs: Vec<PathBuf>,
 }
 
 /// `guardctl config`.

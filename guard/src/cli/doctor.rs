@@ -15,6 +15,7 @@ use crate::api::client::{Client, ClientError};
 use crate::api::{Answer, Request};
 use crate::config::{self, BackendChoice, Config, ConfigError, Journald};
 use crate::datapath::features;
+use crate::enforce::{EnforceError, nftables};
 
 /// Free space below which the state folder is short.
 const SHORT_OF_SPACE: u64 = 64 << 20;
@@ -141,7 +142,7 @@ fn configuration(file: &Path) -> (Config, Finding) {
 fn enforcement(config: &Config) -> Vec<Finding> {
     let found = features::probe(&config.paths.bpffs);
     let backend = config.enforce.backend;
-    let nft = nft();
+    let nftables = nftables::is_offered();
     let xdp_works = found.object && found.permission.is_ok();
     let mut findings = Vec::new();
 
@@ -149,7 +150,7 @@ fn enforcement(config: &Config) -> Vec<Finding> {
     let worse = |needed: bool| if needed { Finding::fail } else { Finding::warn };
     if backend != BackendChoice::Nftables {
         let lacking =
-            worse(backend == BackendChoice::Xdp || (backend == BackendChoice::Auto && nft.is_none()));
+            worse(backend == BackendChoice::Xdp || (backend == BackendChoice::Auto && nftables.is_err()));
         findings.push(if found.object {
             Finding::ok("XDP program", "built in")
         } else {
@@ -176,20 +177,17 @@ fn enforcement(config: &Config) -> Vec<Finding> {
     if backend != BackendChoice::Xdp {
         let lacking =
             worse(backend == BackendChoice::Nftables || (backend == BackendChoice::Auto && !xdp_works));
-        findings.push(match nft {
-            Some(path) => Finding::ok("nftables", path.display().to_string()),
-            None => lacking("nftables", "there is no `nft`", "install the package nftables"),
+        findings.push(match nftables {
+            Ok(()) => Finding::ok("nftables", "the kernel has nf_tables"),
+            Err(error @ EnforceError::Permission { .. }) => {
+                lacking("nftables", &chain(&error), "run as root, or give CAP_NET_ADMIN")
+            }
+            Err(error) => {
+                lacking("nftables", &chain(&error), "load the module nf_tables, or use another kernel")
+            }
         });
     }
     findings
-}
-
-/// The program `nft`, where system programs are.
-fn nft() -> Option<PathBuf> {
-    ["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/bin", "/bin"]
-        .iter()
-        .map(|folder| Path::new(folder).join("nft"))
-        .find(|path| access(path, Access::EXEC_OK).is_ok())
 }
 
 fn sources(config: &Config) -> Vec<Finding> {

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{CliError, Piece, Screen, Style, plain};
-use crate::config::{Config, Filters};
+use crate::config::{Config, Enabled, Filters};
 use crate::encode::printable;
-use crate::scan::{Explanation, FilterSet, Mode, Scanner, in_folder, shipped};
+use crate::scan::{Explanation, FilterSet, Mode, Scanner};
 use crate::source::MAX_LINE;
 use crate::time::Wall;
 
@@ -74,21 +74,14 @@ pub(super) fn explain(
 fn filters(config: &Filters, name: Option<&str>, mode: Option<Mode>) -> Result<FilterSet, CliError> {
     let wrong = |error| CliError::Usage(super::error::chain(&error));
     let mut config = config.clone();
-    config.enable = if let Some(name) = name {
-        vec![name.to_owned()]
-    } else {
-        let own = in_folder(&config.folder).map_err(wrong)?;
-        let mut names: Vec<_> = shipped().into_iter().chain(own).map(|file| file.name).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
-    };
+    config.disable.clear();
+    config.enable = name.map_or(Enabled::All, |name| Enabled::Named(vec![name.to_owned()]));
     config.mode = mode.unwrap_or(Mode::Aggressive);
     FilterSet::load(&config).map_err(wrong)
 }
 
 /// Reads a line without its newline; what is longer than guard reads is skipped. `false` at the end.
-fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+pub(super) fn read_line(input: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     let mut any = false;
     loop {
@@ -109,14 +102,14 @@ fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
 }
 
 /// A benign line bans nobody, so it is no match in what scripts read.
-fn explained(line: u64, explanation: &Explanation<'_>) -> Explained {
+fn explained(line: u64, explanation: &Explanation) -> Explained {
     let matched = explanation.matched.iter().filter(|matched| !matched.kind.is_benign());
     let matches = matched
         .map(|matched| Matched {
             filter: matched.filter.clone(),
             pattern: matched.pattern.clone(),
             address: matched.address,
-            account: matched.account.map(|account| printable(account, ACCOUNT)),
+            account: matched.account.as_deref().map(|account| printable(account, ACCOUNT)),
             kind: matched.kind.name(),
             points: matched.points.as_f64(),
         })
@@ -124,13 +117,13 @@ fn explained(line: u64, explanation: &Explanation<'_>) -> Explained {
     Explained { line, matches }
 }
 
-fn tell(screen: &mut Screen<'_>, line: &[u8], explanation: &Explanation<'_>) -> io::Result<()> {
+fn tell(screen: &mut Screen<'_>, line: &[u8], explanation: &Explanation) -> io::Result<()> {
     screen.line(&[Piece(Style::Faint, printable(line, 200))])?;
     let Some(matched) = &explanation.matched else {
         return screen.text(&format!("  no match: {}", explanation.miss));
     };
     let mut fields = vec![vec![plain("address"), Piece(Style::Strong, matched.address.to_string())]];
-    if let Some(account) = matched.account {
+    if let Some(account) = &matched.account {
         fields.push(vec![plain("account"), plain(printable(account, ACCOUNT))]);
     }
     let says = if matched.kind.is_benign() {

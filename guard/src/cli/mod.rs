@@ -20,6 +20,7 @@ mod doctor;
 mod error;
 mod events;
 mod explain;
+mod filters;
 mod human;
 mod replay;
 mod screen;
@@ -78,6 +79,7 @@ pub fn run(cli: &Cli, screen: &mut Screen<'_>) -> Result<ExitCode, CliError> {
         Command::Explain { filter, mode, lines } => {
             explain::explain(screen, &effective(cli.config.as_deref())?, filter.as_deref(), *mode, lines)
         }
+        Command::Filter(command) => filters::filter(screen, &effective(cli.config.as_deref())?, command),
         Command::Replay { files } => replay::replay(screen, &effective(cli.config.as_deref())?, files),
         Command::Reload => configuration::reload(&mut connect(cli)?, screen),
         Command::Config(args::Config::Check { file }) => {

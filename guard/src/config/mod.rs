@@ -67,9 +67,11 @@ pub struct Sources {
     pub journald: Journald,
     /// Folders with journal files. Default `/var/log/journal` and `/run/log/journal`.
     pub journal_paths: Vec<PathBuf>,
-    /// Files. Default `/var/log/auth.log` and `/var/log/secure`, both copies of what the journal has, of which one is
-    /// enough ([`Self::is_other_name`]).
+    /// Files. Default what syslog daemons write of services in two families of distributions, all copies of what the
+    /// journal has; of these, those that are there are enough ([`Self::is_other_name`]).
     pub files: Vec<FileSource>,
+    /// Whether services' own log files are read where filters say they usually are. Default `true`.
+    pub service_files: bool,
     /// How much of a file that has no saved position is read at first start, from its end. Default 0 bytes.
     /// Old lines count with the time they happened at.
     pub read_back: u64,
@@ -93,6 +95,8 @@ pub struct FileSource {
     pub path: PathBuf,
     /// Whether a syslog daemon writes into it what the journal has too.
     pub journal_copy: bool,
+    /// The filters that read it, as one of their service's own files. None: it is a syslog file.
+    pub filters: Vec<String>,
 }
 
 /// Filters.
@@ -100,10 +104,41 @@ pub struct FileSource {
 pub struct Filters {
     /// Folder with the administrator's filters, which override shipped ones by name. Default `/etc/guard/filters.d`.
     pub folder: PathBuf,
-    /// Shipped filters that are in use. Default `["sshd"]`.
-    pub enable: Vec<String>,
+    /// Which filters are in use. Default all: a filter whose service is not there costs nothing.
+    pub enable: Enabled,
+    /// Filters that are not in use all the same. Default none.
+    pub disable: Vec<String>,
     /// Which patterns of a filter are used: `normal`, `ddos`, `extra`, `aggressive`. Default `normal`.
     pub mode: crate::scan::Mode,
+}
+
+impl Filters {
+    /// Whether a filter of this name is in use.
+    pub fn uses(&self, name: &str) -> bool {
+        let enabled = match &self.enable {
+            Enabled::All => true,
+            Enabled::Named(names) => names.iter().any(|known| known == name),
+        };
+        enabled && !self.disable.iter().any(|known| known == name)
+    }
+
+    /// The filters that are named.
+    pub fn named(&self) -> impl Iterator<Item = &String> {
+        let enabled = match &self.enable {
+            Enabled::All => &[][..],
+            Enabled::Named(names) => names,
+        };
+        enabled.iter().chain(&self.disable)
+    }
+}
+
+/// Which filters are in use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Enabled {
+    /// Every shipped one and the administrator's own.
+    All,
+    /// These.
+    Named(Vec<String>),
 }
 
 /// What leads to a ban.
@@ -222,9 +257,12 @@ impl Default for Paths {
     }
 }
 
+/// What syslog daemons write: Debian's names, and Red Hat's.
+const SYSLOG_FILES: [&str; 4] =
+    ["/var/log/auth.log", "/var/log/secure", "/var/log/mail.log", "/var/log/maillog"];
+
 impl Sources {
-    /// Whether a file is one of two defaults, the names of one log in two families of distributions, and the other
-    /// one is there while it is not: then nobody waits for it.
+    /// Whether a file is one of the defaults, another one is there, and it is not: then nobody waits for it.
     pub fn is_other_name(&self, file: &FileSource) -> bool {
         self.is_other_name_if(file, Path::exists)
     }
@@ -237,11 +275,12 @@ impl Sources {
 
 impl Default for Sources {
     fn default() -> Self {
-        let copy = |path: &str| FileSource { path: path.into(), journal_copy: true };
+        let copy = |path: &str| FileSource { path: path.into(), journal_copy: true, filters: Vec::new() };
         Self {
             journald: Journald::Auto,
             journal_paths: vec!["/var/log/journal".into(), "/run/log/journal".into()],
-            files: vec![copy("/var/log/auth.log"), copy("/var/log/secure")],
+            files: SYSLOG_FILES.map(copy).into(),
+            service_files: true,
             read_back: 0,
         }
     }
@@ -251,7 +290,8 @@ impl Default for Filters {
     fn default() -> Self {
         Self {
             folder: "/etc/guard/filters.d".into(),
-            enable: vec!["sshd".into()],
+            enable: Enabled::All,
+            disable: Vec::new(),
             mode: crate::scan::Mode::Normal,
         }
     }

@@ -4,8 +4,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::shape::{
-    Absolute, BanLength, Choice, Flag, InterfaceNames, List, Listen, LogFile, Name, Net, OrEmpty, Score,
-    Shape, Share, Size, Span, Whole, Whole32, Wrong,
+    Absolute, BanLength, Choice, FilterNames, Flag, InterfaceNames, List, Listen, LogFile, Name, Net,
+    OrEmpty, Score, Shape, Share, Size, Span, Whole, Whole32, Wrong,
 };
 use super::{BackendChoice, Config, Journald};
 use crate::scan::Mode;
@@ -96,9 +96,11 @@ pub(super) static SETTINGS: &[Setting] = &[
     setting!("source.journald", LIVE, source.journald, JOURNALD),
     setting!("source.journal_paths", LIVE, source.journal_paths, List(Absolute, 0)),
     setting!("source.files", LIVE, source.files, List(LogFile, 0)),
+    setting!("source.service_files", LIVE, source.service_files, Flag),
     setting!("source.read_back", LIVE, source.read_back, Size(1 << 40)),
     setting!("filter.folder", LIVE, filter.folder, Absolute),
-    setting!("filter.enable", LIVE, filter.enable, List(Name(64), 0)),
+    setting!("filter.enable", LIVE, filter.enable, FilterNames),
+    setting!("filter.disable", LIVE, filter.disable, List(Name(64), 0)),
     setting!("filter.mode", LIVE, filter.mode, MODE),
     setting!("decide.threshold", LIVE, decide.threshold, Score(0.1..=1000.0)),
     setting!("decide.window", LIVE, decide.window, Span(1..=30 * DAY)),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::{FileSource, Interfaces, units};
+use super::{Enabled, FileSource, Interfaces, units};
 use crate::sighting::Points;
 use crate::target::Target;
 
@@ -345,7 +345,35 @@ impl Shape for InterfaceNames {
     }
 }
 
-/// A log file: its path, or a table with `path` and `journal_copy`.
+/// `"all"`, or a list of names of filters.
+pub(super) struct FilterNames;
+
+/// Bytes of a filter's name.
+const FILTER_NAME: usize = 64;
+
+impl Shape for FilterNames {
+    type Value = Enabled;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<Enabled, Vec<Wrong>> {
+        match input.get_ref() {
+            DeValue::String(text) if text == "all" => Ok(Enabled::All),
+            DeValue::Array(_) => List(Name(FILTER_NAME), 0).read(input).map(Enabled::Named),
+            DeValue::String(text) => {
+                Err(wrong(input, format!("write \"all\" or a list, like [{}]", quoted(text))))
+            }
+            _ => Err(mistyped(input, "\"all\" or a list of names of filters")),
+        }
+    }
+
+    fn show(&self, value: &Enabled) -> String {
+        match value {
+            Enabled::All => quoted("all"),
+            Enabled::Named(names) => List(Name(FILTER_NAME), 0).show(names),
+        }
+    }
+}
+
+/// A log file: its path, or a table with `path` and more.
 pub(super) struct LogFile;
 
 impl Shape for LogFile {
@@ -354,19 +382,21 @@ impl Shape for LogFile {
     fn read(&self, input: Input<'_, '_>) -> Result<FileSource, Vec<Wrong>> {
         let table = match input.get_ref() {
             DeValue::String(_) => {
-                return Ok(FileSource { path: Absolute.read(input)?, journal_copy: false });
+                let path = Absolute.read(input)?;
+                return Ok(FileSource { path, journal_copy: false, filters: Vec::new() });
             }
             DeValue::Table(table) => table,
             _ => return Err(mistyped(input, "a path, or { path = \"…\", journal_copy = true }")),
         };
         let mut faults = Vec::new();
-        let (mut path, mut journal_copy) = (None, false);
+        let (mut path, mut journal_copy, mut filters) = (None, false, Vec::new());
         for (key, value) in table {
             let read = match key.get_ref().as_ref() {
                 "path" => Absolute.read(value).map(|read| path = Some(read)),
                 "journal_copy" => Flag.read(value).map(|read| journal_copy = read),
+                "filters" => List(Name(FILTER_NAME), 1).read(value).map(|read| filters = read),
                 other => {
-                    let near = super::load::nearest(other, ["path", "journal_copy"])
+                    let near = super::load::nearest(other, ["path", "journal_copy", "filters"])
                         .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
                     Err(vec![(key.span().start, format!("unknown key `{other}`{near}"))])
                 }
@@ -374,7 +404,11 @@ impl Shape for LogFile {
             faults.extend(read.err().into_iter().flatten());
         }
         match path {
-            Some(path) if faults.is_empty() => Ok(FileSource { path, journal_copy }),
+            Some(_) if journal_copy && !filters.is_empty() => Err(wrong(
+                input,
+                "a service's own file (`filters`) is no copy of the journal (`journal_copy`)".into(),
+            )),
+            Some(path) if faults.is_empty() => Ok(FileSource { path, journal_copy, filters }),
             None if faults.is_empty() => Err(wrong(input, "`path` is missing".into())),
             _ => Err(faults),
         }
@@ -382,7 +416,13 @@ impl Shape for LogFile {
 
     fn show(&self, value: &FileSource) -> String {
         let path = Absolute.show(&value.path);
-        if value.journal_copy { format!("{{ path = {path}, journal_copy = true }}") } else { path }
+        if value.journal_copy {
+            return format!("{{ path = {path}, journal_copy = true }}");
+        }
+        if value.filters.is_empty() {
+            return path;
+        }
+        format!("{{ path = {path}, filters = {} }}", List(Name(FILTER_NAME), 1).show(&value.filters))
     }
 }
 

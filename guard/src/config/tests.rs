@@ -69,7 +69,7 @@ fn every_value_is_read() {
         r#"
         [source]
         journald = "off"
-        files = ["/var/log/a.log", { path = "/var/log/b.log", journal_copy = true }]
+        files = ["/var/log/a.log", { path = "/var/log/b.log", journal_copy = true }, { path = "/srv/c.log", filters = ["http"] }]
         read_back = "64KiB"
         [filter]
         mode = "aggressive"
@@ -90,7 +90,11 @@ fn every_value_is_read() {
         "#,
     );
     assert_eq!(config.source.journald, Journald::Off);
-    assert_eq!(config.source.files[0], FileSource { path: "/var/log/a.log".into(), journal_copy: false });
+    assert_eq!(
+        config.source.files[0],
+        FileSource { path: "/var/log/a.log".into(), journal_copy: false, filters: vec![] }
+    );
+    assert_eq!(config.source.files[2].filters, ["http"]);
     assert!(config.source.files[1].journal_copy);
     assert_eq!(config.source.read_back, 65_536);
     assert_eq!(config.filter.mode, Mode::Aggressive);
@@ -158,6 +162,10 @@ fn errors_name_place_key_and_way_out() {
             "guard.toml:2:12: `source.files`: unknown key `pth`; did you mean `path`?",
         ),
         ("[source]\nfiles = [{ journal_copy = true }]", "`source.files`: `path` is missing"),
+        (
+            "[source]\nfiles = [{ path = '/x', journal_copy = true, filters = ['http'] }]",
+            "`source.files`: a service's own file (`filters`) is no copy of the journal (`journal_copy`)",
+        ),
         (
             "[source]\nfiles = [\"a.log\"]",
             "guard.toml:2:10: `source.files`: \"a.log\" is not an absolute path",

@@ -4,9 +4,10 @@
 //! The kernel is always changed before the store is told.
 
 use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -15,27 +16,29 @@ use tracing::{error, info, warn};
 use crate::api::server::{ApiCount, Asked};
 use crate::ban::BanTable;
 use crate::config::Config;
-use crate::enforce::{Backend, Change, Desired, Drift, Enforcer};
+use crate::enforce::{Backend, Change, Desired, Drift, EnforceError, Enforcer};
 use crate::engine::Engine;
 use crate::metrics::{Histogram, Snapshot};
 use crate::protect::Protection;
 use crate::scan::FilterSet;
 use crate::sighting::{Kind, SourceId};
 use crate::source::{Delivery, ReadCount, SourceStatus};
-use crate::store::{StoreError, StoredBan, Write, Writer};
+use crate::store::{StoreError, Write, Writer};
 use crate::target::Target;
 use crate::time::{Clock, Moment, boot_nanoseconds};
 
 use super::follow::Followers;
 use super::problems::Problems;
 use super::readers::Readers;
-use super::restore::{Lifted, Restore};
+use super::restore::{Lifted, Restore, Restored};
 use super::scores::Keeping;
 
 /// What reaches the engine's thread.
 pub(crate) enum Input {
     /// A source read something.
     Delivery(Delivery),
+    /// These log files of services are there.
+    OwnFiles(Vec<PathBuf>),
     /// Somebody asked for something.
     Asked(Asked),
     /// Metrics are scraped.
@@ -44,9 +47,8 @@ pub(crate) enum Input {
     NetworkChanged,
     /// Somebody else changed the packet filter.
     RulesetChanged,
-    /// A chunk of bans from the store. Once the sender beside it is dropped the store sends the next one, so what else
-    /// arrives waits behind two chunks at most: the one being taken in and the next.
-    Restored(Vec<StoredBan>, Sender<()>),
+    /// A chunk of bans from the store.
+    Restored(Restored),
     /// The store has given all its bans, or why it could not.
     RestoreDone(Result<(), StoreError>),
     /// Read the configuration again (SIGHUP), and tell when that is done.
@@ -64,6 +66,8 @@ const SESSIONS: Duration = Duration::from_secs(5);
 /// How often own addresses, gateways and resolvers are read anew, besides when the kernel tells of a change: nobody
 /// tells of a new name server.
 const SYSTEM: Duration = Duration::from_secs(60);
+/// Changes that room is kept for.
+const KEPT: usize = 4096;
 /// First pause after a failed change; it doubles up to the reconcile period.
 const RETRY: Duration = Duration::from_millis(50);
 
@@ -83,7 +87,7 @@ pub(super) struct Count {
 
 pub(super) struct Control {
     pub(super) config: Config,
-    pub(super) config_path: std::path::PathBuf,
+    pub(super) config_path: PathBuf,
     pub(super) forced_observe: bool,
     pub(super) filters: Arc<FilterSet>,
     pub(super) engine: Engine,
@@ -128,6 +132,7 @@ pub(super) struct Control {
 impl Control {
     /// Runs until it is told to stop. Enforcement stays as it is.
     pub(super) fn run(mut self) {
+        crate::thread::take_short_turns();
         loop {
             self.beat();
             match self.next_input() {
@@ -168,6 +173,7 @@ impl Control {
         match input {
             Input::Delivery(Delivery::Batch(batch)) => self.decide(&batch),
             Input::Delivery(Delivery::Status(id, status)) => self.source_changed(id, status),
+            Input::OwnFiles(paths) => self.read_own_files(paths),
             Input::Asked(asked) => self.answer(asked),
             Input::Scrape(reply) => {
                 let snapshot = self.snapshot();
@@ -179,11 +185,7 @@ impl Control {
                 self.reconcile();
             }
             Input::RulesetChanged => self.reconcile(),
-            Input::Restored(chunk, turn) => {
-                // The store reads on while this one is taken in.
-                drop(turn);
-                self.restore(chunk);
-            }
+            Input::Restored(chunk) => self.restore(chunk),
             Input::RestoreDone(result) => self.restore_done(result),
             Input::Reload(done) => {
                 // Its outcome is in log, status and events; whoever sent the signal cannot be answered.
@@ -225,20 +227,33 @@ impl Control {
     pub(super) fn flush(&mut self) -> bool {
         let mut applied = true;
         if !self.pending.is_empty() {
-            if let Err(cause) = self.enforcer.apply(&self.pending) {
-                applied = false;
-                self.count.update_errors += 1;
-                error!(error = %chain(&cause), changes = self.pending.len(), "the kernel did not take a change; it is repeated");
-                self.problems.set("enforcer", format!("{}; guard repeats it until it holds", chain(&cause)));
-                self.schedule_retry();
-            }
+            let outcome = self.enforcer.apply(&self.pending);
+            applied = self.was_applied(outcome, self.pending.len());
             self.pending.clear();
+            if self.pending.capacity() > KEPT {
+                self.pending = Vec::new(); // an idle daemon does not pay for a past flood
+            }
         }
+        self.tell_store();
+        applied
+    }
+
+    /// Whether the kernel took changes. If not, the next reconciliation is soon.
+    pub(super) fn was_applied(&mut self, outcome: Result<(), EnforceError>, changes: usize) -> bool {
+        let Err(cause) = outcome else { return true };
+        self.count.update_errors += 1;
+        error!(error = %chain(&cause), changes, "the kernel did not take a change; it is repeated");
+        self.problems.set("enforcer", format!("{}; guard repeats it until it holds", chain(&cause)));
+        self.schedule_retry();
+        false
+    }
+
+    /// The kernel has been told.
+    fn tell_store(&mut self) {
         self.keep_strikes();
         if !self.writes.is_empty() {
             self.writer.write_all(self.writes.drain(..));
         }
-        applied
     }
 
     fn schedule_retry(&mut self) {
@@ -247,20 +262,24 @@ impl Control {
         self.next_reconcile = Instant::now() + pause;
     }
 
-    /// Compares the kernel with the table and repairs it.
+    /// Compares the kernel with the table and repairs it, or goes on with that: a part at a time, so that what arrives
+    /// meanwhile does not wait.
     pub(super) fn reconcile(&mut self) {
         match self.restore {
-            Restore::Done => {}
+            Restore::Settling { .. } | Restore::Done => {}
             // Entries that the store has not given back yet would look foreign.
             Restore::Reading => {
                 self.next_reconcile = Instant::now() + TICK;
                 return;
             }
-            Restore::Adopting => return self.finish_restore(),
+            Restore::Adopting { adopted } => return self.adopt(adopted),
         }
+        // A part compares what both hold now.
+        self.flush();
         let desired = Desired { bans: &self.bans, allowed: &self.allowed, now: Moment::now() };
-        match self.enforcer.reconcile(desired) {
-            Ok(drift) => {
+        match self.enforcer.reconcile_part(desired) {
+            Ok(None) => self.next_reconcile = Instant::now(),
+            Ok(Some(drift)) => {
                 let first = self.count.reconciles == 0;
                 self.count.reconciles += 1;
                 self.retry = None;
@@ -278,6 +297,7 @@ impl Control {
                     );
                     self.count.drift.add(&drift);
                 }
+                self.settled();
             }
             Err(cause) => {
                 self.count.update_errors += 1;

@@ -162,7 +162,7 @@ impl Control {
 
     /// Sweeps bans that are over. The kernel stopped enforcing them at their deadline by itself.
     pub(super) fn expire(&mut self) {
-        const SWEEP: usize = 4096;
+        const SWEEP: usize = 512;
         for ban in self.bans.expired(Moment::now(), SWEEP) {
             info!(target = %ban.target, "ban ended");
             self.count.expired += 1;

@@ -32,6 +32,7 @@ mod control;
 mod decide;
 mod error;
 mod follow;
+mod own_files;
 mod problems;
 mod readers;
 mod reload;
@@ -48,7 +49,7 @@ use control::{Control, Count, Input, QUEUE};
 use follow::Followers;
 use problems::Problems;
 use readers::Readers;
-use restore::{Lifted, Restore};
+use restore::{Lifted, Restore, Restored};
 use scores::Keeping;
 
 /// Lines kept as evidence for each source that has a score.
@@ -167,12 +168,15 @@ fn start_store(
     let now = Clock::now().wall;
     let chunks = inputs.clone();
     let restore = move |store: &mut dyn store::Store| {
-        let result = store.bans(now, &mut |chunk| {
-            let (turn, taken) = channel();
-            let sent = chunks.send(Input::Restored(chunk, turn)).is_ok();
-            // Nothing is ever sent here: the wait ends when the engine's thread takes the chunk, or has ended.
-            let _ = taken.recv();
-            sent
+        let result = store.ban_count().and_then(|mut to_come| {
+            store.bans(now, &mut |bans| {
+                to_come = to_come.saturating_sub(bans.len() as u64);
+                let (turn, taken) = channel();
+                let sent = chunks.send(Input::Restored(Restored { bans, to_come, turn })).is_ok();
+                // Nothing is ever sent here: the wait ends when the engine's thread takes the chunk, or has ended.
+                let _ = taken.recv();
+                sent
+            })
         });
         // Nobody is left to be told once the engine's thread has ended.
         let _ = inputs.send(Input::RestoreDone(result));

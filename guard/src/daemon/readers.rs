@@ -1,6 +1,6 @@
 //! The threads that read sources: started, stopped and exchanged as one, and started again when one ends unasked.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use tracing::{info, warn};
 
-use crate::config::{Config, Journald, Sources};
-use crate::scan::{FilterSet, Scanner};
+use crate::config::{Config, FileSource, Journald, Sources};
+use crate::scan::{FilterError, FilterSet, Scanner};
 use crate::sighting::SourceId;
 use crate::source::file::{self, FileReader};
 use crate::source::journald::{self, JournalReader};
@@ -18,6 +18,7 @@ use crate::source::{Closed, Delivery, Position, Sink, SourceStatus, Stop};
 
 use super::again::Again;
 use super::control::{Control, Input, QUEUE};
+use super::own_files;
 
 /// The reading threads, and how far each source has been decided.
 pub(super) struct Readers {
@@ -41,7 +42,10 @@ type Thread = JoinHandle<Result<(), String>>;
 /// What a thread reads.
 enum Of {
     Journal(SourceId),
-    Files(Vec<(SourceId, PathBuf)>),
+    /// Files, and the filters whose services' own files they are; none: syslog files.
+    Files(Vec<(SourceId, PathBuf)>, Vec<u16>),
+    /// Folders, for files that filters name.
+    OwnFiles(Vec<String>),
 }
 
 struct Channel(SyncSender<Input>);
@@ -65,18 +69,60 @@ impl Readers {
         filters: &Arc<FilterSet>,
     ) -> Vec<(SourceId, SourceStatus)> {
         let now = Instant::now();
-        let plan = Plan::new(&config.source);
+        let plan = Plan::new(&config.source, filters);
         let mut readers = Vec::new();
         if plan.journald {
             readers.push(Of::Journal(self.id()));
         }
-        if !plan.files.is_empty() {
-            readers.push(Of::Files(plan.files.iter().map(|path| (self.id(), path.clone())).collect()));
+        readers.extend(self.files(plan.files.clone()));
+        let patterns: Vec<String> = filters.files().map(str::to_owned).collect();
+        if config.source.service_files && !patterns.is_empty() {
+            readers.push(Of::OwnFiles(patterns));
         }
         if readers.is_empty() {
             warn!("no source is configured: guard sees nothing");
         }
         info!(journal = plan.journald, files = plan.files.len(), left_out = plan.left_out, "reading");
+        self.running = true;
+        self.begin(readers, config, filters, now)
+    }
+
+    /// Reads services' own files that are not read yet. Answers them with their first state.
+    fn start_own(
+        &mut self,
+        mut paths: Vec<PathBuf>,
+        config: &Config,
+        filters: &Arc<FilterSet>,
+    ) -> Vec<(SourceId, SourceStatus)> {
+        if !self.running {
+            return Vec::new();
+        }
+        // What the configuration names is read as it says, or left to the journal.
+        paths.retain(|path| {
+            !self.all.iter().any(|reader| reader.of.reads(path))
+                && !config.source.files.iter().any(|file| file.path == *path)
+        });
+        let files = paths.into_iter().map(|path| (filters.owners(&path), path)).collect();
+        let readers = self.files(files);
+        self.begin(readers, config, filters, Instant::now())
+    }
+
+    /// A reader for all files of the same filters.
+    fn files(&mut self, files: Vec<(Vec<u16>, PathBuf)>) -> Vec<Of> {
+        let mut groups: BTreeMap<Vec<u16>, Vec<(SourceId, PathBuf)>> = BTreeMap::new();
+        for (owners, path) in files {
+            groups.entry(owners).or_default().push((self.id(), path));
+        }
+        groups.into_iter().map(|(owners, files)| Of::Files(files, owners)).collect()
+    }
+
+    fn begin(
+        &mut self,
+        readers: Vec<Of>,
+        config: &Config,
+        filters: &Arc<FilterSet>,
+        now: Instant,
+    ) -> Vec<(SourceId, SourceStatus)> {
         let mut started = Vec::new();
         for of in readers {
             let mut reader = Reader { of, again: Again::new(now), thread: None };
@@ -86,7 +132,6 @@ impl Readers {
             }
             self.all.push(reader);
         }
-        self.running = true;
         started
     }
 
@@ -153,10 +198,14 @@ impl Readers {
 
     /// Starts a reader's thread.
     fn launch(&self, reader: &mut Reader, config: &Config, filters: &Arc<FilterSet>) -> Result<(), String> {
-        let scan = Box::new(Scanner::new(Arc::clone(filters)));
+        let scanner = |set: Result<FilterSet, FilterError>| match set {
+            Ok(set) => Ok(Box::new(Scanner::new(Arc::new(set)))),
+            Err(cause) => Err(cause.to_string()),
+        };
         match &reader.of {
             Of::Journal(id) => {
                 let (folders, options) = (config.source.journal_paths.clone(), journald::Options::default());
+                let scan = scanner(filters.for_syslog())?;
                 let journal =
                     JournalReader::new(*id, folders, self.positions.get(journald::NAME), options, scan)
                         .map_err(|cause| cause.to_string())?;
@@ -164,7 +213,9 @@ impl Readers {
                     journal.run(sink, stop).map_err(|cause| cause.to_string())
                 })?);
             }
-            Of::Files(files) => {
+            Of::Files(files, owners) => {
+                let own = !owners.is_empty();
+                let scan = scanner(if own { filters.for_own_files(owners) } else { filters.for_syslog() })?;
                 let positions: Vec<_> = self.positions.values().cloned().collect();
                 let options =
                     file::Options { read_back: config.source.read_back, ..file::Options::default() };
@@ -172,6 +223,14 @@ impl Readers {
                     .map_err(|cause| cause.to_string())?;
                 reader.thread = Some(self.spawn("files", move |sink, stop| {
                     files.run(sink, stop).map_err(|cause| cause.to_string())
+                })?);
+            }
+            Of::OwnFiles(patterns) => {
+                let (patterns, inputs) = (patterns.clone(), self.inputs.clone());
+                reader.thread = Some(self.spawn("own-files", move |_, stop| {
+                    own_files::look(&patterns, stop, |found| {
+                        inputs.send(Input::OwnFiles(found)).map_err(|_| Closed.to_string())
+                    })
                 })?);
             }
         }
@@ -187,7 +246,10 @@ impl Readers {
         let stop = Stop::new().map_err(failed)?;
         let heard = stop.clone();
         let mut sink = Channel(self.inputs.clone());
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || run(&mut sink, &heard));
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            crate::thread::take_short_turns();
+            run(&mut sink, &heard)
+        });
         Ok((stop, thread.map_err(failed)?))
     }
 
@@ -211,12 +273,18 @@ impl Reader {
 }
 
 impl Of {
+    /// Whether it reads a file.
+    fn reads(&self, path: &Path) -> bool {
+        matches!(self, Self::Files(files, _) if files.iter().any(|(_, known)| known == path))
+    }
+
     /// The same state of all its sources.
     fn statuses(&self, state: &str, healthy: bool) -> Vec<(SourceId, SourceStatus)> {
         let status = |name: String| SourceStatus { name, state: state.to_owned(), healthy, behind: 0 };
         match self {
             Self::Journal(id) => vec![(*id, status(journald::NAME.to_owned()))],
-            Self::Files(files) => {
+            Self::OwnFiles(_) => Vec::new(),
+            Self::Files(files, _) => {
                 files.iter().map(|(id, path)| (*id, status(path.display().to_string()))).collect()
             }
         }
@@ -224,6 +292,13 @@ impl Of {
 }
 
 impl Control {
+    /// Reads services' own files that have been found.
+    pub(super) fn read_own_files(&mut self, paths: Vec<PathBuf>) {
+        for (id, status) in self.readers.start_own(paths, &self.config, &self.filters) {
+            self.source_changed(id, status);
+        }
+    }
+
     /// Notices readers that have ended, and starts those whose pause is over.
     pub(super) fn keep_readers(&mut self, now: Instant) {
         if self.readers.lost_one() {
@@ -250,27 +325,32 @@ impl Control {
 /// Which sources are read.
 struct Plan {
     journald: bool,
-    files: Vec<PathBuf>,
+    /// Files, and the filters whose services' own files they are.
+    files: Vec<(Vec<u16>, PathBuf)>,
     /// Files left out because the journal or another file has the same lines.
     left_out: usize,
 }
 
 impl Plan {
-    fn new(sources: &Sources) -> Self {
+    fn new(sources: &Sources, filters: &FilterSet) -> Self {
         let journald = match sources.journald {
             Journald::On => true,
             Journald::Off => false,
             Journald::Auto => sources.journal_paths.iter().any(|folder| has_journal(folder)),
         };
+        let owned = |file: &FileSource| {
+            let owners = filters.numbers(&file.filters);
+            if owners.is_empty() && !file.filters.is_empty() {
+                warn!(path = %file.path.display(), filters = ?file.filters, "not read: none of its filters is in use");
+                return None;
+            }
+            Some((owners, file.path.clone()))
+        };
         let (left_out, files): (Vec<_>, Vec<_>) = sources
             .files
             .iter()
             .partition(|file| journald && file.journal_copy || sources.is_other_name(file));
-        Self {
-            journald,
-            files: files.into_iter().map(|file| file.path.clone()).collect(),
-            left_out: left_out.len(),
-        }
+        Self { journald, files: files.into_iter().filter_map(owned).collect(), left_out: left_out.len() }
     }
 }
 

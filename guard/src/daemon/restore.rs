@@ -1,13 +1,14 @@
 //! At start: bans of the store go back into the table and the kernel while detection is already live.
 
 use std::collections::HashSet;
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tracing::{info, warn};
 
-use crate::ban::{Ban, BanId, BanRef, Origin};
-use crate::enforce::{Change, EnforceError};
+use crate::ban::{Ban, BanId, Origin};
+use crate::enforce::{Change, Desired, LiveEntry, Unknown};
 use crate::sighting::Points;
 use crate::store::{StoreError, StoredBan, Write};
 use crate::target::Target;
@@ -39,22 +40,49 @@ impl Lifted {
     }
 }
 
+/// A chunk of bans from the store.
+#[derive(Debug)]
+pub(super) struct Restored {
+    pub(super) bans: Vec<StoredBan>,
+    /// About how many the store has besides.
+    pub(super) to_come: u64,
+    /// Once it is dropped the store sends the next chunk, so what else arrives waits behind two chunks at most: the one
+    /// being taken in and the next.
+    pub(super) turn: Sender<()>,
+}
+
 /// How far the restore has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Restore {
     /// The store is still giving its bans.
     Reading,
-    /// What the kernel holds besides is still to be taken over. Until then nothing in it may count as foreign.
-    Adopting,
-    /// The ban table is complete.
+    /// What the kernel holds besides is being taken over. Until then nothing in it may count as foreign.
+    Adopting {
+        /// How many bans only the kernel knew.
+        adopted: usize,
+    },
+    /// The ban table is complete; the kernel is being made equal to it.
+    Settling {
+        /// How many bans only the kernel knew.
+        adopted: usize,
+    },
+    /// Both are complete.
     Done,
 }
 
 impl Control {
     /// Takes a chunk of stored bans in. Of a stored ban and one decided since the start, the later end holds.
-    pub(super) fn restore(&mut self, chunk: Vec<StoredBan>) {
+    pub(super) fn restore(&mut self, chunk: Restored) {
+        let Restored { bans, to_come, turn } = chunk;
+        // The store reads on while this one is taken in.
+        drop(turn);
+        if self.bans.is_empty() {
+            let all = bans.len() as u64 + to_come;
+            self.bans.reserve(usize::try_from(all).unwrap_or(0).min(self.config.decide.max_bans));
+        }
         let clock = Clock::now();
-        for stored in chunk {
+        let mut new = Vec::with_capacity(bans.len());
+        for stored in &bans {
             let ban = views::restored(stored, clock);
             if self.lifted.holds(ban.target) {
                 self.writes.push(Write::Unban(ban.target));
@@ -65,17 +93,19 @@ impl Control {
                 self.writes.push(Write::Unban(ban.target));
                 continue;
             }
-            match self.bans.get(ban.target).map(BanRef::to_ban) {
+            match self.bans.get(ban.target).map(|newer| newer.until) {
                 None => {
-                    self.pending.push(Change::Ban { target: ban.target, id: ban.id, until: ban.until });
+                    new.push(Change::Ban { target: ban.target, id: ban.id, until: ban.until });
                     self.engine.banned(ban.target, ban.until);
-                    self.bans.insert(ban);
+                    self.bans.set(ban);
                 }
                 // It has overwritten the stored one already: the one that lasts longer is written again.
-                Some(newer) if ends_later(ban.until, newer.until) => self.insert(ban, clock),
+                Some(newer) if ends_later(ban.until, newer) => self.insert(ban, clock),
                 Some(_) => {}
             }
         }
+        let outcome = self.enforcer.restore(&new, to_come);
+        self.was_applied(outcome, new.len());
         self.flush();
     }
 
@@ -86,15 +116,19 @@ impl Control {
             warn!("{text}");
             self.problems.set("restore", format!("{text}; bans in the kernel stay in force"));
         }
-        self.restore = Restore::Adopting;
-        self.finish_restore();
+        self.adopt(0);
     }
 
-    /// Takes over what only the kernel knows, then makes both equal. While the kernel cannot be read this is tried
-    /// again, and nothing is taken out of it.
-    pub(super) fn finish_restore(&mut self) {
-        let adopted = match self.adopt() {
-            Ok(adopted) => adopted,
+    /// Takes over a part of what only the kernel knows, after that makes both equal. While the kernel cannot be read
+    /// this is tried again, and nothing is taken out of it.
+    ///
+    /// A crash between kernel and store leaves a ban that only the kernel knows. It was decided, so it stays.
+    pub(super) fn adopt(&mut self, so_far: usize) {
+        self.restore = Restore::Adopting { adopted: so_far };
+        self.flush();
+        let desired = Desired { bans: &self.bans, allowed: &self.allowed, now: Moment::now() };
+        let Unknown { entries, more } = match self.enforcer.unknown(desired) {
+            Ok(unknown) => unknown,
             Err(cause) => {
                 let text = format!("bans that the kernel holds cannot be read: {}", chain(&cause));
                 warn!("{text}");
@@ -103,18 +137,21 @@ impl Control {
                 return;
             }
         };
+        let adopted = so_far + self.keep(entries);
+        self.next_reconcile = Instant::now();
+        if more {
+            self.restore = Restore::Adopting { adopted };
+            return;
+        }
         self.problems.clear("adopt");
-        self.restore = Restore::Done;
-        self.lifted = Lifted::default();
-        info!(bans = self.bans.len(), adopted, took = ?Moment::now().since(self.started), "bans restored");
-        self.reconcile();
+        self.restore = Restore::Settling { adopted };
     }
 
-    /// A crash between kernel and store leaves a ban that only the kernel knows. It was decided, so it stays.
-    fn adopt(&mut self) -> Result<usize, EnforceError> {
+    /// Takes entries of the kernel into the table, unless something speaks against it; how many.
+    fn keep(&mut self, entries: Vec<LiveEntry>) -> usize {
         let clock = Clock::now();
-        let mut adopted = 0;
-        for entry in self.enforcer.live()? {
+        let mut kept = 0;
+        for entry in entries {
             if entry.seconds_left == Some(0)
                 || self.bans.get(entry.target).is_some()
                 || self.lifted.holds(entry.target)
@@ -135,10 +172,19 @@ impl Control {
             self.engine.banned(ban.target, ban.until);
             self.event("ban", Some(ban.target), &json!({ "filter": "recovered" }));
             self.insert(ban, clock);
-            adopted += 1;
+            kept += 1;
         }
         self.flush();
-        Ok(adopted)
+        kept
+    }
+
+    /// The kernel is equal to the table: a restore that waited for that is done.
+    pub(super) fn settled(&mut self) {
+        if let Restore::Settling { adopted } = self.restore {
+            self.restore = Restore::Done;
+            self.lifted = Lifted::default();
+            info!(bans = self.bans.len(), adopted, took = ?Moment::now().since(self.started), "bans restored");
+        }
     }
 
     /// The store lost writes while it could not work: it gets the whole table again.

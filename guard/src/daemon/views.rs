@@ -40,17 +40,17 @@ pub(super) fn stored(ban: BanRef<'_>, clock: Clock) -> StoredBan {
         since: clock.wall_of(ban.since),
         until: ban.until.map(|until| clock.wall_of(until)),
         origin: match ban.origin {
-            Origin::Filter(name) => format!("filter:{name}"),
-            Origin::Manual(uid) => format!("manual:{uid}"),
+            Origin::Filter(name) => format!("filter:{name}").into(),
+            Origin::Manual(uid) => format!("manual:{uid}").into(),
         },
         score: ban.score.0,
         strike: ban.strike,
-        reason: ban.reason.to_string(),
+        reason: ban.reason.into(),
     }
 }
 
 /// A ban from the store.
-pub(super) fn restored(stored: StoredBan, clock: Clock) -> Ban {
+pub(super) fn restored(stored: &StoredBan, clock: Clock) -> Ban {
     Ban {
         id: BanId(stored.id.0),
         target: stored.target,
@@ -59,11 +59,11 @@ pub(super) fn restored(stored: StoredBan, clock: Clock) -> Ban {
         origin: match stored.origin.split_once(':') {
             Some(("manual", uid)) => Origin::Manual(uid.parse().unwrap_or(0)),
             Some((_, name)) => Origin::Filter(name.into()),
-            None => Origin::Filter(stored.origin.into()),
+            None => Origin::Filter((&*stored.origin).into()),
         },
         score: Points(stored.score),
         strike: stored.strike,
-        reason: stored.reason.into(),
+        reason: (&*stored.reason).into(),
     }
 }
 

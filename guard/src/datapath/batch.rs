@@ -12,6 +12,8 @@ use super::sys::{self, Batch, Command, ENOTSUPP, Element};
 
 /// Elements in one call: large enough to make the call's cost vanish, small enough for the cache.
 const CHUNK: usize = 4096;
+/// Elements read in one call: a part of a walk has to be short.
+const SCAN: usize = 2048;
 /// Tries of an update that found no memory; maps without preallocation refill theirs in the background.
 const MEMORY_TRIES: u32 = 200;
 /// Tries of a read that kept meeting changes.
@@ -136,72 +138,123 @@ pub(super) fn dump<K: Pod, V: Pod>(
     empty: (K, V),
     mut visit: impl FnMut(&K, &V),
 ) -> io::Result<()> {
-    let mut room = CHUNK;
-    let (mut keys, mut values) = (vec![empty.0; room], vec![empty.1; room]);
-    let mut cursor: Option<[u8; CURSOR]> = None;
-    let mut tries = 0;
-    loop {
-        let mut next = [0_u8; CURSOR];
-        let mut batch = Batch {
-            from: cursor.as_ref().map_or(0, |cursor| cursor.as_ptr() as u64),
-            next: next.as_mut_ptr() as u64,
-            keys: keys.as_mut_ptr() as u64,
-            values: values.as_mut_ptr() as u64,
-            count: room as u32,
-            map: sys::raw(map),
-            ..Batch::default()
-        };
-        // SAFETY: keys and values have room for `count` elements of the map's sizes; the cursors are larger than any.
-        let answer = unsafe { sys::bpf(Command::LookupBatch, &mut batch) };
-        let error = answer.err();
-        let code = error.as_ref().and_then(io::Error::raw_os_error);
-        if cursor.is_none() && error.as_ref().is_some_and(is_unsupported) {
-            return dump_singly(map, empty, visit);
-        }
-        match (code, error) {
-            // A bucket holds more than there is room for; nothing of it was read.
-            (Some(libc::ENOSPC), _) => {
-                room *= 2;
-                keys.resize(room, empty.0);
-                values.resize(room, empty.1);
-                continue;
-            }
-            (Some(libc::EINTR | libc::EAGAIN), Some(error)) => {
-                tries += 1;
-                if tries > READ_TRIES {
-                    return Err(error);
-                }
-                if batch.count == 0 {
-                    continue;
-                }
-            }
-            (None | Some(libc::ENOENT), _) => tries = 0,
-            (_, Some(error)) => return Err(error),
-            (_, None) => {}
-        }
-        let read = (batch.count as usize).min(room);
-        keys[..read].iter().zip(&values[..read]).for_each(|(key, value)| visit(key, value));
-        if code == Some(libc::ENOENT) {
-            return Ok(());
-        }
-        cursor = Some(next);
-    }
+    let mut scan = Scan::new(empty);
+    while scan.next(map, &mut visit)? {}
+    Ok(())
 }
 
-fn dump_singly<K: Pod, V: Pod>(
-    map: BorrowedFd<'_>,
-    empty: (K, V),
-    mut visit: impl FnMut(&K, &V),
-) -> io::Result<()> {
-    let (mut key, mut next) = (None, empty.0);
-    while next_key(map, key.as_ref(), &mut next)? {
-        let mut value = [empty.1];
-        if lookup(map, &next, &mut value)? {
-            visit(&next, &value[0]);
-        }
-        key = Some(next);
+/// A walk over a map in parts, between which the map may change: every element that is in it from the start to the
+/// end is met. In a trie that may be twice, if the element where a part ended is removed.
+#[derive(Debug)]
+pub struct Scan<K, V> {
+    keys: Vec<K>,
+    values: Vec<V>,
+    at: At<K>,
+}
+
+/// Where a walk goes on.
+#[derive(Clone, Copy, Debug)]
+enum At<K> {
+    Start,
+    /// Behind what the kernel's cursor says.
+    Cursor([u8; CURSOR]),
+    /// Behind a key: the kernel has no batches for this map.
+    Key(Option<K>),
+    End,
+}
+
+impl<K: Pod, V: Pod> Scan<K, V> {
+    /// A walk from the start; `empty` is any key and value.
+    pub fn new(empty: (K, V)) -> Self {
+        Self { keys: vec![empty.0; SCAN], values: vec![empty.1; SCAN], at: At::Start }
     }
-    Ok(())
+
+    /// Reads the next part; whether there may be more.
+    pub(super) fn next(&mut self, map: BorrowedFd<'_>, visit: impl FnMut(&K, &V)) -> io::Result<bool> {
+        match self.at {
+            At::Start => self.batch(map, None, visit),
+            At::Cursor(cursor) => self.batch(map, Some(cursor), visit),
+            At::Key(key) => self.singly(map, key, visit),
+            At::End => Ok(false),
+        }
+    }
+
+    fn batch(
+        &mut self,
+        map: BorrowedFd<'_>,
+        cursor: Option<[u8; CURSOR]>,
+        mut visit: impl FnMut(&K, &V),
+    ) -> io::Result<bool> {
+        let mut tries = 0;
+        loop {
+            let room = self.keys.len();
+            let mut next = [0_u8; CURSOR];
+            let mut batch = Batch {
+                from: cursor.as_ref().map_or(0, |cursor| cursor.as_ptr() as u64),
+                next: next.as_mut_ptr() as u64,
+                keys: self.keys.as_mut_ptr() as u64,
+                values: self.values.as_mut_ptr() as u64,
+                count: room as u32,
+                map: sys::raw(map),
+                ..Batch::default()
+            };
+            // SAFETY: keys and values have room for `count` elements of the map's sizes; the cursors are larger than
+            // any.
+            let error = unsafe { sys::bpf(Command::LookupBatch, &mut batch) }.err();
+            if cursor.is_none() && error.as_ref().is_some_and(is_unsupported) {
+                self.at = At::Key(None);
+                return self.singly(map, None, visit);
+            }
+            let code = error.as_ref().and_then(io::Error::raw_os_error);
+            match (code, error) {
+                // A bucket holds more than there is room for; nothing of it was read.
+                (Some(libc::ENOSPC), _) => {
+                    let empty = (self.keys[0], self.values[0]);
+                    self.keys.resize(room * 2, empty.0);
+                    self.values.resize(room * 2, empty.1);
+                    continue;
+                }
+                (Some(libc::EINTR | libc::EAGAIN), Some(error)) => {
+                    tries += 1;
+                    if tries > READ_TRIES {
+                        return Err(error);
+                    }
+                    if batch.count == 0 {
+                        continue;
+                    }
+                }
+                (Some(libc::ENOENT), _) | (_, None) => {}
+                (_, Some(error)) => return Err(error),
+            }
+            let read = (batch.count as usize).min(room);
+            self.keys[..read].iter().zip(&self.values[..read]).for_each(|(key, value)| visit(key, value));
+            let is_end = code == Some(libc::ENOENT);
+            self.at = if is_end { At::End } else { At::Cursor(next) };
+            return Ok(!is_end);
+        }
+    }
+
+    fn singly(
+        &mut self,
+        map: BorrowedFd<'_>,
+        mut key: Option<K>,
+        mut visit: impl FnMut(&K, &V),
+    ) -> io::Result<bool> {
+        for _ in 0..self.keys.len() {
+            let next = &mut self.keys[0];
+            if !next_key(map, key.as_ref(), next)? {
+                self.at = At::End;
+                return Ok(false);
+            }
+            let next = *next;
+            if lookup(map, &next, &mut self.values[..1])? {
+                visit(&next, &self.values[0]);
+            }
+            key = Some(next);
+        }
+        self.at = At::Key(key);
+        Ok(true)
+    }
 }
 
 fn element<K: Pod>(map: BorrowedFd<'_>, key: &K, value: u64) -> Element {

@@ -5,9 +5,11 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use aya::programs::{TestRun as _, TestRunOptions, Xdp};
 use aya::{Ebpf, EbpfLoader};
+use guard_common::bitmap::FIRST_WORD;
 use guard_common::map;
 
 use super::error::DatapathError;
+use super::maps::pinned_words;
 use super::pin::Pins;
 use super::sys;
 
@@ -55,7 +57,14 @@ impl Program {
         hosts: u32,
         grown: Option<(&str, u32)>,
     ) -> Result<Self, DatapathError> {
+        // A bitmap that is made has as many words as the program is told.
+        let words = |name| match grown {
+            Some((grown, capacity)) if grown == name => Ok(capacity - FIRST_WORD),
+            _ => pinned_words(pins, name),
+        };
+        let (words4, words6) = (words(map::BITS4)?, words(map::BITS6)?);
         let mut loader = EbpfLoader::new();
+        loader.override_global(map::WORDS4, &words4, true).override_global(map::WORDS6, &words6, true);
         for name in MAPS {
             loader.map_pin_path(name, pins.map(name));
         }

@@ -6,13 +6,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use aya::Pod;
-use guard_common::bitmap::{WORDS4, WORDS6};
+use guard_common::bitmap::{FIRST_WORD, LEAST_WORDS, MOST_WORDS};
 use guard_common::{Cidr4, Cidr6, DropKey, Entry, PrefixEntry, Settings, Tally, map};
 
+use super::batch::{self, Scan};
 use super::bits::Bits;
 use super::error::DatapathError;
 use super::pin::Pins;
-use super::{batch, sys};
+use super::sys;
 
 /// Kinds of maps, `enum bpf_map_type` in `include/uapi/linux/bpf.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +45,9 @@ pub struct Table<K, V> {
 pub struct Maps {
     /// Switches.
     pub settings: Table<u32, Settings>,
-    /// Bits over the /24 of IPv4 sources.
+    /// Bits over IPv4 sources.
     pub bits4: Bits,
-    /// Bits over the /48 of IPv6 sources.
+    /// Bits over IPv6 sources.
     pub bits6: Bits,
     /// IPv4 hosts.
     pub hosts4: Table<[u8; 4], Entry>,
@@ -71,17 +72,10 @@ pub struct Maps {
 impl Maps {
     /// Opens every map by its pin.
     pub(super) fn open(pins: &Pins) -> Result<Self, DatapathError> {
-        let bits = |name, words| {
-            let table: Table<u32, u64> = Table::open(pins, name, Layout::Array)?;
-            if table.capacity != words {
-                return Err(DatapathError::Layout { path: pins.map(name) });
-            }
-            Bits::open(table.fd, words).map_err(DatapathError::system(format!("mapping {name} into memory")))
-        };
         Ok(Self {
             settings: Table::open(pins, map::SETTINGS, Layout::Array)?,
-            bits4: bits(map::BITS4, WORDS4)?,
-            bits6: bits(map::BITS6, WORDS6)?,
+            bits4: open_bits(&pins.map(map::BITS4), map::BITS4)?,
+            bits6: open_bits(&pins.map(map::BITS6), map::BITS6)?,
             hosts4: Table::open(pins, map::HOSTS4, Layout::Hash)?,
             hosts6: Table::open(pins, map::HOSTS6, Layout::Hash)?,
             nets6: Table::open(pins, map::NETS6, Layout::Hash)?,
@@ -107,11 +101,33 @@ impl Maps {
             self.allow6.ensure_pin(pins)?,
             self.reasons.ensure_pin(pins)?,
             self.drops.ensure_pin(pins)?,
-            self.bits4.ensure_pin(pins, map::BITS4)?,
-            self.bits6.ensure_pin(pins, map::BITS6)?,
+            self.bits4.ensure_pin(pins)?,
+            self.bits6.ensure_pin(pins)?,
         ];
         Ok(missing.into_iter().map(u64::from).sum())
     }
+}
+
+/// Opens a pinned bitmap of any size.
+pub(super) fn open_bits(path: &Path, name: &'static str) -> Result<Bits, DatapathError> {
+    let table: Table<u32, u64> = Table::open_at(path, name, Layout::Array)?;
+    let words = words(table.capacity).ok_or_else(|| DatapathError::Layout { path: path.to_owned() })?;
+    Bits::open(name, table.fd, words).map_err(DatapathError::system(format!("mapping {name} into memory")))
+}
+
+/// Words for hosts and nets in the pinned bitmap, or in the one that is made where none is pinned.
+pub(super) fn pinned_words(pins: &Pins, name: &'static str) -> Result<u32, DatapathError> {
+    let path = pins.map(name);
+    if !path.exists() {
+        return Ok(LEAST_WORDS);
+    }
+    let table: Table<u32, u64> = Table::open(pins, name, Layout::Array)?;
+    words(table.capacity).ok_or(DatapathError::Layout { path })
+}
+
+/// Words for hosts and nets in a bitmap of that many words.
+fn words(capacity: u32) -> Option<u32> {
+    capacity.checked_sub(FIRST_WORD).filter(|words| (LEAST_WORDS..=MOST_WORDS).contains(words))
 }
 
 impl<K: Pod, V: Pod> Table<K, V> {
@@ -167,6 +183,11 @@ impl<K: Pod, V: Pod> Table<K, V> {
     /// Reads every element, in batches.
     pub fn for_each(&self, empty: (K, V), visit: impl FnMut(&K, &V)) -> Result<(), DatapathError> {
         batch::dump(self.fd.as_fd(), empty, visit).map_err(self.failed("reading"))
+    }
+
+    /// Reads the next part of a walk over this map; whether there may be more.
+    pub fn scan(&self, scan: &mut Scan<K, V>, visit: impl FnMut(&K, &V)) -> Result<bool, DatapathError> {
+        scan.next(self.fd.as_fd(), visit).map_err(self.failed("reading"))
     }
 
     /// Pins the map again if somebody took the pin away; whether that was so.

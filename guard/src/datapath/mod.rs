@@ -17,7 +17,8 @@ mod pin;
 mod sys;
 
 pub use attach::Attachment;
-pub use bits::Bits;
+pub use batch::Scan;
+pub use bits::{Bits, FreshBits};
 pub use error::DatapathError;
 pub use load::TestRun;
 pub use maps::{Layout, Maps, Table};

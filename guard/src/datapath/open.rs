@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 
+use guard_common::bitmap::FIRST_WORD;
 use guard_common::{ABI, Entry, Settings, map};
 
 use super::attach::{Attachment, Attachments};
+use super::bits::Bits;
 use super::error::DatapathError;
 use super::load::{Program, TestRun};
-use super::maps::{Layout, Maps, Table};
+use super::maps::{Layout, Maps, Table, open_bits};
 use super::pin::{Pins, remove_all};
 use super::{features, links, object};
 use crate::config::Interfaces;
@@ -99,16 +101,38 @@ impl Datapath {
     /// into every link, then the pin is replaced. No ban is missing at any time; packets that are counted on a ban
     /// while this runs are lost to its counters.
     pub fn grow(&mut self, name: &'static str, capacity: u32) -> Result<(), DatapathError> {
+        self.exchange(name, capacity, |maps, pins| match name {
+            map::HOSTS4 => copy(&maps.hosts4, pins, [0; 4]),
+            map::HOSTS6 => copy(&maps.hosts6, pins, [0; 16]),
+            _ => copy(&maps.nets6, pins, [0; 8]),
+        })
+    }
+
+    /// Gives one of the bitmaps another number of words in the same way. `fill` marks every ban that is in the maps.
+    pub fn grow_bits(
+        &mut self,
+        name: &'static str,
+        words: u32,
+        fill: impl FnOnce(&Maps, &Bits) -> Result<(), DatapathError>,
+    ) -> Result<(), DatapathError> {
+        self.exchange(name, FIRST_WORD + words, |maps, pins| {
+            let grown = open_bits(&pins.grown(name), name)?;
+            fill(maps, &grown)
+        })
+    }
+
+    /// Puts a larger map, once it is filled, in the place of another.
+    fn exchange(
+        &mut self,
+        name: &'static str,
+        capacity: u32,
+        fill: impl FnOnce(&Maps, &Pins) -> Result<(), DatapathError>,
+    ) -> Result<(), DatapathError> {
         self.pins.forget_grown()?;
         let object = self.options.object()?;
         let program =
             Program::load(object, &self.pins, self.options.capacity.max(1), Some((name, capacity)))?;
-        let copied = match name {
-            map::HOSTS4 => copy(&self.maps.hosts4, &self.pins, [0; 4]),
-            map::HOSTS6 => copy(&self.maps.hosts6, &self.pins, [0; 16]),
-            _ => copy(&self.maps.nets6, &self.pins, [0; 8]),
-        };
-        copied?;
+        fill(&self.maps, &self.pins)?;
         self.attachments.exchange(program.fd()?)?;
         self.pins.replace_by_grown(name)?;
         self.maps = Maps::open(&self.pins)?;

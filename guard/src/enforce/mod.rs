@@ -166,6 +166,15 @@ pub struct MapStatus {
     pub capacity: u64,
 }
 
+/// A part of what the kernel holds and the ban table does not: see [`Enforcer::unknown`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unknown {
+    /// The entries, in no particular order.
+    pub entries: Vec<LiveEntry>,
+    /// Whether there is more to look at.
+    pub more: bool,
+}
+
 /// Packets counted by the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
@@ -225,11 +234,32 @@ pub trait Enforcer: Send + std::fmt::Debug {
     /// reconciles: nothing is dropped silently.
     fn apply(&mut self, changes: &[Change]) -> Result<(), EnforceError>;
 
+    /// Bans that the store gives back at the start, each new to the ban table; about `to_come` more will follow. What
+    /// the kernel is likely to hold still may be left to [`Self::unknown`], which sees to what is missing.
+    fn restore(&mut self, bans: &[Change], to_come: u64) -> Result<(), EnforceError> {
+        let _ = to_come;
+        self.apply(bans)
+    }
+
     /// Compares the live state with the desired one and puts right what differs, attachments included.
     fn reconcile(&mut self, desired: Desired<'_>) -> Result<Drift, EnforceError>;
 
-    /// The bans the kernel holds now, in no particular order: what a start adopts.
+    /// As [`Self::reconcile`], in parts of a few milliseconds where a backend can: `None` until it is done. What is
+    /// desired may change between the parts if [`Self::apply`] is told of it.
+    fn reconcile_part(&mut self, desired: Desired<'_>) -> Result<Option<Drift>, EnforceError> {
+        self.reconcile(desired).map(Some)
+    }
+
+    /// The bans the kernel holds now, in no particular order.
     fn live(&mut self) -> Result<Vec<LiveEntry>, EnforceError>;
+
+    /// What the kernel holds and the ban table does not, in parts as [`Self::reconcile_part`]: what a start adopts.
+    /// Takes nothing out of the kernel; what the caller does not want to keep it has to unban.
+    fn unknown(&mut self, desired: Desired<'_>) -> Result<Unknown, EnforceError> {
+        let mut entries = self.live()?;
+        entries.retain(|entry| desired.bans.get(entry.target).is_none());
+        Ok(Unknown { entries, more: false })
+    }
 
     /// What happens to packets from `address`, read from the kernel now.
     fn check(&mut self, address: IpAddr, now: Moment) -> Result<Verdict, EnforceError>;

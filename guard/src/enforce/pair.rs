@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
 use super::{
-    Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, LiveEntry, Verdict,
-    chain_of,
+    Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, LiveEntry, Unknown,
+    Verdict, chain_of,
 };
 use crate::target::Target;
 use crate::time::Moment;
@@ -64,6 +64,28 @@ impl Pair {
         self.second.is_some()
     }
 
+    /// Goes on with the second once the first is compared.
+    fn reconcile_second(
+        &mut self,
+        first: Result<Drift, EnforceError>,
+        desired: Desired<'_>,
+    ) -> Result<Drift, EnforceError> {
+        let opened = self.cover();
+        let second = self.second.as_mut().map_or(Ok(Drift::default()), |second| second.reconcile(desired));
+        let (first, mut second) = (first?, second?);
+        if opened {
+            // It was empty because it is new: nothing has been lost.
+            second = Drift { attachments: 1, ..Drift::default() };
+        }
+        self.clear();
+        Ok(Drift {
+            missing: first.missing + second.missing,
+            foreign: first.foreign + second.foreign,
+            changed: first.changed + second.changed,
+            attachments: first.attachments + second.attachments,
+        })
+    }
+
     /// What cannot be cleared is told and left: the bans in it end by themselves.
     fn clear(&mut self) {
         let Some(clear) = self.leftover.take().filter(|_| self.second.is_none()) else { return };
@@ -88,22 +110,23 @@ impl Enforcer for Pair {
         first.and(second)
     }
 
+    fn restore(&mut self, bans: &[Change], to_come: u64) -> Result<(), EnforceError> {
+        let first = self.first.restore(bans, to_come);
+        let second = self.second.as_mut().map_or(Ok(()), |second| second.restore(bans, to_come));
+        first.and(second)
+    }
+
     fn reconcile(&mut self, desired: Desired<'_>) -> Result<Drift, EnforceError> {
         let first = self.first.reconcile(desired);
-        let opened = self.cover();
-        let second = self.second.as_mut().map_or(Ok(Drift::default()), |second| second.reconcile(desired));
-        let (first, mut second) = (first?, second?);
-        if opened {
-            // It was empty because it is new: nothing has been lost.
-            second = Drift { attachments: 1, ..Drift::default() };
+        self.reconcile_second(first, desired)
+    }
+
+    /// The second is compared as a whole, once the first is done.
+    fn reconcile_part(&mut self, desired: Desired<'_>) -> Result<Option<Drift>, EnforceError> {
+        match self.first.reconcile_part(desired).transpose() {
+            Some(first) => self.reconcile_second(first, desired).map(Some),
+            None => Ok(None),
         }
-        self.clear();
-        Ok(Drift {
-            missing: first.missing + second.missing,
-            foreign: first.foreign + second.foreign,
-            changed: first.changed + second.changed,
-            attachments: first.attachments + second.attachments,
-        })
     }
 
     fn live(&mut self) -> Result<Vec<LiveEntry>, EnforceError> {
@@ -113,6 +136,15 @@ impl Enforcer for Pair {
             live.extend(second.live()?.into_iter().filter(|entry| !known.contains(&entry.target)));
         }
         Ok(live)
+    }
+
+    /// What both hold is told twice at most.
+    fn unknown(&mut self, desired: Desired<'_>) -> Result<Unknown, EnforceError> {
+        let mut unknown = self.first.unknown(desired)?;
+        if let (Some(second), false) = (&mut self.second, unknown.more) {
+            unknown.entries.extend(second.unknown(desired)?.entries);
+        }
+        Ok(unknown)
     }
 
     /// Dropped if both say so, since the first leaves interfaces uncovered and the second covers all.
@@ -278,15 +310,99 @@ mod tests {
         assert!(pair.status().reason.contains("eth9: busy"));
     }
 
+    /// Its comparison takes so many parts.
+    #[derive(Debug)]
+    struct Parts(u32, Observe);
+
+    impl Enforcer for Parts {
+        fn backend(&self) -> Backend {
+            Backend::Xdp
+        }
+        fn apply(&mut self, changes: &[Change]) -> Result<(), EnforceError> {
+            self.1.apply(changes)
+        }
+        fn reconcile(&mut self, desired: Desired<'_>) -> Result<Drift, EnforceError> {
+            self.1.reconcile(desired)
+        }
+        fn reconcile_part(&mut self, desired: Desired<'_>) -> Result<Option<Drift>, EnforceError> {
+            self.0 = self.0.saturating_sub(1);
+            if self.0 > 0 { Ok(None) } else { self.reconcile(desired).map(Some) }
+        }
+        fn live(&mut self) -> Result<Vec<LiveEntry>, EnforceError> {
+            let entry = |target: &str| LiveEntry {
+                target: target.parse().unwrap(),
+                id: 1,
+                seconds_left: None,
+                packets: None,
+                bytes: None,
+            };
+            Ok(["192.0.2.1", "192.0.2.2"].map(entry).into())
+        }
+        fn check(&mut self, address: IpAddr, now: Moment) -> Result<Verdict, EnforceError> {
+            self.1.check(address, now)
+        }
+        fn status(&mut self) -> EnforcerStatus {
+            self.1.status()
+        }
+        fn counters(&mut self) -> Result<Counters, EnforceError> {
+            self.1.counters()
+        }
+        fn remove(&mut self) -> Result<(), EnforceError> {
+            self.1.remove()
+        }
+    }
+
+    #[test]
+    fn another_backend_stays_until_the_last_part_is_compared() {
+        let cleared = Arc::new(AtomicU32::new(0));
+        let count = Arc::clone(&cleared);
+        let clear: Clear = Box::new(move || {
+            count.fetch_add(1, Ordering::Relaxed);
+            Ok(true)
+        });
+        let mut pair = Pair::new(Box::new(Parts(3, Observe::new(""))), None, clear);
+        let bans = BanTable::default();
+        let desired = Desired { bans: &bans, allowed: &[], now: Moment(0) };
+        for _ in 0..2 {
+            assert_eq!(pair.reconcile_part(desired).unwrap(), None);
+            assert_eq!(cleared.load(Ordering::Relaxed), 0);
+        }
+        assert_eq!(pair.reconcile_part(desired).unwrap(), Some(Drift::default()));
+        assert_eq!(cleared.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn only_what_the_table_does_not_have_is_unknown() {
+        let ban = crate::ban::Ban {
+            id: BanId(1),
+            target: "192.0.2.1".parse().unwrap(),
+            since: Moment(0),
+            until: None,
+            origin: crate::ban::Origin::Manual(0),
+            score: crate::sighting::Points(0),
+            strike: 1,
+            reason: "".into(),
+        };
+        let mut bans = BanTable::default();
+        bans.set(ban);
+        let mut pair = Pair::new(Box::new(Parts(1, Observe::new(""))), None, nothing_left());
+        let unknown = pair.unknown(Desired { bans: &bans, allowed: &[], now: Moment(0) }).unwrap();
+        let targets: Vec<String> = unknown.entries.iter().map(|entry| entry.target.to_string()).collect();
+        assert_eq!((targets, unknown.more), (vec!["192.0.2.2".to_owned()], false));
+    }
+
     #[test]
     fn without_a_second_the_reason_is_told() {
         let refuse: Open = Box::new(|_| {
-            Err(EnforceError::Unavailable { backend: "nftables", reason: "there is no `nft`".into() })
+            Err(EnforceError::Unavailable {
+                backend: "nftables",
+                reason: "the kernel has no nf_tables".into(),
+            })
         });
         let mut pair = Pair::new(Box::new(Partial(Observe::new(""))), Some(refuse), nothing_left());
         let bans = BanTable::default();
         assert!(pair.reconcile(Desired { bans: &bans, allowed: &[], now: Moment(0) }).unwrap().is_none());
-        assert!(pair.status().reason.contains("there is no `nft`"));
+        assert!(pair.status().reason.contains("the kernel has no nf_tables"));
     }
 
     #[test]

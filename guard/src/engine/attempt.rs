@@ -22,7 +22,7 @@ const SETS: usize = 8192;
 /// Spreads process ids over all bits of a hash: 2^64 divided by the golden ratio.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-const _: () = assert!(Kind::ALL.len() <= 16, "a kind is a bit of a u16");
+const _: () = assert!(Kind::ALL.len() <= 32, "a kind is a bit of a u32");
 
 /// One attempt to get in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,9 +37,9 @@ struct Attempt {
     /// The source its first line came through.
     via: u16,
     /// Kinds seen through that source.
-    kinds: u16,
+    kinds: u32,
     /// Kinds seen through any other source.
-    copies: u16,
+    copies: u32,
 }
 
 /// The last attempts.
@@ -77,7 +77,7 @@ impl Attempts {
             self.seed.hash(address_bits(s.address)).wrapping_add(u64::from(s.pid).wrapping_mul(SPREAD));
         let set = &mut self.sets[hash as usize % SETS];
         let tag = (hash >> 32) as u32 | 1;
-        let kind = 1 << s.kind as u16;
+        let kind = 1 << s.kind as u32;
         for attempt in set.iter_mut() {
             if attempt.tag == tag && attempt.takes(kind, s.port, via, at) {
                 let points = Points(s.points.0.saturating_sub(attempt.given).max(0));
@@ -102,7 +102,7 @@ impl Attempts {
 impl Attempt {
     /// Marks the kind as seen, unless the line must belong to another attempt.
     #[inline]
-    fn takes(&mut self, kind: u16, port: u16, via: SourceId, at: Moment) -> bool {
+    fn takes(&mut self, kind: u32, port: u16, via: SourceId, at: Moment) -> bool {
         let near = at.0.abs_diff(self.first.0) <= JOIN as u64;
         let same_port = port == 0 || self.port == 0 || port == self.port;
         let seen = if via.0 == self.via { &mut self.kinds } else { &mut self.copies };

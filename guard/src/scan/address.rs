@@ -5,10 +5,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::dotted;
+use super::{bytes, dotted};
 
+/// Longest text of an IPv4 address.
+const MAX_V4: usize = 15;
 /// Longest text of an IPv6 address, with an IPv4 tail.
 pub(super) const MAX_TEXT: usize = 45;
+/// The same with a colon and a port behind it.
+const MAX_WITH_PORT: usize = MAX_TEXT + 6;
 
 /// Whether a byte can be part of an address.
 pub(super) const fn is_address_byte(b: u8) -> bool {
@@ -45,16 +49,52 @@ pub(super) fn at_front(text: &[u8]) -> Option<(Bits, usize)> {
     {
         return Some((Bits::v4(v4), length));
     }
-    v6_at_front(text)
+    long_at_front(text)
+}
+
+/// The IPv4 address that `text` begins with, as far as digits and dots go, and its length.
+pub(super) fn v4_at_front(text: &[u8]) -> Option<(Bits, usize)> {
+    let window = &text[..text.len().min(MAX_V4 + 2)];
+    let mut length = window.iter().position(|b| !is_v4_byte(*b)).unwrap_or(window.len());
+    if length > 0 && text[length - 1] == b'.' {
+        length -= 1;
+    }
+    Some((Bits::v4(parse_v4(&text[..length])?), length))
+}
+
+/// The IPv4 address that `text` ends with, as far as digits and dots go, and its length.
+pub(super) fn v4_at_end(text: &[u8]) -> Option<(Bits, usize)> {
+    let window = &text[text.len().saturating_sub(MAX_V4 + 1)..];
+    let length = window.iter().rev().position(|b| !is_v4_byte(*b)).unwrap_or(window.len());
+    Some((Bits::v4(parse_v4(&window[window.len() - length..])?), length))
+}
+
+const fn is_v4_byte(b: u8) -> bool {
+    matches!(b, b'0'..=b'9' | b'.')
+}
+
+/// The IPv6 address that `text` begins with, as far as bytes of addresses go, and its length.
+pub(super) fn v6_at_front(text: &[u8]) -> Option<(Bits, usize)> {
+    let (address, length) = long_at_front(text)?;
+    memchr::memchr(b':', &text[..length])?;
+    Some((address, length))
+}
+
+/// The IPv6 address that `text` ends with, as far as bytes of addresses go, and its length.
+pub(super) fn v6_at_end(text: &[u8]) -> Option<(Bits, usize)> {
+    let (address, length) = long_at_end(text)?;
+    memchr::memchr(b':', &text[text.len() - length..])?;
+    Some((address, length))
 }
 
 #[inline(never)]
-fn v6_at_front(text: &[u8]) -> Option<(Bits, usize)> {
+fn long_at_front(text: &[u8]) -> Option<(Bits, usize)> {
     // One byte more than the longest address and a colon decides that it is none, whatever follows.
     let window = &text[..text.len().min(MAX_TEXT + 2)];
     let mut length = window.iter().position(|b| !is_address_byte(*b)).unwrap_or(window.len());
-    if length > 1 && text[length - 1] == b':' && text[length - 2] != b':' {
-        // `1.2.3.4: text`, as old servers write it: no address ends in a single colon.
+    if length > 1 && (text[length - 1] == b'.' || text[length - 1] == b':' && text[length - 2] != b':') {
+        // `1.2.3.4: text`, as old servers write it, or the end of a sentence: no address ends in a single colon or a
+        // full stop.
         length -= 1;
     }
     Some((parse(&text[..length])?, length))
@@ -68,15 +108,50 @@ pub(super) fn at_end(text: &[u8]) -> Option<(Bits, usize)> {
     {
         return Some((Bits::v4(v4), length));
     }
-    v6_at_end(text)
+    long_at_end(text)
 }
 
 #[inline(never)]
-fn v6_at_end(text: &[u8]) -> Option<(Bits, usize)> {
+fn long_at_end(text: &[u8]) -> Option<(Bits, usize)> {
     // One byte more than the longest address decides that it is none, whatever follows.
     let window = &text[text.len().saturating_sub(MAX_TEXT + 1)..];
     let length = window.iter().rev().position(|b| !is_address_byte(*b)).unwrap_or(window.len());
     Some((parse(&window[window.len() - length..])?, length))
+}
+
+/// The address and port that `text` begins with, as far as bytes of addresses go, and their length. The last colon
+/// separates the two.
+pub(super) fn with_port_at_front(text: &[u8]) -> Option<(Bits, u16, usize)> {
+    let window = &text[..text.len().min(MAX_WITH_PORT + 2)];
+    let mut length = window.iter().position(|b| !is_address_byte(*b)).unwrap_or(window.len());
+    if length > 0 && text[length - 1] == b':' {
+        // `1.2.3.4:22: text`: no port ends in a colon.
+        length -= 1;
+    }
+    let (address, port) = parse_with_port(&text[..length])?;
+    Some((address, port, length))
+}
+
+/// The address and port that `text` ends with, as far as bytes of addresses go, and their length.
+pub(super) fn with_port_at_end(text: &[u8]) -> Option<(Bits, u16, usize)> {
+    let window = &text[text.len().saturating_sub(MAX_WITH_PORT + 1)..];
+    let length = window.iter().rev().position(|b| !is_address_byte(*b)).unwrap_or(window.len());
+    let (address, port) = parse_with_port(&window[window.len() - length..])?;
+    Some((address, port, length))
+}
+
+fn parse_with_port(text: &[u8]) -> Option<(Bits, u16)> {
+    let colon = memchr::memrchr(b':', text)?;
+    Some((parse(&text[..colon])?, port(&text[colon + 1..])?))
+}
+
+/// A port: one to five digits, and no more than 65535.
+#[inline]
+pub(super) fn port(text: &[u8]) -> Option<u16> {
+    if text.len() > 5 {
+        return None;
+    }
+    bytes::number(text).and_then(|number| u16::try_from(number).ok())
 }
 
 /// The address that `text` is, all of it.
@@ -261,6 +336,32 @@ mod tests {
         ] {
             assert_eq!(parse(text.as_bytes()), None, "{text}");
             assert_eq!(std_parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_last_colon_separates_the_port() {
+        for (text, expected) in [
+            ("1.2.3.4:22", Some(("1.2.3.4", 22))),
+            ("2001:db8::1:4711", Some(("2001:db8::1", 4711))),
+            ("::ffff:1.2.3.4:0", Some(("1.2.3.4", 0))),
+            ("1:2:3:4:5:6:7:8:65535", Some(("1:2:3:4:5:6:7:8", 65535))),
+            ("1.2.3.4", None),
+            ("1.2.3.4:", None),
+            ("1.2.3.4:65536", None),
+            ("1.2.3.4:2f", None),
+            (":22", None),
+            ("::1", None),
+        ] {
+            let expected =
+                expected.map(|(address, port)| (address.parse::<IpAddr>().unwrap(), port, text.len()));
+            let read = |found: Option<(Bits, u16, usize)>| {
+                found.map(|(bits, port, length)| (bits.address(), port, length))
+            };
+            assert_eq!(read(with_port_at_front(text.as_bytes())), expected, "{text}");
+            assert_eq!(read(with_port_at_front(format!("{text}: x").as_bytes())), expected, "{text}: x");
+            assert_eq!(read(with_port_at_end(text.as_bytes())), expected, "{text}");
+            assert_eq!(read(with_port_at_end(format!("x {text}").as_bytes())), expected, "x {text}");
         }
     }
 

@@ -49,6 +49,39 @@ pub(super) fn first_eight(text: &[u8]) -> u64 {
     text.iter().rev().fold(0, |number, b| number << 8 | u64::from(*b))
 }
 
+/// A decimal number of one to eight digits, all of the text.
+#[inline(always)]
+pub(super) fn number(text: &[u8]) -> Option<u32> {
+    let length = text.len();
+    let digits = match (text.first_chunk(), text.last_chunk()) {
+        (Some(first), Some(last)) if length <= 8 => {
+            u64::from(u32::from_le_bytes(*first)) << (8 * (8 - length))
+                | u64::from(u32::from_le_bytes(*last)) << 32
+        }
+        (None, _) if length > 0 => first_eight(text) << (8 * (8 - length)),
+        _ => return None,
+    };
+    last_digits(digits, length)
+}
+
+/// The number of which the last `count` of eight bytes are the digits, without a branch for each.
+#[inline(always)]
+pub(super) fn last_digits(eight: u64, count: usize) -> Option<u32> {
+    if count.wrapping_sub(1) >= 8 {
+        return None;
+    }
+    // What stands before the digits becomes zeros.
+    let values = (eight ^ 0x3030_3030_3030_3030) & u64::MAX << (64 - 8 * count);
+    // A byte above 9 carries into its high half.
+    if (values | values.wrapping_add(0x0606_0606_0606_0606)) & 0xf0f0_f0f0_f0f0_f0f0 != 0 {
+        return None;
+    }
+    // Neighbours are joined: bytes to pairs, pairs to fours, fours to eight digits.
+    let pairs = (values * 10 + (values >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
+    Some((fours * 10_000 + (fours >> 32)) as u32)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +104,14 @@ mod tests {
         assert_eq!(before(b"bc", b"abc"), None);
         assert_eq!(first_eight(b"\x01\x02"), 0x0201);
         assert_eq!(first_eight(b"\x01\0\0\0\0\0\0\x02\xff"), 0x0200_0000_0000_0001);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn reads_numbers_like_the_standard_library(text in "[0-9]{0,9}|[0-9/:a]{1,9}") {
+            let plain = text.bytes().all(|b| b.is_ascii_digit()) && text.len() <= 8;
+            let expected = text.parse::<u32>().ok().filter(|_| plain);
+            proptest::prop_assert_eq!(number(text.as_bytes()), expected);
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! is compared as a whole. The cost is that of the head that fits, not of the number of forms.
 
 use super::bytes;
+use super::openings::{OPENING, Opening, Openings};
 
 /// No node.
 const NONE: u16 = u16::MAX;
@@ -13,6 +14,24 @@ pub(super) struct Heads {
     nodes: Vec<Node>,
     /// For nodes with several children: the child by its first byte.
     branches: Vec<[u16; 256]>,
+    /// Where the first bytes of a message lead.
+    openings: Openings<Start>,
+}
+
+/// A place in the tree to begin at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Start {
+    node: u16,
+    /// Bytes of the message that have been compared.
+    depth: u16,
+}
+
+impl Start {
+    /// A number that messages of one form have in common.
+    #[inline(always)]
+    pub(super) fn number(self) -> u16 {
+        self.node
+    }
 }
 
 #[derive(Debug)]
@@ -39,18 +58,46 @@ pub(super) struct Fit {
 
 impl Heads {
     /// A tree over no heads.
-    pub(super) fn empty() -> Self {
-        Self { nodes: Vec::new(), branches: Vec::new() }
+    fn empty() -> Self {
+        Self { nodes: Vec::new(), branches: Vec::new(), openings: Openings::new(&[], |_| Start::default()) }
     }
 
-    /// A tree over sorted heads, at least one; forms are numbered by their place among them. `None` if there are too many.
+    /// A tree over sorted heads; forms are numbered by their place among them. `None` if there are too many.
     pub(super) fn new(heads: &[&[u8]]) -> Option<Self> {
+        Self::beside(heads, &[])
+    }
+
+    /// The same, where a message that begins like one of `others` may mean something as well.
+    pub(super) fn beside(heads: &[&[u8]], others: &[&[u8]]) -> Option<Self> {
         if heads.len() >= usize::from(NONE) || heads.iter().any(|head| head.len() >= usize::from(NONE)) {
             return None;
         }
         let mut tree = Self::empty();
-        tree.add(heads, 0, 0, NONE)?;
+        if !heads.is_empty() {
+            tree.add(heads, 0, 0, NONE)?;
+        }
+        let openings = Openings::new(&[heads, others].concat(), |front| {
+            let meant = others.iter().any(|other| other.starts_with(front));
+            if meant { Start::default() } else { tree.walk(front) }
+        });
+        tree.openings = openings;
         Some(tree)
+    }
+
+    /// Where the first bytes of some head end.
+    fn walk(&self, front: &[u8]) -> Start {
+        let mut at = 0u16;
+        while let Some(node) = self.nodes.get(usize::from(at)) {
+            let depth = usize::from(node.depth);
+            if depth >= front.len() {
+                return Start { node: at, depth: front.len() as u16 };
+            }
+            at = match self.branches.get(usize::from(node.branch)) {
+                Some(table) => table[usize::from(front[depth])],
+                None => node.child,
+            };
+        }
+        Start::default()
     }
 
     /// The node for the heads from number `first` on, which agree in their first `depth` bytes and more.
@@ -88,17 +135,33 @@ impl Heads {
         Some(here)
     }
 
+    /// Where a message with this opening is to be compared; `None` if it means nothing, whatever follows.
+    #[inline(always)]
+    pub(super) fn start(&self, opening: &[u8; OPENING]) -> Option<Start> {
+        match self.openings.find(opening) {
+            Opening::None => None,
+            Opening::At(start) => Some(start),
+            Opening::Any => Some(Start::default()),
+        }
+    }
+
     /// The longest head that the message begins with.
     #[inline]
     pub(super) fn longest(&self, message: &[u8]) -> Option<Fit> {
-        let mut at = 0u16;
+        self.longest_from(Start::default(), message)
+    }
+
+    /// The longest head that a message begins with whose opening led to `start`; any opening leads to the default.
+    #[inline(always)]
+    pub(super) fn longest_from(&self, start: Start, message: &[u8]) -> Option<Fit> {
+        let mut at = start.node;
         let mut best = NONE;
-        let mut rest = message;
-        while let Some(node) = self.nodes.get(usize::from(at)) {
-            match bytes::after(rest, &node.edge) {
-                Some(left) => rest = left,
-                None => break,
-            }
+        let mut rest = message.get(usize::from(start.depth)..)?;
+        let mut node = self.nodes.get(usize::from(at))?;
+        // The last of its bytes have not been compared.
+        let mut edge = node.edge.get(node.edge.len() - usize::from(node.depth - start.depth)..)?;
+        while let Some(left) = bytes::after(rest, edge) {
+            rest = left;
             if node.forms.0 < node.forms.1 {
                 best = at;
             }
@@ -107,6 +170,11 @@ impl Heads {
                 (None, Some(_)) => node.child,
                 (_, None) => NONE,
             };
+            match self.nodes.get(usize::from(at)) {
+                Some(child) => node = child,
+                None => break,
+            }
+            edge = &node.edge;
         }
         (best != NONE).then_some(Fit { node: best })
     }
@@ -131,9 +199,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn fits(heads: &Heads, message: &[u8]) -> Vec<usize> {
+    fn fits(heads: &Heads, longest: Option<Fit>) -> Vec<usize> {
         let mut all = Vec::new();
-        let mut fit = heads.longest(message);
+        let mut fit = longest;
         while let Some(this) = fit {
             all.extend(heads.forms(this).0);
             fit = heads.shorter(this);
@@ -141,15 +209,38 @@ mod tests {
         all
     }
 
+    fn expected(heads: &[String], message: &str) -> Vec<usize> {
+        let mut expected: Vec<usize> =
+            (0..heads.len()).filter(|at| message.starts_with(&heads[*at])).collect();
+        expected.sort_by_key(|at| std::cmp::Reverse(heads[*at].len()));
+        expected
+    }
+
+    fn tree(heads: &[String], others: &[&[u8]]) -> Heads {
+        let heads: Vec<&[u8]> = heads.iter().map(String::as_bytes).collect();
+        Heads::beside(&heads, others).unwrap()
+    }
+
     proptest! {
         #[test]
         fn finds_every_head_longest_first(mut heads in proptest::collection::vec("[ab]{0,6}", 1..20), message in "[abc]{0,10}") {
             heads.sort();
-            let bytes: Vec<&[u8]> = heads.iter().map(String::as_bytes).collect();
-            let tree = Heads::new(&bytes).unwrap();
-            let mut expected: Vec<usize> = (0..heads.len()).filter(|at| message.starts_with(&heads[*at])).collect();
-            expected.sort_by_key(|at| std::cmp::Reverse(heads[*at].len()));
-            prop_assert_eq!(fits(&tree, message.as_bytes()), expected);
+            let tree = tree(&heads, &[]);
+            prop_assert_eq!(fits(&tree, tree.longest(message.as_bytes())), expected(&heads, &message));
+        }
+
+        #[test]
+        fn an_opening_hides_no_head(mut heads in proptest::collection::vec("[ab]{0,3}[abx]{3,20}", 1..20), message in "[ab]{0,6}[abx]{0,20}", behind in "[ab\n]{16}", which: prop::sample::Index) {
+            heads.sort();
+            let tree = tree(&heads, &[b"abbaab"]);
+            // Half of the messages begin with a head.
+            let message = if message.len() % 2 == 0 { format!("{}{message}", which.get(&heads)) } else { message };
+            let opening = *format!("{message}{behind}").as_bytes().first_chunk().unwrap();
+            let longest = tree.start(&opening).and_then(|start| tree.longest_from(start, message.as_bytes()));
+            prop_assert_eq!(fits(&tree, longest), expected(&heads, &message));
+            if message.starts_with("abbaab") {
+                prop_assert!(tree.start(&opening).is_some());
+            }
         }
     }
 }

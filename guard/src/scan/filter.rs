@@ -1,20 +1,25 @@
 //! Filters as data: a TOML file for each service, read and checked.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use toml::Spanned;
 
 use super::Mode;
-use super::pattern::{self, Form};
+use super::pattern::{self, Form, Place};
+pub(super) use super::record::Format;
 use crate::sighting::{Kind, Points};
+use crate::source::Sender;
 
 /// Bytes of a filter file.
 const MAX_FILE: usize = 256 * 1024;
 /// Patterns of one filter.
 const MAX_PATTERNS: usize = 1024;
+/// Forms one field of a record may have.
+const MAX_FORMS: usize = 4096;
 
 /// Why a filter is refused.
 #[derive(Debug, Error)]
@@ -63,40 +68,124 @@ pub struct FilterFile {
     pub path: PathBuf,
     /// Its text.
     pub text: String,
+    /// Whether guard comes with it.
+    pub shipped: bool,
 }
 
 /// A filter, checked and compiled.
 #[derive(Clone, Debug)]
 pub(super) struct Filter {
     pub(super) name: String,
+    /// The service, for people.
+    description: String,
     /// Where it was found, for errors.
     pub(super) path: PathBuf,
     /// Names of the programs whose lines it reads.
     pub(super) identifiers: Vec<Vec<u8>>,
-    /// User id that a journal entry must come from: the proof, because the kernel tells it.
-    pub(super) uid: u32,
-    /// What the journal may have as `_COMM`; empty for any. No proof: a process chooses it freely.
-    pub(super) commands: Vec<Vec<u8>>,
+    /// The service's own log files, as shell patterns.
+    pub(super) files: Vec<glob::Pattern>,
+    /// How lines of the service's own files are written.
+    pub(super) format: Option<Format>,
+    /// Who may write such entries in the journal.
+    pub(super) journal: Trusted,
     pub(super) patterns: Vec<Pattern>,
+}
+
+/// Whose journal entries a filter believes: what the kernel vouches for.
+#[derive(Clone, Debug)]
+pub(super) struct Trusted {
+    /// User ids.
+    pub(super) uids: Vec<u32>,
+    /// Units, as shell patterns.
+    pub(super) units: Vec<glob::Pattern>,
+    /// Names of commands; empty for any. No proof: a process chooses its name freely.
+    pub(super) commands: Vec<Vec<u8>>,
+}
+
+impl Trusted {
+    /// Whether an entry of this sender is believed.
+    pub(super) fn includes(&self, sender: &Sender<'_>) -> bool {
+        let unit = || std::str::from_utf8(sender.unit).unwrap_or_default();
+        let vouched =
+            self.uids.contains(&sender.uid) || self.units.iter().any(|pattern| pattern.matches(unit()));
+        let named = self.commands.is_empty()
+            || sender.command.is_empty()
+            || self.commands.iter().any(|known| known == sender.command);
+        vouched && named
+    }
 }
 
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
+    /// What it looks for, as the file has it.
     pub(super) text: String,
     /// Line of the text in the file, counted from 1.
     pub(super) line: usize,
     pub(super) kind: Kind,
     pub(super) points: Points,
     pub(super) mode: Mode,
+    pub(super) shape: Shape,
+}
+
+/// What a pattern is compared with.
+#[derive(Clone, Debug)]
+pub(super) enum Shape {
+    /// The whole message.
+    Message(Vec<Form>),
+    /// Fields of a record, each as a whole.
+    Record(Vec<FieldForms>),
+}
+
+/// What a field of a record must be: any of these.
+#[derive(Clone, Debug)]
+pub(super) struct FieldForms {
+    pub(super) name: String,
     pub(super) forms: Vec<Form>,
+}
+
+/// What a filter's file says about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FilterAbout {
+    /// The service, for people.
+    pub description: String,
+    /// Names of the programs whose messages it reads.
+    pub identifiers: Vec<String>,
+    /// The service's own log files, as shell patterns.
+    pub files: Vec<String>,
+    /// Number of patterns.
+    pub patterns: usize,
+}
+
+impl FilterFile {
+    /// What the file says about itself.
+    ///
+    /// # Errors
+    /// When the filter is refused.
+    pub fn about(&self) -> Result<FilterAbout, FilterError> {
+        let filter = Filter::read(self)?;
+        Ok(FilterAbout {
+            identifiers: filter
+                .identifiers
+                .iter()
+                .map(|name| String::from_utf8_lossy(name).into_owned())
+                .collect(),
+            files: filter.files.iter().map(|file| file.as_str().to_owned()).collect(),
+            patterns: filter.patterns.len(),
+            description: filter.description,
+        })
+    }
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawFilter {
-    #[expect(dead_code, reason = "told to people who read the file")]
-    description: Option<String>,
-    identifiers: Spanned<Vec<String>>,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    identifiers: Vec<String>,
+    #[serde(default)]
+    files: Vec<Spanned<String>>,
+    format: Option<Format>,
     #[serde(default)]
     journal: RawJournal,
     #[serde(rename = "pattern")]
@@ -106,8 +195,9 @@ struct RawFilter {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawJournal {
+    uid: Option<u32>,
     #[serde(default)]
-    uid: u32,
+    units: Vec<Spanned<String>>,
     #[serde(default)]
     commands: Vec<String>,
 }
@@ -116,10 +206,27 @@ struct RawJournal {
 #[serde(deny_unknown_fields)]
 struct RawPattern {
     kind: Spanned<String>,
-    text: Spanned<String>,
+    text: Option<Spanned<String>>,
+    fields: Option<Spanned<BTreeMap<String, RawField>>>,
     points: Option<Spanned<f64>>,
     #[serde(default)]
     mode: Mode,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawField {
+    One(String),
+    Any(Vec<String>),
+}
+
+impl RawField {
+    fn texts(&self) -> &[String] {
+        match self {
+            Self::One(text) => std::slice::from_ref(text),
+            Self::Any(texts) => texts,
+        }
+    }
 }
 
 impl Filter {
@@ -131,29 +238,52 @@ impl Filter {
         }
         let raw: RawFilter = toml::from_str(&file.text)
             .map_err(|error| fault.at(error.span().unwrap_or(0..0), error.message().to_owned()))?;
-        if raw.identifiers.get_ref().is_empty() {
-            return Err(fault.at(raw.identifiers.span(), "a filter needs at least one identifier".into()));
+        if raw.identifiers.is_empty() && raw.files.is_empty() {
+            return Err(fault.at(0..0, "a filter needs `identifiers`, or `files` and their `format`".into()));
+        }
+        if raw.format.is_none() && !raw.files.is_empty() {
+            return Err(fault.at(raw.files[0].span(), format!("`files` need a `format`: {FORMATS}")));
         }
         if raw.patterns.is_empty() || raw.patterns.len() > MAX_PATTERNS {
             return Err(fault.at(0..0, format!("a filter has 1 to {MAX_PATTERNS} patterns")));
         }
-        let bytes = |texts: Vec<String>| texts.into_iter().map(String::into_bytes).collect();
+        let globs = |texts: &[Spanned<String>]| {
+            texts.iter().map(|text| fault.glob(text)).collect::<Result<Vec<_>, _>>()
+        };
         Ok(Self {
             name: file.name.clone(),
             path: file.path.clone(),
-            identifiers: bytes(raw.identifiers.into_inner()),
-            uid: raw.journal.uid,
-            commands: bytes(raw.journal.commands),
+            description: raw.description,
+            files: globs(&raw.files)?,
+            format: raw.format,
+            journal: Trusted {
+                uids: vec![raw.journal.uid.unwrap_or(0)],
+                units: globs(&raw.journal.units)?,
+                commands: raw.journal.commands.into_iter().map(String::into_bytes).collect(),
+            },
             patterns: raw
                 .patterns
                 .iter()
-                .map(|raw| read_pattern(raw.get_ref(), &fault))
+                .map(|pattern| read_pattern(pattern, raw.format, &fault))
                 .collect::<Result<_, _>>()?,
+            identifiers: raw.identifiers.into_iter().map(String::into_bytes).collect(),
         })
+    }
+
+    /// Whether a file is one of the service's own.
+    pub(super) fn owns(&self, path: &Path) -> bool {
+        self.files.iter().any(|pattern| pattern.matches_path(path))
     }
 }
 
-fn read_pattern(raw: &RawPattern, fault: &Fault<'_>) -> Result<Pattern, FilterError> {
+const FORMATS: &str = "\"stamped\", \"json\", \"logfmt\" or \"access\"";
+
+fn read_pattern(
+    raw: &Spanned<RawPattern>,
+    format: Option<Format>,
+    fault: &Fault<'_>,
+) -> Result<Pattern, FilterError> {
+    let (whole, raw) = (raw.span(), raw.get_ref());
     let kind: Kind = raw.kind.get_ref().parse().map_err(|()| {
         let known: Vec<_> = Kind::ALL.iter().map(|kind| kind.name()).collect();
         fault.at(
@@ -161,22 +291,79 @@ fn read_pattern(raw: &RawPattern, fault: &Fault<'_>) -> Result<Pattern, FilterEr
             format!("unknown kind `{}`; there are {}", raw.kind.get_ref(), known.join(", ")),
         )
     })?;
-    let text = raw.text.get_ref();
-    let refuse =
-        |reason: String| fault.at(raw.text.span(), format!("the pattern `{text}` is refused: {reason}"));
-    let forms = pattern::compile(text).map_err(refuse)?;
-    if let Some(form) = forms.iter().find(|form| !form.has_address()) {
-        let head = String::from_utf8_lossy(form.head()).into_owned();
-        return Err(refuse(format!("one of its forms (beginning with `{head}`) has no `<address>`")));
-    }
+    let (text, span, shape) = match (&raw.text, &raw.fields) {
+        (Some(text), None) => {
+            let refuse = |reason| fault.refusal(text.span(), text.get_ref(), reason);
+            let forms = message_forms(text.get_ref()).map_err(refuse)?;
+            (text.get_ref().clone(), text.span(), Shape::Message(forms))
+        }
+        (None, Some(fields)) => {
+            let text = written(fields.get_ref());
+            let refuse = |reason| fault.refusal(fields.span(), &text, reason);
+            if matches!(format, None | Some(Format::Stamped)) {
+                return Err(refuse(
+                    "only lines of a `format` with fields (json, logfmt, access) have them".into(),
+                ));
+            }
+            let forms = field_forms(fields.get_ref()).map_err(refuse)?;
+            (text, fields.span(), Shape::Record(forms))
+        }
+        _ => return Err(fault.at(whole, "a pattern has either `text` or `fields`".into())),
+    };
     let points = match &raw.points {
         None => kind.default_points(),
         Some(points) => Points::from_f64(*points.get_ref())
             .filter(|points| points.0 >= 0)
             .ok_or_else(|| fault.at(points.span(), "points are a number from 0 to 1000000".into()))?,
     };
-    let line = fault.line(raw.text.span().start);
-    Ok(Pattern { text: text.clone(), line, kind, points, mode: raw.mode, forms })
+    if kind == Kind::Spoofable && points.0 > 0 {
+        return Err(fault.refusal(span, &text, "what can be forged earns no points".into()));
+    }
+    Ok(Pattern { text, line: fault.line(span.start), kind, points, mode: raw.mode, shape })
+}
+
+fn message_forms(text: &str) -> Result<Vec<Form>, String> {
+    let forms = pattern::compile(text, Place::Message)?;
+    match forms.iter().find(|form| !form.has_address()) {
+        None => Ok(forms),
+        Some(form) => {
+            let head = String::from_utf8_lossy(form.head()).into_owned();
+            Err(format!("one of its forms (beginning with `{head}`) has no `<address>`"))
+        }
+    }
+}
+
+fn field_forms(fields: &BTreeMap<String, RawField>) -> Result<Vec<FieldForms>, String> {
+    let mut all = Vec::with_capacity(fields.len());
+    for (name, field) in fields {
+        let mut forms = Vec::new();
+        for text in field.texts() {
+            forms.extend(pattern::compile(text, Place::Field).map_err(|reason| format!("{name}: {reason}"))?);
+        }
+        if forms.is_empty() || forms.len() > MAX_FORMS {
+            return Err(format!("{name}: a field has 1 to {MAX_FORMS} forms"));
+        }
+        let with_address = forms.iter().filter(|form| form.has_address()).count();
+        if with_address > 0 && with_address < forms.len() {
+            return Err(format!("{name}: some of its forms have an `<address>` and some have none"));
+        }
+        all.push(FieldForms { name: name.clone(), forms });
+    }
+    match all.iter().filter(|field| field.forms[0].has_address()).count() {
+        1 => Ok(all),
+        0 => Err("none of its fields has an `<address>`".into()),
+        _ => Err("more than one of its fields has an `<address>`: which one is the peer?".into()),
+    }
+}
+
+/// Fields as text for people.
+fn written(fields: &BTreeMap<String, RawField>) -> String {
+    let fields = fields.iter().map(|(name, field)| match field.texts() {
+        [one] => format!("{name} = {one}"),
+        [first, rest @ ..] => format!("{name} = {first} or {} others", rest.len()),
+        [] => format!("{name} = nothing"),
+    });
+    fields.collect::<Vec<_>>().join(", ")
 }
 
 struct Fault<'a> {
@@ -188,6 +375,16 @@ impl Fault<'_> {
         FilterError::Wrong { path: self.file.path.clone(), line: self.line(span.start), reason }
     }
 
+    fn refusal(&self, span: Range<usize>, text: &str, reason: String) -> FilterError {
+        self.at(span, format!("the pattern `{text}` is refused: {reason}"))
+    }
+
+    fn glob(&self, text: &Spanned<String>) -> Result<glob::Pattern, FilterError> {
+        glob::Pattern::new(text.get_ref()).map_err(|error| {
+            self.at(text.span(), format!("`{}` is not a shell pattern: {error}", text.get_ref()))
+        })
+    }
+
     /// The line of a place in the file, counted from 1.
     fn line(&self, place: usize) -> usize {
         let before = &self.file.text.as_bytes()[..place.min(self.file.text.len())];
@@ -195,18 +392,37 @@ impl Fault<'_> {
     }
 }
 
+macro_rules! files {
+    ($($name:literal)*) => {
+        vec![$(FilterFile {
+            name: $name.to_owned(),
+            path: concat!("config/filters/", $name, ".toml").into(),
+            text: include_str!(concat!("../../../config/filters/", $name, ".toml")).to_owned(),
+            shipped: true,
+        }),*]
+    };
+}
+
 /// The filters guard comes with.
 pub fn shipped() -> Vec<FilterFile> {
-    let file = |name: &str, text: &str| FilterFile {
-        name: name.to_owned(),
-        path: PathBuf::from(format!("config/filters/{name}.toml")),
-        text: text.to_owned(),
-    };
-    vec![file("sshd", include_str!("../../../config/filters/sshd.toml"))]
+    files![
+        "apache" "asterisk" "caddy" "dovecot" "dropbear" "exim" "gitea" "gitlab" "grafana" "haproxy" "http" "kernel-firewall" "login" "mariadb" "mysql" "named" "nextcloud" "nginx" "openvpn" "pam" "postfix" "postgresql" "postgresql-text" "proftpd" "recidive" "sshd" "traefik" "vaultwarden" "vsftpd" "wordpress"
+    ]
+}
+
+/// Every filter there is: shipped ones, overridden by name and extended by the administrator's, by name.
+pub fn available(folder: &Path) -> Result<Vec<FilterFile>, FilterError> {
+    let mut files = shipped();
+    for file in in_folder(folder)? {
+        files.retain(|known| known.name != file.name);
+        files.push(file);
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(files)
 }
 
 /// The administrator's filters in a folder, by name. A missing folder holds none.
-pub fn in_folder(folder: &Path) -> Result<Vec<FilterFile>, FilterError> {
+fn in_folder(folder: &Path) -> Result<Vec<FilterFile>, FilterError> {
     let unreadable = |path: &Path| {
         let path = path.to_owned();
         move |source| FilterError::Unreadable { path, source }
@@ -224,7 +440,7 @@ pub fn in_folder(folder: &Path) -> Result<Vec<FilterFile>, FilterError> {
         }
         let Some(name) = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()) else { continue };
         let text = std::fs::read_to_string(&path).map_err(unreadable(&path))?;
-        files.push(FilterFile { name, path, text });
+        files.push(FilterFile { name, path, text, shipped: false });
     }
     files.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(files)

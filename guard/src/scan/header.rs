@@ -5,8 +5,8 @@
 
 use crate::time::Wall;
 
-use super::simd;
 use super::timestamp::{BSD_LENGTH, Stamps};
+use super::{bytes, simd};
 
 /// Longest identifier. RFC 5424 allows 48 bytes.
 const MAX_IDENTIFIER: usize = 64;
@@ -98,25 +98,10 @@ fn split_host<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
 
 /// `ident[pid]: message`.
 #[inline]
-pub(super) fn split_tag<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
-    let end = tag_end(rest)?;
-    if end == 0 || rest[end - 1] != b':' {
-        return None;
-    }
-    let (identifier, pid) = split_pid(&rest[..end - 1])?;
+fn split_tag<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
+    let end = rest.iter().take(MAX_IDENTIFIER + 16).position(|b| *b == b' ')?;
+    let (identifier, pid) = split_pid(rest[..end].strip_suffix(b":")?)?;
     Some(Header { stamp, identifier, pid, message: &rest[end + 1..] })
-}
-
-/// The space behind the tag.
-#[inline(always)]
-fn tag_end(rest: &[u8]) -> Option<usize> {
-    if let Some(block) = rest.first_chunk() {
-        let spaces = simd::equal(block, b' ');
-        if spaces != 0 {
-            return Some(spaces.trailing_zeros() as usize);
-        }
-    }
-    rest.iter().take(MAX_IDENTIFIER + 16).position(|b| *b == b' ')
 }
 
 /// `ident[pid]` or `ident`.
@@ -127,26 +112,51 @@ fn split_pid(tag: &[u8]) -> Option<(&[u8], u32)> {
     }
     let open = tag.iter().rposition(|b| *b == b'[').filter(|open| *open > 0)?;
     let digits = &tag[open + 1..tag.len() - 1];
-    Some((&tag[..open], number(digits)?))
+    Some((&tag[..open], bytes::number(digits)?))
 }
 
-/// A process id: one to eight digits, without a branch for each.
-#[inline(always)]
-fn number(digits: &[u8]) -> Option<u32> {
-    if digits.is_empty() || digits.len() > 8 {
-        return None;
+/// Bytes of a line's tag that [`Tag::find`] looks at.
+pub(super) const TAG: usize = 32;
+
+/// Where the parts of a tag are, counted from its beginning. What [`split`] makes of a tag, in two steps: the name
+/// first, and the process only if the line matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tag {
+    /// Length of the identifier.
+    pub(super) name: u8,
+    /// Place of the space behind the tag.
+    pub(super) end: u8,
+}
+
+impl Tag {
+    /// The tag at the front of a block, and whether it is of a known form; `None` if it does not end in the block.
+    #[inline(always)]
+    #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
+    pub(super) fn find(block: &[u8; TAG]) -> Option<(Self, bool)> {
+        let spaces = simd::equal(block, b' ');
+        if spaces == 0 {
+            return None;
+        }
+        let end = spaces.trailing_zeros();
+        // Of `ident[7]: `, the last opening bracket.
+        let opening = simd::equal(block, b'[') & ((1 << end) - 1);
+        let colon = block[(end as usize).saturating_sub(1)] == b':';
+        let closed = block[(end as usize).saturating_sub(2)] == b']';
+        let name = if closed { 31u32.saturating_sub(opening.leading_zeros()) } else { end.saturating_sub(1) };
+        Some((Self { name: name as u8, end: end as u8 }, colon & (name > 0)))
     }
-    let mut eight = [b'0'; 8];
-    eight[8 - digits.len()..].copy_from_slice(digits);
-    let values = u64::from_le_bytes(eight) ^ 0x3030_3030_3030_3030;
-    // A byte above 9 carries into its high half.
-    if (values | values.wrapping_add(0x0606_0606_0606_0606)) & 0xf0f0_f0f0_f0f0_f0f0 != 0 {
-        return None;
+
+    /// The process id in the tag that begins at `start` of a text, 0 if the tag has none; `None` if it is not a number.
+    #[inline(always)]
+    pub(super) fn pid(self, text: &[u8], start: usize) -> Option<u32> {
+        let (name, end) = (usize::from(self.name), usize::from(self.end));
+        if name + 1 == end {
+            return Some(0);
+        }
+        // `[` and `]:` stand around the digits.
+        let digits = (end - 2).checked_sub(name + 1)?;
+        bytes::last_digits(u64::from_le_bytes(*text.get(..start + end - 2)?.last_chunk()?), digits)
     }
-    // Neighbours are joined: bytes to pairs, pairs to fours, fours to eight digits.
-    let pairs = (values * 10 + (values >> 8)) & 0x00ff_00ff_00ff_00ff;
-    let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
-    Some((fours * 10_000 + (fours >> 32)) as u32)
 }
 
 /// `<34>` in front of either form, or of RFC 5424's version.
@@ -170,7 +180,7 @@ fn split_5424(rest: &[u8]) -> Option<Header<'_>> {
     let (_stamp, _host) = (fields.next()?, fields.next()?);
     let (identifier, pid, _id) = (fields.next()?, fields.next()?, fields.next()?);
     let message = skip_structured_data(fields.next()?)?;
-    let pid = number(pid).unwrap_or(0);
+    let pid = bytes::number(pid).unwrap_or(0);
     Some(Header { stamp, identifier, pid, message })
 }
 

@@ -2,109 +2,156 @@
 //! so where the identifier stands is known before a line has been looked at, and most lines are another program's.
 
 use super::header::{self, Stamp};
+use super::lines::Ends;
 use super::simd;
 use super::timestamp::BSD_LENGTH;
 
-/// Bytes compared after the stamp: a space, the host and another space.
-const WINDOW: usize = 32;
+/// Longest stamp.
+const STAMP: usize = 32;
 /// Bytes of a line that are looked at.
 const WHOLE: usize = 64;
 
 /// Where things were in the last line, if it was of a form that is remembered.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
-    /// Length of the stamp; 0 if no layout is known.
-    stamp: usize,
-    /// Bits of the first byte that tell an RFC 3164 stamp (a capital letter) from an RFC 3339 one (a digit), and
-    /// their values.
-    first_mask: u8,
-    first: u8,
-    /// Places among the first 32 at which no space may stand, a bit for each.
+    /// What is the same in each line: the marks in the stamp, a space, the host and another space. Zeros elsewhere.
+    fixed: [u8; WHOLE],
+    /// Ones where `fixed` counts. If nothing does, no layout is known.
+    mask: [u8; WHOLE],
+    /// The lowest byte a stamp of this form can begin with, and how many more there are.
+    first: (u8, u8),
+    /// Places at which no space may stand, a bit for each.
     no_spaces: u32,
-    /// The space after the stamp, the host and the space after it; then zeros.
-    host: [u128; 2],
-    /// Ones where `host` counts.
-    mask: [u128; 2],
-    /// Where the identifier begins.
+    /// Where the identifier begins; 0 if no layout is known.
     identifier: usize,
 }
 
-impl Layout {
-    /// Whether the line that begins at `start` has this layout and an identifier that `may_begin` refuses: then no
-    /// filter reads it. No branch depends on the line. What stands behind a short line may be looked at as if
-    /// it belonged to it; a newline is part of neither a host nor an identifier, so such a line is never skipped wrongly.
-    #[inline(always)]
-    pub(super) fn skips(&self, text: &[u8], start: usize, may_begin: impl Fn([u8; 4]) -> bool) -> bool {
-        let Some(line) = text.get(start..).and_then(|line| line.get(..WHOLE)) else { return false };
-        let Some(tag) = line.get(self.identifier..).and_then(|tag| tag.first_chunk()) else { return false };
-        self.stamp > 0 && self.fits(line) & !may_begin(*tag)
+impl Default for Layout {
+    /// No layout is known.
+    fn default() -> Self {
+        Self { fixed: [0; WHOLE], mask: [0; WHOLE], first: (0, 0), no_spaces: 0, identifier: 0 }
+    }
+}
+
+/// A line that a filter may read: where it is in its chunk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Row {
+    pub(super) start: u32,
+    /// Where its newline is.
+    pub(super) end: u32,
+    /// Whether it has the layout.
+    pub(super) fits: bool,
+}
+
+/// The lines of a list of ends that filters may read.
+#[derive(Clone, Debug)]
+pub(super) struct Rows {
+    rows: [Row; Ends::MOST],
+    count: usize,
+}
+
+impl Rows {
+    /// No lines.
+    pub(super) const fn new() -> Self {
+        Self { rows: [Row { start: 0, end: 0, fits: false }; Ends::MOST], count: 0 }
     }
 
-    /// Whether a line, of which at least [`WHOLE`] bytes are given, has this layout.
-    #[inline(always)]
-    #[allow(
-        clippy::needless_bitwise_bool,
-        reason = "three comparisons cost less than branches nobody can predict"
-    )]
-    fn fits(&self, line: &[u8]) -> bool {
-        let Some(window) = line.get(self.stamp..).and_then(|rest| rest.first_chunk()) else { return false };
-        let Some(stamp) = line.first_chunk() else { return false };
-        let halves = halves(window);
-        let differs = (halves[0] & self.mask[0] ^ self.host[0]) | (halves[1] & self.mask[1] ^ self.host[1]);
-        // An RFC 3164 stamp has spaces inside, an RFC 3339 stamp ends at the first.
-        let spaces = simd::equal(stamp, b' ') & self.no_spaces;
-        (differs == 0) & (spaces == 0) & (line[0] & self.first_mask == self.first)
+    /// The lines, in order.
+    pub(super) fn get(&self) -> &[Row] {
+        &self.rows[..self.count]
     }
 
-    /// The stamp of a line and the place of its identifier, if it has this layout. `window` begins with the line and
-    /// may reach beyond it.
+    /// Takes up the lines of `text` that begin at `start` and end at the given places, except those that have a
+    /// known layout and an identifier that `may_begin` refuses: no filter reads them. No branch depends on a line,
+    /// because which program writes the next one is hard to predict. What stands behind a short line may be looked
+    /// at as if it belonged to it; a newline is part of neither a host nor an identifier, so such a line is never
+    /// left out wrongly.
     #[inline(always)]
-    pub(super) fn split<'a>(&self, window: &[u8], line: &'a [u8]) -> Option<(Stamp<'a>, usize)> {
-        if !self.fits(window.get(..WHOLE)?) {
-            return None;
+    pub(super) fn sift(
+        &mut self,
+        text: &[u8],
+        mut start: usize,
+        ends: &[u32],
+        layout: &Layout,
+        may_begin: impl Fn([u8; 4]) -> bool,
+    ) {
+        self.count = 0;
+        for &end in ends {
+            let (fits, wanted) = layout.look(text, start, &may_begin);
+            self.rows[self.count] = Row { start: start as u32, end, fits };
+            self.count += usize::from(wanted);
+            start = end as usize + 1;
         }
-        let stamp = match self.stamp {
-            0 => return None,
-            BSD_LENGTH if line[0].is_ascii_uppercase() => header::bsd_stamp(line)?,
-            BSD_LENGTH => return None,
-            _ => header::iso_stamp(line)?.0,
+    }
+}
+
+impl Layout {
+    /// Whether the line that begins at `start` has this layout, and whether a filter may read it.
+    #[inline(always)]
+    #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
+    fn look(&self, text: &[u8], start: usize, may_begin: impl Fn([u8; 4]) -> bool) -> (bool, bool) {
+        let Some(line) = text.get(start..).and_then(|line| line.first_chunk()) else { return (false, true) };
+        let Some(tag) = line.get(self.identifier..).and_then(|tag| tag.first_chunk()) else {
+            return (false, true);
         };
-        Some((stamp, self.identifier))
+        let fits = self.fits(line);
+        (fits, !fits | may_begin(*tag))
+    }
+
+    /// Whether a line has this layout.
+    #[inline(always)]
+    #[allow(clippy::needless_bitwise_bool, reason = "comparisons cost less than branches nobody can predict")]
+    fn fits(&self, line: &[u8; WHOLE]) -> bool {
+        // An RFC 3164 stamp has spaces inside, an RFC 3339 stamp ends at the first.
+        let spaces = line.first_chunk().map_or(u32::MAX, |stamp| simd::equal(stamp, b' ')) & self.no_spaces;
+        (self.identifier > 0)
+            & simd::same_where(line, &self.mask, &self.fixed)
+            & (spaces == 0)
+            & (line[0].wrapping_sub(self.first.0) <= self.first.1)
+    }
+
+    /// Where the identifier of a line of this layout begins.
+    #[inline(always)]
+    pub(super) fn identifier(&self) -> usize {
+        self.identifier
+    }
+
+    /// The stamp of a line of this layout.
+    #[inline(always)]
+    pub(super) fn stamp<'a>(&self, line: &'a [u8]) -> Stamp<'a> {
+        match line.first_chunk() {
+            Some(stamp) if self.first.0 == b'A' => Stamp::Bsd(stamp),
+            _ => Stamp::Iso(line),
+        }
     }
 
     /// Remembers the layout of a line.
     #[cold]
     pub(super) fn learn(&mut self, line: &[u8]) {
+        let bsd = line.first().is_some_and(u8::is_ascii_uppercase);
         let stamp = match line.first() {
-            Some(first) if first.is_ascii_uppercase() => header::bsd_stamp(line).map(|_| BSD_LENGTH),
+            _ if bsd => header::bsd_stamp(line).map(|_| BSD_LENGTH),
             Some(first) if first.is_ascii_digit() => header::iso_stamp(line).map(|(_, end)| end),
             _ => None,
         };
         let Some(stamp) = stamp else { return };
         let Some(host) = memchr::memchr(b' ', &line[stamp + 1..]) else { return };
+        let identifier = stamp + host + 2;
         // A host with a colon at its end is a tag without a host.
-        if stamp > WINDOW || host + 2 > WINDOW || host == 0 || line[stamp + host] == b':' {
+        if stamp > STAMP || identifier + 4 > WHOLE || host == 0 || line[stamp + host] == b':' {
             return;
         }
-        let mut window = [0; WINDOW];
-        let mut mask = [0; WINDOW];
-        window[..host + 2].copy_from_slice(&line[stamp..stamp + host + 2]);
-        mask[..host + 2].fill(0xff);
-        let bsd = stamp == BSD_LENGTH;
+        let marks: &[usize] = if bsd { &[3, 6, 9, 12] } else { &[10] };
+        let (mut fixed, mut mask) = ([0; WHOLE], [0; WHOLE]);
+        for at in marks.iter().copied().chain(stamp..identifier) {
+            (fixed[at], mask[at]) = (line[at], 0xff);
+        }
         *self = Self {
-            stamp,
-            first_mask: if bsd { 0xe0 } else { 0xf0 },
-            first: if bsd { 0x40 } else { 0x30 },
+            fixed,
+            mask,
+            first: if bsd { (b'A', 25) } else { (b'0', 9) },
             no_spaces: if bsd { 0 } else { ((1u64 << stamp) - 1) as u32 },
-            host: halves(&window),
-            mask: halves(&mask),
-            identifier: stamp + host + 2,
+            identifier,
         };
     }
-}
-
-#[inline(always)]
-fn halves(window: &[u8; WINDOW]) -> [u128; 2] {
-    let (halves, _) = window.as_chunks::<16>();
-    [u128::from_le_bytes(halves[0]), u128::from_le_bytes(halves[1])]
 }

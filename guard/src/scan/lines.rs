@@ -6,9 +6,9 @@ use super::simd;
 
 const BLOCK: usize = 64;
 /// Ends after which a list counts as full; the next block may bring another 64.
-const ENOUGH: usize = 960;
+const ENOUGH: usize = 448;
 /// Ends of a block that are written without asking how many there are.
-const USUAL: usize = 4;
+const USUAL: usize = 2;
 
 /// Ends of lines: places of newlines in a chunk.
 #[derive(Clone)]

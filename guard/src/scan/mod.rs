@@ -3,22 +3,30 @@
 //!
 //! `scanner` is the loop, `explain` the same loop with words. `lines` splits a chunk; `header` takes a line apart, and
 //! `layout` skips the lines of other programs without that; `identifiers` and `dispatch` lead to the forms a message
-//! can have, all of them in `set`; `pattern` reads it; `timestamp`, `address` and `dotted` read the fields. `filter` reads
-//! filters from files. `simd` and `bytes` are the small fast things the others stand on.
+//! can have, all of them in `set`; `pattern` reads it; `timestamp`, `address` and `dotted` read the fields. `record`
+//! takes lines apart that are named fields: JSON, logfmt, access logs. `filter` reads filters from files.
+//! `simd` and `bytes` are the small fast things the others stand on.
 
 use serde::{Deserialize, Serialize};
 
 mod address;
 mod bytes;
+pub mod corpus;
 mod dispatch;
 mod dotted;
 mod explain;
+mod fields;
 mod filter;
+mod groups;
 mod header;
 mod identifiers;
 mod layout;
 mod lines;
+mod messages;
+mod openings;
+mod own;
 mod pattern;
+mod record;
 mod scanner;
 mod set;
 mod simd;
@@ -27,7 +35,7 @@ mod tests;
 mod timestamp;
 
 pub use explain::{Explanation, Match};
-pub use filter::{FilterError, FilterFile, in_folder, shipped};
+pub use filter::{FilterAbout, FilterError, FilterFile, available, shipped};
 pub use scanner::Scanner;
 pub use set::{FilterSet, read_file};
 

@@ -4,14 +4,18 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::header;
-use super::layout::Layout;
+use super::dispatch::Start;
+use super::groups::{Fate, Groups};
+use super::header::{self, Stamp, TAG, Tag};
+use super::layout::{Layout, Row, Rows};
 use super::lines::Ends;
+use super::openings::OPENING;
+use super::own::OwnLines;
 use super::pattern::Found;
 use super::set::{FilterSet, Hit};
-use super::timestamp::Stamps;
+use super::timestamp::{BSD_LENGTH, Stamps};
 use crate::sighting::Sighting;
-use crate::source::{Entry, Scan, Scanned};
+use crate::source::{Entry, Scan, Scanned, Sender};
 use crate::time::Wall;
 
 /// Scans lines and journal entries with a set of filters.
@@ -20,6 +24,7 @@ pub struct Scanner {
     filters: Arc<FilterSet>,
     stamps: Stamps,
     layout: Layout,
+    own: OwnLines,
 }
 
 impl Scanner {
@@ -30,7 +35,8 @@ impl Scanner {
 
     /// A scanner that reads stamps without a zone in `zone`.
     pub fn with_zone(filters: Arc<FilterSet>, zone: TimeZone) -> Self {
-        Self { filters, stamps: Stamps::new(zone), layout: Layout::default() }
+        let own = OwnLines::new(&filters);
+        Self { filters, stamps: Stamps::new(zone), layout: Layout::default(), own }
     }
 
     /// The filters it scans with.
@@ -38,31 +44,54 @@ impl Scanner {
         &self.filters
     }
 
-    /// Scans every line of `text`, newline-terminated or not, and calls `hit` for each sighting.
+    /// The same, to be kept.
+    pub(super) fn shared_filters(&self) -> Arc<FilterSet> {
+        Arc::clone(&self.filters)
+    }
+
+    /// Scans every line of `text`, newline-terminated or not, and calls `hit` for each sighting, in their order.
+    ///
+    /// Hundreds of lines are taken through one step after the other, because what a line is cannot be foreseen: where
+    /// lines end, which programs filters read, which messages begin like one of theirs; then those of one form after
+    /// the other.
     #[inline]
-    pub fn scan<'a>(
-        &mut self,
-        text: &'a [u8],
-        reference: Wall,
-        mut hit: impl FnMut(&Sighting<'a>),
-    ) -> Scanned {
+    pub fn scan(&mut self, text: &[u8], reference: Wall, mut hit: impl FnMut(&Sighting<'_>)) -> Scanned {
         let mut scanned = Scanned::default();
-        let mut ends = Ends::new();
+        let (mut ends, mut rows, mut groups) = (Ends::new(), Rows::new(), Groups::new());
+        let (mut sightings, mut last) = (Vec::new(), LastStamp::NONE);
         let (mut start, mut from) = (0, 0);
         while from < text.len() {
             from = ends.find(text, from);
             scanned.lines += ends.places().len() as u64;
-            // First all lines that may matter, then what they say: the two are hard to predict together.
-            let mut wanted = [(0, 0); Ends::MOST];
-            let mut count = 0;
-            for &end in ends.places() {
-                wanted[count] = (start as u32, end);
-                count += usize::from(!self.layout.skips(text, start, |tag| self.filters.may_begin(tag)));
-                start = end as usize + 1;
+            let layout = self.layout;
+            rows.sift(text, start, ends.places(), &layout, |tag| self.filters.may_begin(tag));
+            start = ends.places().last().map_or(start, |end| *end as usize + 1);
+            groups.clear();
+            for row in rows.get() {
+                let (candidate, meant) = self.open(&layout, text, *row);
+                groups.add(candidate, candidate.group(), meant);
             }
-            for (start, end) in &wanted[..count] {
-                let window = &text[*start as usize..];
-                if let Some(sighting) = self.read(window, &window[..(end - start) as usize], reference) {
+            sightings.clear();
+            groups.each(|candidate| {
+                if candidate.is_unknown() {
+                    return Fate::Late;
+                }
+                match self.opened(&layout, text, candidate, &mut last, reference) {
+                    Some(sighting) => {
+                        sightings.push(sighting);
+                        Fate::Kept
+                    }
+                    None => Fate::Gone,
+                }
+            });
+            for (candidate, place) in groups.in_order() {
+                if let Some(place) = place {
+                    scanned.matched += 1;
+                    hit(&sightings[place]);
+                    continue;
+                }
+                let strange = candidate.service == STRANGE;
+                if let Some(sighting) = self.read(candidate.line(text), strange, reference) {
                     scanned.matched += 1;
                     hit(&sighting);
                 }
@@ -80,42 +109,113 @@ impl Scanner {
     }
 
     /// Scans one line without its newline.
-    pub fn line<'a>(&mut self, line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
-        self.read(line, line, reference)
+    pub fn line<'a>(&'a mut self, line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
+        self.read(line, false, reference)
     }
 
-    /// Scans a line at the front of a window, which may reach beyond it.
-    #[inline]
-    fn read<'a>(&mut self, window: &[u8], line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
-        let header = if let Some((stamp, identifier)) = self.layout.split(window, line) {
-            header::split_tag(&line[identifier..], stamp)?
-        } else {
-            self.layout.learn(line);
-            header::split(line)?
+    /// Finds service and form of a line by its tag and the first bytes of its message, and answers whether it may
+    /// mean something.
+    #[inline(always)]
+    #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
+    fn open(&self, layout: &Layout, text: &[u8], row: Row) -> (Candidate, bool) {
+        let unknown = (Candidate::unknown(row), true);
+        let begin = row.start as usize + layout.identifier();
+        let Some(block) = text.get(begin..).and_then(|rest| rest.first_chunk::<{ TAG + OPENING }>()) else {
+            return unknown;
         };
-        let service = self.filters.service(header.identifier)?;
+        let (Some(front), Some(name)) = (block.first_chunk(), block.first_chunk()) else { return unknown };
+        let Some((tag, well_formed)) = Tag::find(front) else { return unknown };
+        let message = usize::from(tag.end) + 1;
+        let Some(opening) = block.get(message..).and_then(|rest| rest.first_chunk()) else { return unknown };
+        if !(row.fits & well_formed & (begin + message <= row.end as usize)) {
+            return unknown;
+        }
+        let Some(service) = self.filters.service_in(name, usize::from(tag.name)) else { return unknown };
+        let Some(messages) = self.filters.messages(service) else { return unknown };
+        let start = messages.start(opening);
+        let (Row { start: line, end, .. }, service) = (row, service as u16);
+        (Candidate { start: line, end, service, tag, at: start.unwrap_or_default() }, start.is_some())
+    }
+
+    /// Reads a line whose opening is known.
+    #[inline(always)]
+    fn opened<'a>(
+        &mut self,
+        layout: &Layout,
+        text: &'a [u8],
+        candidate: &Candidate,
+        last: &mut LastStamp,
+        reference: Wall,
+    ) -> Option<Sighting<'a>> {
+        let Candidate { service, tag, at, .. } = *candidate;
+        let line = candidate.line(text);
+        let message = &line[layout.identifier() + usize::from(tag.end) + 1..];
         let mut found = Found::default();
-        let hit = self.filters.read(service, trim_end(header.message), &mut found)?;
+        let hit = self.filters.messages(service.into())?.read_from(at, trim_end(message), &mut found)?;
+        let pid = tag.pid(line, layout.identifier())?;
+        let at = last.read(layout, line, &mut self.stamps, reference);
+        Some(sighting(hit, &found, at, pid, line))
+    }
+
+    /// Scans a line of which nothing is known, and remembers its layout if it is to be `learnt`.
+    fn read<'a>(&'a mut self, line: &'a [u8], learnt: bool, reference: Wall) -> Option<Sighting<'a>> {
+        let header = header::split(line);
+        if learnt && header.is_some() {
+            self.layout.learn(line);
+        }
+        let known = header.and_then(|header| Some((header, self.filters.service(header.identifier)?)));
+        let Some((header, service)) = known else { return self.own_line(line, reference) };
+        let message = trim_end(header.message);
+        let mut found = Found::default();
+        let hit = match self.filters.read(service, message, &mut found) {
+            Some(hit) => hit,
+            None if self.filters.is_plain(service) => return None,
+            None => {
+                let read = self.own.message(&self.filters, service, message)?;
+                found = read.found;
+                read.hit
+            }
+        };
         let at = header.stamp.read(&mut self.stamps, reference);
         Some(sighting(hit, &found, at, header.pid, line))
     }
 
+    /// Scans a line without a syslog header of a known program.
+    #[cold]
+    fn own_line<'a>(&'a mut self, line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
+        if !self.filters.has_formats() {
+            return None;
+        }
+        let read = self.own.line(&self.filters, trim_end(line))?;
+        let at = read.stamp.and_then(|stamp| self.stamps.read(stamp, reference));
+        Some(sighting(read.hit, &read.found, at, 0, line))
+    }
+
     /// Scans a message of a program, without a header.
     pub fn message<'a>(
-        &self,
+        &'a mut self,
         identifier: &[u8],
         pid: u32,
         at: Option<Wall>,
         message: &'a [u8],
     ) -> Option<Sighting<'a>> {
         let service = self.filters.service(identifier)?;
+        let text = trim_end(message);
         let mut found = Found::default();
-        let hit = self.filters.read(service, trim_end(message), &mut found)?;
+        let hit = match self.filters.read(service, text, &mut found) {
+            Some(hit) => hit,
+            None if self.filters.is_plain(service) => return None,
+            None => {
+                let read = self.own.message(&self.filters, service, text)?;
+                found = read.found;
+                read.hit
+            }
+        };
         Some(sighting(hit, &found, at, pid, message))
     }
 
     /// Reads a stamp.
-    pub(super) fn stamp(&mut self, stamp: header::Stamp<'_>, reference: Wall) -> Option<Wall> {
+    pub(super) fn stamp(&mut self, stamp: Stamp<'_>, reference: Wall) -> Option<Wall> {
         stamp.read(&mut self.stamps, reference)
     }
 }
@@ -129,12 +229,82 @@ impl Scan for Scanner {
         self.filters.service(identifier).is_some()
     }
 
-    fn trusts(&self, identifier: &[u8], uid: u32, command: &[u8]) -> bool {
-        self.filters.trusts(identifier, uid, command)
+    fn trusts(&self, identifier: &[u8], sender: &Sender<'_>) -> bool {
+        self.filters.trusts(identifier, sender)
     }
 
-    fn entry<'a>(&mut self, entry: &Entry<'a>) -> Option<Sighting<'a>> {
-        self.message(entry.identifier, entry.pid, Some(entry.at), entry.message)
+    fn entry<'a>(&'a mut self, entry: &Entry<'a>) -> Option<Sighting<'a>> {
+        let filters = Arc::clone(&self.filters);
+        let sighting = self.message(entry.identifier, entry.pid, Some(entry.at), entry.message)?;
+        // Several filters may read an identifier, and each believes others.
+        filters.believes(sighting.pattern, &entry.sender).then_some(sighting)
+    }
+}
+
+/// A line that may mean something, in sixteen bytes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Candidate {
+    start: u32,
+    end: u32,
+    /// The rest is known if this is neither [`UNKNOWN`] nor [`STRANGE`].
+    service: u16,
+    tag: Tag,
+    /// Where to begin to read its message.
+    at: Start,
+}
+
+/// Instead of a service: the line has to be looked at from its beginning.
+const UNKNOWN: u16 = u16::MAX;
+/// The same, because it has another layout.
+const STRANGE: u16 = u16::MAX - 1;
+
+impl Candidate {
+    fn unknown(row: Row) -> Self {
+        let service = if row.fits { UNKNOWN } else { STRANGE };
+        Self { start: row.start, end: row.end, service, tag: Tag::default(), at: Start::default() }
+    }
+
+    #[inline(always)]
+    fn line<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+        &text[self.start as usize..self.end as usize]
+    }
+
+    #[inline(always)]
+    fn is_unknown(&self) -> bool {
+        self.service >= STRANGE
+    }
+
+    /// A number that lines of one form have in common.
+    #[inline(always)]
+    fn group(&self) -> u16 {
+        self.at.number().wrapping_add(self.service.wrapping_mul(7))
+    }
+}
+
+/// The last stamp and what it says: most lines have the same.
+#[derive(Clone, Copy, Debug)]
+struct LastStamp {
+    /// An RFC 3164 stamp and the space behind it.
+    text: [u8; BSD_LENGTH + 1],
+    at: Option<Wall>,
+}
+
+impl LastStamp {
+    const NONE: Self = Self { text: [0; BSD_LENGTH + 1], at: None };
+
+    /// Reads the stamp of a line that has a layout. `reference` is always the same.
+    #[inline(always)]
+    fn read(&mut self, layout: &Layout, line: &[u8], stamps: &mut Stamps, reference: Wall) -> Option<Wall> {
+        let text = line.first_chunk().copied().unwrap_or_default();
+        if text == self.text {
+            return self.at;
+        }
+        let stamp = layout.stamp(line);
+        let at = stamp.read(stamps, reference);
+        if let Stamp::Bsd(_) = stamp {
+            *self = Self { text, at };
+        }
+        at
     }
 }
 

@@ -1,50 +1,54 @@
 //! The loaded filters, compiled to a dispatch on identifier and beginning of the message.
 //!
-//! A line costs one look-up of its identifier, however many filters there are; then the head of its message leads to
-//! the few forms it can have. The form with the longest head is tried first, and that no message has two readings
-//! with different addresses is checked when the filters are loaded.
+//! A line costs one look-up of its identifier, however many filters there are; then the beginning of its message, or
+//! the fields of its record, lead to the few patterns it can be.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Mode;
-use super::dispatch::Heads;
-use super::filter::{self, Filter, FilterError, FilterFile};
+use super::fields::RecordPatterns;
+use super::filter::{self, Filter, FilterError, FilterFile, Format, Pattern, Shape};
 use super::identifiers::Identifiers;
-use super::pattern::{self, Form, Found};
+use super::messages::Messages;
+use super::pattern::Found;
 use crate::config::Filters;
-use crate::encode::printable;
 use crate::sighting::{Kind, PatternId, Points};
-
-/// How a syslog daemon begins what stands for a message's repetitions.
-const REPEATED: &[u8] = b"message repeated ";
-/// How often a message counts at most that a syslog daemon says was repeated.
-const MAX_REPEATS: i32 = 50;
+use crate::source::Sender;
 
 /// Filters, ready to scan with.
 #[derive(Debug)]
 pub struct FilterSet {
-    filters: Vec<Filter>,
+    filters: Arc<[Filter]>,
     mode: Mode,
+    /// The programs whose messages are read, each with the number of its service.
     identifiers: Identifiers,
     services: Vec<Service>,
+    /// What reads lines without a syslog header, by format.
+    formats: [Option<u32>; Format::ALL.len()],
     fingerprint: u64,
 }
 
-/// What lines of some identifiers are matched against: the forms of every filter that reads them.
+/// What reads lines of one sort: the patterns of every filter that does.
 #[derive(Debug)]
-struct Service {
-    /// Forms sorted by head; among those of one head the order of filters and patterns decides.
-    candidates: Vec<Candidate>,
-    heads: Heads,
+pub(super) struct Service {
+    pub(super) messages: Messages,
+    /// Patterns over fields, for each format its filters know.
+    pub(super) records: Vec<RecordPatterns>,
+    /// Whether a filter reads lines that begin with a stamp, which may come as messages too.
+    stamps: bool,
     /// The filters it is made of.
     filters: Vec<u16>,
 }
 
-#[derive(Debug)]
-struct Candidate {
-    form: Form,
-    hit: Hit,
+/// Which patterns a service is made of.
+pub(super) struct Use<'a> {
+    pub(super) filters: &'a [Filter],
+    readers: &'a [u16],
+    mode: Mode,
+    /// Whether it has to be shown that no line has two readings.
+    pub(super) check: bool,
 }
 
 /// What a matching form says.
@@ -58,21 +62,13 @@ pub(super) struct Hit {
 impl FilterSet {
     /// The filters the configuration enables: shipped ones, overridden by name and extended by the administrator's.
     pub fn load(config: &Filters) -> Result<Self, FilterError> {
-        let mut files = filter::shipped();
-        for file in filter::in_folder(&config.folder)? {
-            files.retain(|known| known.name != file.name);
-            files.push(file);
+        let mut files = filter::available(&config.folder)?;
+        let known = files.iter().map(|file| file.name.clone()).collect::<Vec<_>>();
+        if let Some(name) = config.named().find(|name| !known.contains(name)) {
+            return Err(FilterError::Unknown { name: name.clone(), known: known.join(", ") });
         }
-        let mut enabled = Vec::new();
-        for name in &config.enable {
-            let Some(file) = files.iter().find(|file| file.name == *name) else {
-                let mut known: Vec<_> = files.iter().map(|file| file.name.as_str()).collect();
-                known.sort_unstable();
-                return Err(FilterError::Unknown { name: name.clone(), known: known.join(", ") });
-            };
-            enabled.push(file.clone());
-        }
-        Self::compile(&enabled, config.mode)
+        files.retain(|file| config.uses(&file.name));
+        Self::compile(&files, config.mode)
     }
 
     /// Every shipped filter.
@@ -82,31 +78,87 @@ impl FilterSet {
 
     /// Compiles filters. Patterns of a stricter mode than `mode` are left out.
     pub fn compile(files: &[FilterFile], mode: Mode) -> Result<Self, FilterError> {
-        let filters = files.iter().map(Filter::read).collect::<Result<Vec<_>, _>>()?;
-        let mut names: Vec<&[u8]> =
-            filters.iter().flat_map(|f| f.identifiers.iter().map(Vec::as_slice)).collect();
-        names.sort_unstable();
-        names.dedup();
-        let mut services: Vec<Service> = Vec::new();
-        let mut numbers = Vec::with_capacity(names.len());
-        for name in &names {
-            let reads = |filter: &Filter| filter.identifiers.iter().any(|known| known == name);
-            let readers: Vec<u16> =
-                (0..filters.len()).filter(|at| reads(&filters[*at])).map(|at| at as u16).collect();
-            let known = services.iter().position(|service| service.filters == readers);
-            if known.is_none() {
-                services.push(Service::new(&filters, readers, mode)?);
-            }
-            let number = known.unwrap_or(services.len() - 1);
-            numbers.push((*name, number as u32));
-        }
+        let filters = files.iter().map(Filter::read).collect::<Result<Arc<[_]>, _>>()?;
         let mut hasher = DefaultHasher::new();
         mode.hash(&mut hasher);
         for file in files {
             (&file.name, &file.text).hash(&mut hasher);
         }
+        Self::build(filters, mode, hasher.finish(), true, |_| true, |_| true)
+    }
+
+    /// The filters that read a file as one of their service's own, by number.
+    pub fn owners(&self, path: &Path) -> Vec<u16> {
+        let owns = |at: &usize| self.filters[*at].owns(path);
+        (0..self.filters.len()).filter(owns).map(|at| at as u16).collect()
+    }
+
+    /// The filters by their names, by number; what is not in use is left out.
+    pub fn numbers(&self, names: &[String]) -> Vec<u16> {
+        let named = |at: &usize| names.contains(&self.filters[*at].name);
+        (0..self.filters.len()).filter(named).map(|at| at as u16).collect()
+    }
+
+    /// These filters and no others, for lines of their services' own files.
+    pub fn for_own_files(&self, owners: &[u16]) -> Result<Self, FilterError> {
+        let filters = Arc::clone(&self.filters);
+        let among = |number: u16| owners.contains(&number);
+        // What has been checked together needs no check in parts.
+        Self::build(filters, self.mode, self.fingerprint, false, among, among)
+    }
+
+    /// The filters for lines with a syslog header, and for the journal.
+    pub fn for_syslog(&self) -> Result<Self, FilterError> {
+        Self::build(Arc::clone(&self.filters), self.mode, self.fingerprint, false, |_| true, |_| false)
+    }
+
+    fn build(
+        filters: Arc<[Filter]>,
+        mode: Mode,
+        fingerprint: u64,
+        check: bool,
+        by_identifier: impl Fn(u16) -> bool,
+        by_format: impl Fn(u16) -> bool,
+    ) -> Result<Self, FilterError> {
+        let mut services: Vec<Service> = Vec::new();
+        let mut service = |reads: &dyn Fn(u16, &Filter) -> bool| {
+            let readers: Vec<u16> =
+                (0..).zip(&*filters).filter(|(at, filter)| reads(*at, filter)).map(|(at, _)| at).collect();
+            if readers.is_empty() {
+                return Ok(None);
+            }
+            let known = services.iter().position(|service| service.filters == readers);
+            let number = match known {
+                Some(known) => known,
+                None => {
+                    services.push(Service::new(&Use { filters: &filters, readers: &readers, mode, check })?);
+                    services.len() - 1
+                }
+            };
+            Ok(Some(number as u32))
+        };
+        let mut names: Vec<&[u8]> = filters
+            .iter()
+            .zip(0..)
+            .filter(|(_, at)| by_identifier(*at))
+            .flat_map(|(filter, _)| filter.identifiers.iter().map(Vec::as_slice))
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        let mut numbers = Vec::with_capacity(names.len());
+        for name in names {
+            let reads = |at, filter: &Filter| {
+                by_identifier(at) && filter.identifiers.iter().any(|known| known == name)
+            };
+            numbers.extend(service(&reads)?.map(|number| (name, number)));
+        }
+        let mut formats = [None; Format::ALL.len()];
+        for format in Format::ALL {
+            let reads = |at, filter: &Filter| by_format(at) && filter.format == Some(format);
+            formats[format as usize] = service(&reads)?;
+        }
         let identifiers = Identifiers::new(numbers.into_iter());
-        Ok(Self { identifiers, services, filters, mode, fingerprint: hasher.finish() })
+        Ok(Self { identifiers, services, formats, mode, fingerprint, filters: Arc::clone(&filters) })
     }
 
     /// A number that differs when the filters differ.
@@ -124,7 +176,12 @@ impl FilterSet {
         self.filters.iter().map(|filter| filter.name.as_str())
     }
 
-    /// Text of a pattern, as the filter's file has it.
+    /// Where the services' own log files usually are, as shell patterns.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.filters.iter().flat_map(|filter| filter.files.iter().map(glob::Pattern::as_str))
+    }
+
+    /// What a pattern looks for, as the filter's file has it.
     pub fn pattern_text(&self, id: PatternId) -> &str {
         let filter = self.filters.get(usize::from(id.filter));
         filter
@@ -143,21 +200,57 @@ impl FilterSet {
         self.identifiers.find(identifier)
     }
 
+    /// The service that reads lines of a format.
+    #[inline]
+    pub(super) fn of_format(&self, format: Format) -> Option<u32> {
+        self.formats[format as usize]
+    }
+
+    /// Whether lines without a syslog header are read.
+    pub(super) fn has_formats(&self) -> bool {
+        self.formats.iter().any(Option::is_some)
+    }
+
     /// Whether the first four bytes of `identifier[7]: ` can be those of a service.
     #[inline(always)]
     pub(super) fn may_begin(&self, tag: [u8; 4]) -> bool {
         self.identifiers.may_begin(tag)
     }
 
+    /// The service that the identifier at the front of `block` names, as [`Self::service`] answers it; the
+    /// identifier has `length` bytes, at most as many as the block.
+    #[inline(always)]
+    pub(super) fn service_in(&self, block: &[u8; 16], length: usize) -> Option<u32> {
+        self.identifiers.find_in(block, length)
+    }
+
+    /// The messages of a service, if they are plain text and nothing else.
+    #[inline(always)]
+    pub(super) fn messages(&self, service: u32) -> Option<&Messages> {
+        let service = self.services.get(service as usize)?;
+        service.is_plain().then_some(&service.messages)
+    }
+
+    /// Whether messages of a service may be more than plain text.
+    #[inline]
+    pub(super) fn is_plain(&self, service: u32) -> bool {
+        self.services.get(service as usize).is_none_or(Service::is_plain)
+    }
+
+    /// Whether a stamp may stand in front of a service's messages.
+    pub(super) fn has_stamps(&self, service: u32) -> bool {
+        self.services.get(service as usize).is_some_and(|service| service.stamps)
+    }
+
+    /// Number of services.
+    pub(super) fn services(&self) -> u32 {
+        self.services.len() as u32
+    }
+
     /// Reads a message of a service.
     #[inline(always)]
     pub(super) fn read<'a>(&self, service: u32, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
-        let service = self.services.get(service as usize)?;
-        match service.read(message, found) {
-            Some(candidate) => Some(candidate.hit),
-            None if message.starts_with(REPEATED) => service.read_repeated(message, found),
-            None => None,
-        }
+        self.services.get(service as usize)?.messages.read(message, found)
     }
 
     /// Reads a message as if any service had written it.
@@ -165,116 +258,82 @@ impl FilterSet {
         (0..self.services.len() as u32).find_map(|service| self.read(service, message, found))
     }
 
-    /// The pattern that fits furthest from the front, and how many bytes of the message do.
-    pub(super) fn nearest(&self, service: Option<u32>, message: &[u8]) -> Option<(PatternId, usize)> {
-        let services = match service {
-            Some(service) => &self.services[service as usize..=service as usize],
-            None => &self.services[..],
-        };
-        services
-            .iter()
-            .flat_map(|service| &service.candidates)
-            .map(|candidate| (candidate.hit.pattern, candidate.form.nearness(message)))
-            .max_by_key(|(_, bytes)| *bytes)
-            .filter(|(_, bytes)| *bytes > 0)
+    /// The patterns over fields that a service has.
+    pub(super) fn records(&self, service: u32) -> &[RecordPatterns] {
+        self.services.get(service as usize).map_or(&[], |service| &service.records)
     }
 
-    /// Whether a journal entry of this identifier may come from this user and command; an empty command is unknown. An
-    /// identifier that several filters read is trusted if one of them trusts it.
-    pub(super) fn trusts(&self, identifier: &[u8], uid: u32, command: &[u8]) -> bool {
-        let Some(service) = self.service(identifier).and_then(|service| self.services.get(service as usize))
-        else {
-            return false;
-        };
-        let trusts = |filter: &Filter| {
-            let any = filter.commands.is_empty() || command.is_empty();
-            filter.uid == uid && (any || filter.commands.iter().any(|known| known == command))
-        };
-        service.filters.iter().any(|filter| trusts(&self.filters[usize::from(*filter)]))
+    /// The pattern that fits furthest from the front, and how many bytes of the message do.
+    pub(super) fn nearest(&self, service: u32, message: &[u8]) -> Option<(PatternId, usize)> {
+        let service = self.services.get(service as usize)?;
+        service.messages.nearness(message).max_by_key(|(_, bytes)| *bytes).filter(|(_, bytes)| *bytes > 0)
+    }
+
+    /// Whether any filter that reads this identifier believes a journal entry of this sender.
+    pub(super) fn trusts(&self, identifier: &[u8], sender: &Sender<'_>) -> bool {
+        let Some(service) = self.service(identifier) else { return false };
+        let filters = &self.services[service as usize].filters;
+        filters.iter().any(|filter| self.filters[usize::from(*filter)].journal.includes(sender))
+    }
+
+    /// Whether a pattern's filter believes a journal entry of this sender.
+    pub(super) fn believes(&self, pattern: PatternId, sender: &Sender<'_>) -> bool {
+        self.filters.get(usize::from(pattern.filter)).is_some_and(|filter| filter.journal.includes(sender))
     }
 }
 
 impl Service {
-    fn new(filters: &[Filter], readers: Vec<u16>, mode: Mode) -> Result<Self, FilterError> {
-        let mut candidates = Vec::new();
-        for &reader in &readers {
-            for (number, pattern) in filters[usize::from(reader)].patterns.iter().enumerate() {
-                if !mode.includes(pattern.mode) {
-                    continue;
-                }
-                let hit = Hit {
-                    pattern: PatternId { filter: reader, pattern: number as u16 },
-                    kind: pattern.kind,
-                    points: pattern.points,
-                };
-                candidates.extend(pattern.forms.iter().map(|form| Candidate { form: form.clone(), hit }));
-            }
-        }
-        // Stable: among forms of the same head the order of the file decides.
-        candidates.sort_by(|a, b| a.form.head().cmp(b.form.head()));
-        refuse_two_readings(filters, &candidates)?;
-        let heads: Vec<&[u8]> = candidates.iter().map(|candidate| candidate.form.head()).collect();
-        let heads = match (heads.is_empty(), Heads::new(&heads)) {
-            (true, _) => Heads::empty(),
-            (false, Some(heads)) => heads,
-            (false, None) => {
-                let names = readers.iter().map(|reader| filters[usize::from(*reader)].name.as_str());
-                return Err(FilterError::TooLarge { names: names.collect::<Vec<_>>().join(", ") });
-            }
-        };
-        Ok(Self { candidates, heads, filters: readers })
+    fn new(usage: &Use<'_>) -> Result<Self, FilterError> {
+        let records = RecordPatterns::of_each_format(usage)?;
+        let stamped = |reader: &u16| usage.filters[usize::from(*reader)].format == Some(Format::Stamped);
+        let stamps = usage.readers.iter().any(stamped);
+        Ok(Self { messages: Messages::new(usage)?, records, stamps, filters: usage.readers.to_vec() })
     }
 
-    #[inline(always)]
-    fn read<'a>(&self, message: &'a [u8], found: &mut Found<'a>) -> Option<&Candidate> {
-        let mut fit = self.heads.longest(message);
-        while let Some(this) = fit {
-            let (forms, head) = self.heads.forms(this);
-            let rest = &message[head..];
-            for candidate in &self.candidates[forms] {
-                if candidate.form.read(rest, found) {
-                    return Some(candidate);
-                }
-                *found = Found::default();
-            }
-            fit = self.heads.shorter(this);
-        }
-        None
-    }
-
-    /// `message repeated 3 times: [ … ]`, which syslog daemons write instead of a message's repetitions. It counts
-    /// as often as it says, within reason.
-    #[cold]
-    fn read_repeated<'a>(&self, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
-        let rest = message.strip_prefix(REPEATED)?;
-        let digits = rest.iter().position(|b| !b.is_ascii_digit())?;
-        let times: i32 = std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
-        let rest = rest[digits..].strip_prefix(b" times: [ ")?.strip_suffix(b"]")?;
-        let hit = self.read(rest.trim_ascii_end(), found)?.hit;
-        let points = Points(hit.points.0.saturating_mul(times.clamp(1, MAX_REPEATS)));
-        Some(Hit { points, ..hit })
+    #[inline]
+    fn is_plain(&self) -> bool {
+        !self.stamps && self.records.is_empty()
     }
 }
 
-/// Refuses forms, sorted by head, that would read one message with two addresses: an attacker could choose which.
-fn refuse_two_readings(filters: &[Filter], candidates: &[Candidate]) -> Result<(), FilterError> {
-    let forms: Vec<&Form> = candidates.iter().map(|candidate| &candidate.form).collect();
-    let Some((a, b, message)) = pattern::clash(&forms) else { return Ok(()) };
-    let (a, b) = (candidates[a].hit, candidates[b].hit);
-    let pattern =
-        |hit: Hit| &filters[usize::from(hit.pattern.filter)].patterns[usize::from(hit.pattern.pattern)];
-    let (other, later) = (pattern(a.min(b)), pattern(a.max(b)));
-    Err(FilterError::Wrong {
-        path: filters[usize::from(a.max(b).pattern.filter)].path.clone(),
-        line: later.line,
-        reason: format!(
-            "the pattern `{}` is refused: beside `{}` a message like `{}` has two readings with different addresses, \
-             so that an attacker could choose the one that is banned",
-            later.text,
-            other.text,
-            printable(message.as_bytes(), 300),
-        ),
-    })
+impl<'a> Use<'a> {
+    /// The patterns in use, with what each says.
+    pub(super) fn patterns(&self) -> impl Iterator<Item = (&'a Pattern, Hit)> {
+        let (filters, mode) = (self.filters, self.mode);
+        self.readers.iter().flat_map(move |reader| {
+            let patterns = filters[usize::from(*reader)].patterns.iter().enumerate();
+            patterns.filter(move |(_, pattern)| mode.includes(pattern.mode)).map(move |(number, pattern)| {
+                let id = PatternId { filter: *reader, pattern: number as u16 };
+                (pattern, Hit { pattern: id, kind: pattern.kind, points: pattern.points })
+            })
+        })
+    }
+
+    /// The format of the filter that a pattern belongs to.
+    pub(super) fn format(&self, id: PatternId) -> Option<Format> {
+        self.filters[usize::from(id.filter)].format
+    }
+
+    /// A pattern names a field that records of the format do not have.
+    pub(super) fn no_field(&self, format: Format, name: &str) -> FilterError {
+        let names_it = |pattern: &Pattern| matches!(&pattern.shape, Shape::Record(fields) if fields.iter().any(|field| field.name == name));
+        let known = format.names().map(|known| known.collect::<Vec<_>>().join(", "));
+        let known = known.map_or(String::new(), |known| format!("; there are {known}"));
+        let reason = format!("there is no field `{name}`{known}");
+        let found = self
+            .patterns()
+            .find(|(pattern, hit)| names_it(pattern) && self.format(hit.pattern) == Some(format));
+        let (path, line) = found.map_or_else(Default::default, |(pattern, hit)| {
+            (self.filters[usize::from(hit.pattern.filter)].path.clone(), pattern.line)
+        });
+        FilterError::Wrong { path, line, reason }
+    }
+
+    /// There are more forms than can be told apart.
+    pub(super) fn too_large(&self) -> FilterError {
+        let names = self.readers.iter().map(|reader| self.filters[usize::from(*reader)].name.as_str());
+        FilterError::TooLarge { names: names.collect::<Vec<_>>().join(", ") }
+    }
 }
 
 /// Reads a filter file for `guardctl` and tests.
@@ -282,5 +341,5 @@ pub fn read_file(path: &Path) -> Result<FilterFile, FilterError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| FilterError::Unreadable { path: path.to_owned(), source })?;
     let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(FilterFile { name, path: path.to_owned(), text })
+    Ok(FilterFile { name, path: path.to_owned(), text, shipped: false })
 }

@@ -45,6 +45,36 @@ pub(super) fn equal(block: &[u8; 32], byte: u8) -> u32 {
     u32::from(lanes::equal(&halves[0], byte)) | u32::from(lanes::equal(&halves[1], byte)) << 16
 }
 
+/// Whether two blocks are the same where `mask` has ones; `wanted` has zeros elsewhere.
+#[inline(always)]
+pub(super) fn same_where(block: &[u8; 64], mask: &[u8; 64], wanted: &[u8; 64]) -> bool {
+    let quarters = |block: &[u8; 64]| -> [[u8; 16]; 4] {
+        let (quarters, _) = block.as_chunks();
+        [quarters[0], quarters[1], quarters[2], quarters[3]]
+    };
+    lanes::same_where(&quarters(block), &quarters(mask), &quarters(wanted))
+}
+
+/// How many decimal digits a text begins with.
+#[inline(always)]
+pub(super) fn digits_at_front(text: &[u8]) -> usize {
+    let here = match text.first_chunk() {
+        Some(block) => lanes::digits(block).trailing_ones() as usize,
+        None => 16,
+    };
+    if here < 16 { here } else { text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len()) }
+}
+
+/// How many decimal digits a text ends with.
+#[inline(always)]
+pub(super) fn digits_at_end(text: &[u8]) -> usize {
+    let here = match text.last_chunk() {
+        Some(block) => lanes::digits(block).leading_ones() as usize,
+        None => 16,
+    };
+    if here < 16 { here } else { text.iter().rev().position(|b| !b.is_ascii_digit()).unwrap_or(text.len()) }
+}
+
 /// A bit for each decimal digit, and one for each dot.
 #[inline(always)]
 pub(super) fn digits_and_dots(block: &[u8; 16]) -> (u16, u16) {
@@ -55,8 +85,8 @@ pub(super) fn digits_and_dots(block: &[u8; 16]) -> (u16, u16) {
 #[allow(unsafe_code, reason = "vector loads take pointers")]
 mod lanes {
     use std::arch::x86_64::{
-        __m128i, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8, _mm_set1_epi8,
-        _mm_sub_epi8,
+        __m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8,
+        _mm_set1_epi8, _mm_sub_epi8,
     };
 
     #[inline(always)]
@@ -69,6 +99,18 @@ mod lanes {
     pub(super) fn equal(block: &[u8; 16], byte: u8) -> u16 {
         // SAFETY: SSE2 is part of the x86_64 baseline.
         unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(load(block), _mm_set1_epi8(byte as i8))) as u16 }
+    }
+
+    #[inline(always)]
+    pub(super) fn same_where(block: &[[u8; 16]; 4], mask: &[[u8; 16]; 4], wanted: &[[u8; 16]; 4]) -> bool {
+        // SAFETY: SSE2 is part of the x86_64 baseline.
+        unsafe {
+            let same = |at: usize| {
+                _mm_cmpeq_epi8(_mm_and_si128(load(&block[at]), load(&mask[at])), load(&wanted[at]))
+            };
+            let all = _mm_and_si128(_mm_and_si128(same(0), same(1)), _mm_and_si128(same(2), same(3)));
+            _mm_movemask_epi8(all) == 0xffff
+        }
     }
 
     #[inline(always)]
@@ -115,6 +157,12 @@ mod lanes {
         bits(block, |b| b == byte)
     }
 
+    pub(super) fn same_where(block: &[[u8; 16]; 4], mask: &[[u8; 16]; 4], wanted: &[[u8; 16]; 4]) -> bool {
+        let number = |quarter: &[u8; 16]| u128::from_le_bytes(*quarter);
+        (0..4).fold(0, |differs, at| differs | (number(&block[at]) & number(&mask[at]) ^ number(&wanted[at])))
+            == 0
+    }
+
     pub(super) fn digits(block: &[u8; 16]) -> u16 {
         bits(block, |b| b.is_ascii_digit())
     }
@@ -150,6 +198,23 @@ mod tests {
                     prop_assert_eq!(dots >> index & 1 == 1, *b == b'.');
                 }
             }
+        }
+
+        #[test]
+        fn blocks_are_the_same_where_the_mask_says(block: [u8; 64], masked in proptest::collection::vec(any::<bool>(), 64), changed in 0..64usize, bit in 0..8u32) {
+            let mask: [u8; 64] = std::array::from_fn(|at| if masked[at] { 0xff } else { 0 });
+            let wanted: [u8; 64] = std::array::from_fn(|at| block[at] & mask[at]);
+            prop_assert!(same_where(&block, &mask, &wanted));
+            let mut other = block;
+            other[changed] ^= 1 << bit;
+            prop_assert_eq!(same_where(&other, &mask, &wanted), !masked[changed]);
+        }
+
+        #[test]
+        fn digits_are_counted(text in "[0-9]{0,20}[a-z]?[0-9/:]{0,20}") {
+            let text = text.as_bytes();
+            prop_assert_eq!(digits_at_front(text), text.iter().take_while(|b| b.is_ascii_digit()).count());
+            prop_assert_eq!(digits_at_end(text), text.iter().rev().take_while(|b| b.is_ascii_digit()).count());
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::time::Wall;
 
 pub mod file;
 pub mod journald;
+mod open;
 mod watch;
 
 /// Longest line that is scanned. What is longer is cut here, counted, and skipped to its newline.
@@ -30,15 +31,12 @@ pub trait Scan: Send {
     /// identifier; entries of other identifiers are never read.
     fn wants(&self, identifier: &[u8]) -> bool;
 
-    /// Whether an entry of this identifier may come from a process with this user id (`_UID`) and command name
-    /// (`_COMM`, empty if journald could not read it any more). Anything else is refused and counted as untrusted:
-    /// anybody may choose an identifier. The kernel vouches for the user id, and it alone is the proof; a process
-    /// chooses its command name freely. The name keeps out what a trusted account's other programs relay under this
-    /// identifier.
-    fn trusts(&self, identifier: &[u8], uid: u32, command: &[u8]) -> bool;
+    /// Whether any filter believes an entry of this identifier from this sender. Anything else is refused and counted
+    /// as untrusted, because anybody may choose an identifier.
+    fn trusts(&self, identifier: &[u8], sender: &Sender<'_>) -> bool;
 
-    /// Looks at one journal entry that [`Scan::trusts`] has accepted.
-    fn entry<'a>(&mut self, entry: &Entry<'a>) -> Option<Sighting<'a>>;
+    /// Looks at one trusted journal entry.
+    fn entry<'a>(&'a mut self, entry: &Entry<'a>) -> Option<Sighting<'a>>;
 }
 
 /// What one call of [`Scan::lines`] went through.
@@ -50,14 +48,29 @@ pub struct Scanned {
     pub matched: u64,
 }
 
-/// A journal entry, as much of it as filters need.
+/// Who sent a journal entry, as the kernel told journald.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender<'a> {
+    /// `_UID`.
+    pub uid: u32,
+    /// `_SYSTEMD_UNIT`, from the control group; empty if absent. A user's own processes are in `user@….service`.
+    pub unit: &'a [u8],
+    /// `_COMM`, empty if journald could not read it any more. A process chooses it freely, so it proves nothing; it
+    /// keeps out what other programs of a trusted account relay under the identifier.
+    pub command: &'a [u8],
+}
+
+/// A journal entry, as much of it as filters need. Fields whose name starts with an underscore are set by
+/// journald from the sender's kernel credentials; the others are the sender's own words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// When journald received it (`__REALTIME_TIMESTAMP`).
     pub at: Wall,
     /// `SYSLOG_IDENTIFIER`.
     pub identifier: &'a [u8],
-    /// `_PID`, 0 if absent. journald has it from the kernel.
+    /// Who sent it, which [`Scan::trusts`] has accepted.
+    pub sender: Sender<'a>,
+    /// `_PID`, 0 if absent.
     pub pid: u32,
     /// `MESSAGE`, at most [`MAX_LINE`] bytes; may hold newlines and is one record all the same.
     pub message: &'a [u8],
@@ -235,6 +248,26 @@ impl Stop {
     pub fn set(&self) {
         // Only fails when the counter is at its maximum, and then the signal has been given.
         let _ = rustix::io::write(&*self.0, &1u64.to_ne_bytes());
+    }
+
+    /// Waits until it is given or the time is over; answers whether it was given.
+    pub fn wait(&self, timeout: std::time::Duration) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let end = std::time::Instant::now() + timeout;
+        loop {
+            let left = end.saturating_duration_since(std::time::Instant::now());
+            let timeout = Timespec {
+                tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: left.subsec_nanos().into(),
+            };
+            match poll(&mut [PollFd::new(&*self.0, PollFlags::IN)], Some(&timeout)) {
+                Ok(0) => return false,
+                Ok(_) => return true,
+                // Interrupted: the rest is still to be waited for.
+                Err(_) if left.is_zero() => return false,
+                Err(_) => {}
+            }
+        }
     }
 
     /// Whether it was given.

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -36,6 +36,8 @@ pub(super) enum Change<'a> {
 pub(super) enum Wake {
     /// Changes can be read.
     Changed,
+    /// One of the other descriptors became readable or ended.
+    Other,
     /// The time was up.
     Timeout,
     /// The source must end.
@@ -78,7 +80,18 @@ impl Watch {
 
     /// Waits for a change, the stop signal, or the end of `timeout`.
     pub(super) fn wait(&self, stop: &Stop, timeout: Duration) -> io::Result<Wake> {
-        let mut fds = [PollFd::new(&self.0, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
+        self.wait_also(stop, std::iter::empty(), timeout)
+    }
+
+    /// The same, and for other descriptors.
+    pub(super) fn wait_also<'a>(
+        &'a self,
+        stop: &'a Stop,
+        others: impl Iterator<Item = BorrowedFd<'a>>,
+        timeout: Duration,
+    ) -> io::Result<Wake> {
+        let mut fds = vec![PollFd::new(&self.0, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
+        fds.extend(others.map(|other| PollFd::from_borrowed_fd(other, PollFlags::IN)));
         let timeout = Timespec {
             tv_sec: i64::try_from(timeout.as_secs()).unwrap_or(i64::MAX),
             tv_nsec: timeout.subsec_nanos().into(),
@@ -91,6 +104,8 @@ impl Watch {
             Wake::Stop
         } else if !fds[0].revents().is_empty() {
             Wake::Changed
+        } else if fds[2..].iter().any(|fd| !fd.revents().is_empty()) {
+            Wake::Other
         } else {
             Wake::Timeout
         })

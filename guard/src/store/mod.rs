@@ -1,6 +1,7 @@
 //! What outlives the daemon: bans, strikes, positions, events. Never on the path to the kernel.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::ban::BanId;
 use crate::config::Config;
@@ -48,13 +49,13 @@ pub struct StoredBan {
     /// Until when; `None` for good.
     pub until: Option<Wall>,
     /// `filter:NAME` or `manual:UID`.
-    pub origin: String,
+    pub origin: Arc<str>,
     /// Score in thousandths.
     pub score: i32,
     /// Strike.
     pub strike: u32,
-    /// Why.
-    pub reason: String,
+    /// Why. Many bans have the same, so it is shared.
+    pub reason: Arc<str>,
 }
 
 /// A target's past, kept for the ladder.
@@ -165,6 +166,9 @@ pub trait Store: Send + std::fmt::Debug {
     /// Calls `each` with chunks of the bans that have not ended at `now`, the latest to end first, until all were
     /// given or it answers `false`. Where a damage is found and repaired on the way, bans may come twice.
     fn bans(&mut self, now: Wall, each: &mut dyn FnMut(Vec<StoredBan>) -> bool) -> Result<(), StoreError>;
+
+    /// About how many bans [`Store::bans`] will give: what is to hold them is sized by it.
+    fn ban_count(&mut self) -> Result<u64, StoreError>;
 
     /// Makes the writes durable, in order, as one transaction: after an error none of them has happened.
     fn write(&mut self, writes: &[Write]) -> Result<(), StoreError>;

@@ -13,18 +13,29 @@ enum Node {
     Choice(Vec<Vec<Node>>),
 }
 
-static PATTERNS: LazyLock<Vec<Vec<Node>>> = LazyLock::new(|| {
-    let texts = shipped().into_iter().flat_map(|filter| {
-        let table: toml::Table = filter.text.parse().unwrap();
-        let patterns = table["pattern"].as_array().unwrap().clone();
-        patterns.into_iter().map(|pattern| pattern["text"].as_str().unwrap().to_owned())
-    });
-    texts.map(|text| sequence(&mut text.bytes().peekable())).collect()
+/// The patterns of a filter, and the programs whose messages it reads.
+struct Filter {
+    identifiers: Vec<String>,
+    patterns: Vec<Vec<Node>>,
+}
+
+static FILTERS: LazyLock<Vec<Filter>> = LazyLock::new(|| {
+    let read = |text: &str| {
+        let table: toml::Table = text.parse().unwrap();
+        let texts = table["pattern"].as_array().unwrap().iter().filter_map(|pattern| pattern.get("text"));
+        let identifiers = table.get("identifiers").and_then(|names| names.as_array()).into_iter().flatten();
+        Filter {
+            identifiers: identifiers.map(|name| name.as_str().unwrap().to_owned()).collect(),
+            patterns: texts.map(|text| sequence(&mut text.as_str().unwrap().bytes().peekable())).collect(),
+        }
+    };
+    shipped().iter().map(|filter| read(&filter.text)).collect()
 });
 
-/// Different addresses that the first pattern with a reading finds in a message.
-pub(crate) fn addresses(message: &[u8]) -> Vec<IpAddr> {
-    for pattern in &*PATTERNS {
+/// Different addresses that the first pattern with a reading finds in a message of a program.
+pub(crate) fn addresses(identifier: &str, message: &[u8]) -> Vec<IpAddr> {
+    let readers = FILTERS.iter().filter(|filter| filter.identifiers.iter().any(|name| name == identifier));
+    for pattern in readers.flat_map(|filter| &filter.patterns) {
         let mut found = Vec::new();
         read(&pattern.iter().collect::<Vec<_>>(), message, None, &mut found);
         if !found.is_empty() {
@@ -56,12 +67,21 @@ fn sequence(text: &mut Bytes<'_>) -> Vec<Node> {
                 }
                 Node::Choice(choices)
             }
-            b'<' => Node::Field(text.by_ref().take_while(|b| *b != b'>').map(char::from).collect()),
+            b'<' => Node::Field(field(text)),
             b'\\' => Node::Byte(text.next().unwrap()),
             b => Node::Byte(b),
         });
     }
     nodes
+}
+
+/// A field's name; bytes it cannot hold follow a `^`.
+fn field(text: &mut Bytes<'_>) -> String {
+    let mut name = String::new();
+    while let Some(b) = text.next().filter(|b| *b != b'>') {
+        name.push(char::from(if b == b'\\' { text.next().unwrap() } else { b }));
+    }
+    name
 }
 
 fn read(nodes: &[&Node], text: &[u8], address: Option<IpAddr>, found: &mut Vec<IpAddr>) {
@@ -87,8 +107,8 @@ fn read(nodes: &[&Node], text: &[u8], address: Option<IpAddr>, found: &mut Vec<I
             let longest = text.iter().position(|b| !takes(name, *b)).unwrap_or(text.len());
             for end in 0..=longest {
                 // A field takes all bytes of its kind; only a colon may follow an address.
-                let whole =
-                    end == longest || matches!(name.as_str(), "account" | "text") || text[end] == b':';
+                let free = name.starts_with("account") || name.starts_with("text");
+                let whole = end == longest || free || text[end] == b':';
                 let (value, left) = text.split_at(end);
                 match name.as_str() {
                     _ if !whole => {}
@@ -109,6 +129,9 @@ fn read(nodes: &[&Node], text: &[u8], address: Option<IpAddr>, found: &mut Vec<I
 }
 
 fn takes(field: &str, b: u8) -> bool {
+    if let Some((_, except)) = field.split_once('^') {
+        return !except.as_bytes().contains(&b);
+    }
     match field {
         "address" => b.is_ascii_hexdigit() || b == b':' || b == b'.',
         "port" | "number" => b.is_ascii_digit(),

@@ -6,10 +6,16 @@ use std::time::Duration;
 
 use guard_common::Tally;
 
-use super::netlink::{Attributes, Get, Netlink, Read};
-use super::script::{HOOK_CHAIN, PRIORITY, rule_count};
+use super::attributes::{Attributes, Read};
+use super::batch::Batch;
+use super::elements::key;
+use super::netlink::{Get, Netlink};
 use super::set::{Role, Set};
+use super::skeleton::{HOOK_CHAIN, PRIORITY, rule_count};
 use crate::target::Target;
+
+/// `NFT_OBJECT_COUNTER`.
+pub(super) const COUNTER: u32 = 1;
 
 /// Attempts at reading a set that others change meanwhile.
 const ATTEMPTS: usize = 5;
@@ -36,10 +42,10 @@ pub(super) struct Element {
     pub(super) tally: Option<Tally>,
 }
 
-/// Reads one table.
+/// One table: its state, and the way to change it.
 #[derive(Debug)]
 pub(super) struct Live {
-    netlink: Netlink,
+    pub(super) netlink: Netlink,
     table: String,
 }
 
@@ -50,9 +56,21 @@ impl Live {
     }
 
     /// Number of transactions in this network namespace, by whomever: as long as it stays, nothing changed.
+    /// `EOPNOTSUPP` if the kernel has no `nf_tables`.
     pub(super) fn generation(&mut self) -> io::Result<u32> {
-        let id = self.netlink.get(Get::Generation, &Attributes::default(), |answer| answer.u32(1))?;
+        let id = self.netlink.get(Get::Generation, |nothing| nothing, |answer| answer.u32(1));
+        // A question without arguments is invalid only where nobody answers for the subsystem.
+        let id = id.map_err(|error| match error.raw_os_error() {
+            Some(libc::EINVAL) => io::Error::from_raw_os_error(libc::EOPNOTSUPP),
+            _ => error,
+        })?;
         id.ok_or_else(|| io::Error::other("the kernel tells no generation"))
+    }
+
+    /// Makes a transaction take effect, or nothing of it. With a `generation`, `ERESTART` says that the rule set
+    /// has changed since.
+    pub(super) fn transact(&mut self, batch: &mut Batch, generation: Option<u32>) -> io::Result<()> {
+        self.netlink.transact(batch, generation.unwrap_or(0))
     }
 
     /// The table without its elements; `None` if there is none.
@@ -65,28 +83,28 @@ impl Live {
         const CHAIN: [u16; 6] = [2, 3, 4, 5, 7, 10]; // handle, name, hook, policy, type, flags
         const RULE: [u16; 3] = [2, 1, 4]; // chain, table, expressions; their handles count too
         const SET: [u16; 3] = [16, 2, 3]; // handle, name, flags
-        let by_name = Attributes::default().text(1, &self.table);
+        let by_name = |ask: Attributes| ask.text(1, &self.table);
         let mut print = Vec::new();
-        let asleep = self.netlink.get(Get::Table, &by_name, |table| {
+        let asleep = self.netlink.get(Get::Table, by_name, |table| {
             keep(&mut print, table, &TABLE);
             Some(table.u32(2).unwrap_or(0) != 0)
         })?;
         let Some(asleep) = asleep else { return Ok(None) };
         let (mut hooked, mut rules, mut sets) = (false, 0, BTreeSet::new());
-        self.netlink.dump(Get::Chain, &by_name, |chain| {
+        self.netlink.dump(Get::Chain, by_name, |chain| {
             if chain.text(1) == Some(&self.table) {
                 hooked |= is_hook(chain);
                 keep(&mut print, chain, &CHAIN);
             }
         })?;
-        self.netlink.dump(Get::Rule, &by_name, |rule| {
+        self.netlink.dump(Get::Rule, by_name, |rule| {
             if rule.text(1) == Some(&self.table) {
                 rules += 1;
                 keep(&mut print, rule, &RULE);
                 keep(&mut print, rule, &[3]);
             }
         })?;
-        self.netlink.dump(Get::Set, &by_name, |set| {
+        self.netlink.dump(Get::Set, by_name, |set| {
             if set.text(1) == Some(&self.table) {
                 sets.extend(set.text(2).and_then(Set::from_name));
                 keep(&mut print, set, &SET);
@@ -96,12 +114,12 @@ impl Live {
         Ok(Some(Structure { sets, sound, print }))
     }
 
-    /// Every element of a set. `each` may see elements of an attempt that `again` then takes back.
+    /// Every element of a set.
     pub(super) fn elements(&mut self, set: Set) -> io::Result<Vec<Element>> {
-        let of = Attributes::default().text(1, &self.table).text(2, &set.name());
+        let of = |ask: Attributes| ask.text(1, &self.table).text(2, &set.name());
         whole(|| {
             let mut found = Vec::new();
-            self.netlink.dump(Get::Element, &of, |answer| {
+            self.netlink.dump(Get::Element, of, |answer| {
                 found.extend(
                     answer.inside(3).iter().filter_map(|(_, element)| read_element(set, Read(element))),
                 );
@@ -112,10 +130,10 @@ impl Live {
 
     /// Number of elements in a set.
     pub(super) fn count(&mut self, set: Set) -> io::Result<u64> {
-        let of = Attributes::default().text(1, &self.table).text(2, &set.name());
+        let of = |ask: Attributes| ask.text(1, &self.table).text(2, &set.name());
         whole(|| {
             let mut count = 0;
-            self.netlink.dump(Get::Element, &of, |answer| count += answer.inside(3).iter().count() as u64)?;
+            self.netlink.dump(Get::Element, of, |answer| count += answer.inside(3).iter().count() as u64)?;
             Ok(count)
         })
     }
@@ -123,25 +141,19 @@ impl Live {
     /// The element of exactly this target, if it has not ended.
     pub(super) fn element(&mut self, role: Role, target: Target) -> io::Result<Option<Element>> {
         let set = Set::of(role, target);
-        let key = match target.address() {
-            std::net::IpAddr::V4(v4) => v4.octets().to_vec(),
-            std::net::IpAddr::V6(v6) => v6.octets().to_vec(),
+        let wanted = |ask: Attributes| {
+            let of = ask.text(1, &self.table).text(2, &set.name());
+            of.nested(3, |list| list.nested(1, |element| key(element, target)))
         };
-        let value = Attributes::default().bytes(1, &key);
-        let element = Attributes::default().nested(1, &value);
-        let list = Attributes::default().nested(1, &element);
-        let wanted = Attributes::default().text(1, &self.table).text(2, &set.name()).nested(3, &list);
-        self.netlink.get(Get::Element, &wanted, |answer| {
+        self.netlink.get(Get::Element, wanted, |answer| {
             answer.inside(3).iter().find_map(|(_, element)| read_element(set, Read(element)))
         })
     }
 
     /// A named counter; `None` if it does not exist.
     pub(super) fn counter(&mut self, name: &str) -> io::Result<Option<Tally>> {
-        const COUNTER: u32 = 1; // NFT_OBJECT_COUNTER
-        let wanted =
-            Attributes::default().text(1, &self.table).text(2, name).bytes(3, &COUNTER.to_be_bytes());
-        self.netlink.get(Get::Object, &wanted, |object| read_tally(object.inside(4)))
+        let wanted = |ask: Attributes| ask.text(1, &self.table).text(2, name).u32(3, COUNTER);
+        self.netlink.get(Get::Object, wanted, |object| read_tally(object.inside(4)))
     }
 }
 

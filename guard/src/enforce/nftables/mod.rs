@@ -3,10 +3,9 @@
 //! One table of family `inet` holds a hash set for each role, family and prefix length ([`set`]), and a chain
 //! in `prerouting` before defragmentation and connection tracking. A packet's source is looked up in each set of
 //! bans; only if one has it, the allowances are asked. Elements carry their timeouts, so bans end without us.
-//! Changes go through `nft` ([`run`]), reads over netlink ([`live`]).
+//! Changes ([`batch`]) and reads ([`live`]) go to the kernel over netlink; no other program is needed.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -22,21 +21,32 @@ use super::{
 use crate::config::Config;
 use crate::target::Target;
 use crate::time::Moment;
+use batch::Batch;
+use elements::Renewal;
 use live::{Live, Structure};
 use plan::Plan;
-use run::Nft;
-use script::{Renewal, Script};
+use refusal::{changing, is_too_much, reading};
 use set::{Role, Set};
 
+mod attributes;
+mod batch;
+mod elements;
 mod live;
 mod netlink;
 mod plan;
-mod run;
-mod script;
+mod refusal;
+mod rule;
 mod set;
+mod skeleton;
+mod table;
 mod watch;
 
+pub use table::{is_offered, is_present, nftables_remove};
 pub use watch::{Watch, watch};
+
+/// Elements changed in one transaction. More would gain nothing, and where somebody listens to changes the kernel
+/// holds a page for each element until the transaction ends.
+const TRANSACTION: usize = 4096;
 
 /// Deadlines closer than this are equal: the kernel's ticks, and the time it takes to read a large set.
 const TOLERANCE: Duration = Duration::from_secs(2);
@@ -52,7 +62,6 @@ const READ_ANYWAY: Duration = Duration::from_secs(600);
 pub struct Nftables {
     table: String,
     reason: String,
-    nft: Nft,
     live: Live,
     renewal: Renewal,
     /// The table as we last left it.
@@ -75,16 +84,13 @@ impl Nftables {
     /// is used, empty if it was asked for.
     pub fn open(config: &Config, reason: &str) -> Result<Self, EnforceError> {
         let table = config.enforce.nftables_table.clone();
-        check_name(&table)?;
-        let nft = Nft::find()?;
-        let mut live = Live::open(&table).map_err(reading)?;
-        let renewal = probe(&nft, &table)?;
+        let mut live = table::open(&table)?;
+        let renewal = table::probe(&table)?;
         let present = live.structure().map_err(reading)?;
         let now = Instant::now();
         let mut this = Self {
             table,
             reason: reason.to_owned(),
-            nft,
             live,
             renewal,
             structure: Structure::default(),
@@ -100,8 +106,9 @@ impl Nftables {
     /// Makes the table's structure, with these sets in it and without the obsolete ones. What others made of
     /// the table is undone; if it has become something else altogether, it is made anew.
     fn build(&mut self, sets: &BTreeSet<Set>, obsolete: &[Set]) -> Result<(), EnforceError> {
-        let script = script::structure(&self.table, sets, obsolete);
-        let built = self.commit("making the table", &script);
+        let mut batch = Batch::new();
+        skeleton::make(&mut batch, &self.table, sets, obsolete);
+        let built = self.commit("making the table", &mut batch);
         let structure = self.live.structure().map_err(reading)?;
         self.structure = match (built, structure) {
             (Ok(()), Some(structure)) if structure.sound => structure,
@@ -112,12 +119,10 @@ impl Nftables {
     }
 
     fn rebuild(&mut self, sets: &BTreeSet<Set>) -> Result<Structure, EnforceError> {
-        let table = &self.table;
-        let anew = format!(
-            "add table inet {table}\ndelete table inet {table}\n{}",
-            script::structure(table, sets, &[])
-        );
-        self.commit("making the table anew", &anew)?;
+        let mut anew = Batch::new();
+        skeleton::delete(&mut anew, &self.table);
+        skeleton::make(&mut anew, &self.table, sets, &[]);
+        self.commit("making the table anew", &mut anew)?;
         let structure = self.live.structure().map_err(reading)?.filter(|structure| structure.sound);
         structure.ok_or_else(|| EnforceError::Unavailable {
             backend: "nftables",
@@ -125,17 +130,24 @@ impl Nftables {
         })
     }
 
-    /// Runs a transaction and keeps track of whether it was the only one.
-    fn commit(&mut self, operation: &str, script: &str) -> Result<(), EnforceError> {
-        if script.is_empty() {
-            return Ok(());
+    /// Makes a transaction take effect and keeps track of whether it was the only one: it is to build on the
+    /// generation that is known, and if the kernel refuses that, on whatever others have made.
+    fn commit(&mut self, operation: &str, batch: &mut Batch) -> Result<(), EnforceError> {
+        let known = self.known.take();
+        let failed = |error| changing(&format!("{operation} (inet {})", self.table), error);
+        match self.live.transact(batch, known) {
+            Ok(()) => {}
+            Err(error) if known.is_some() && error.raw_os_error() == Some(libc::ERESTART) => {
+                return self.live.transact(batch, None).map_err(failed);
+            }
+            Err(error) => return Err(failed(error)),
         }
-        let before = self.live.generation().map_err(reading)?;
-        let outcome = self.nft.run(&format!("{operation} (inet {})", self.table), script);
-        let after = self.live.generation().map_err(reading)?;
-        let alone = outcome.is_ok() && self.known == Some(before) && after == before.wrapping_add(1);
-        self.known = alone.then_some(after);
-        outcome
+        if let Some(known) = known {
+            let now = self.live.generation().map_err(reading)?;
+            // One that finds everything as it is to be makes no generation.
+            self.known = (now.wrapping_sub(known) <= 1).then_some(now);
+        }
+        Ok(())
     }
 
     /// Puts and takes elements, in as many transactions as it needs. Sets that are not there yet are made first.
@@ -144,8 +156,16 @@ impl Nftables {
             let sets = self.structure.sets.iter().copied().chain(plan.needs()).collect();
             self.build(&sets, &[])?;
         }
-        for script in plan.scripts(&self.table, &self.structure.sets, self.renewal) {
-            self.commit("changing bans", &script)?;
+        let (mut rest, mut limit) = (plan.steps(&self.structure.sets), TRANSACTION);
+        while rest.len() > 0 {
+            let (now, later) = rest.split(limit);
+            let mut batch = Batch::new();
+            now.append(&mut batch, &self.table, self.renewal);
+            match self.commit("changing bans", &mut batch) {
+                Ok(()) => rest = later,
+                Err(error) if now.len() > 1 && is_too_much(&error) => limit = now.len() / 2,
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
@@ -285,9 +305,9 @@ impl Enforcer for Nftables {
     fn counters(&mut self) -> Result<Counters, EnforceError> {
         let mut counters = Counters::default();
         for (reason, name) in [
-            (Reason::Allowed, script::ALLOWED_COUNTER),
-            (Reason::Host, script::HOST_COUNTER),
-            (Reason::Prefix, script::PREFIX_COUNTER),
+            (Reason::Allowed, skeleton::ALLOWED_COUNTER),
+            (Reason::Host, skeleton::HOST_COUNTER),
+            (Reason::Prefix, skeleton::PREFIX_COUNTER),
         ] {
             let tally = self.live.counter(name).map_err(reading)?.unwrap_or_default();
             counters.reasons.push((reason.name().to_owned(), tally.packets, tally.bytes));
@@ -301,7 +321,7 @@ impl Enforcer for Nftables {
 
     fn remove(&mut self) -> Result<(), EnforceError> {
         self.known = None;
-        delete(&self.nft, &mut self.live, &self.table)?;
+        table::delete(&mut self.live, &self.table)?;
         Ok(())
     }
 }
@@ -337,53 +357,11 @@ fn live_entry(element: &live::Element) -> LiveEntry {
     }
 }
 
-/// Whether there is a table of this name.
-pub fn is_present(table: &str) -> Result<bool, EnforceError> {
-    check_name(table)?;
-    Ok(Live::open(table).map_err(reading)?.structure().map_err(reading)?.is_some())
-}
-
-/// Takes the table of this name away without a running daemon; false if there was none.
-pub fn nftables_remove(table: &str) -> Result<bool, EnforceError> {
-    if !is_present(table)? {
-        return Ok(false);
-    }
-    delete(&Nft::find()?, &mut Live::open(table).map_err(reading)?, table)
-}
-
-fn delete(nft: &Nft, live: &mut Live, table: &str) -> Result<bool, EnforceError> {
-    let present = live.structure().map_err(reading)?.is_some();
-    // `add` first: somebody may have been faster.
-    nft.run("removing the table", &format!("add table inet {table}\ndelete table inet {table}\n"))?;
-    Ok(present)
-}
-
 fn close(a: Option<Duration>, b: Option<Duration>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => a.abs_diff(b) <= TOLERANCE,
         (a, b) => a == b,
     }
-}
-
-/// Finds out in a table of its own whether the kernel renews an element in place (since Linux 6.12).
-fn probe(nft: &Nft, table: &str) -> Result<Renewal, EnforceError> {
-    let table = format!("{table}_probe");
-    let target = Target::host(IpAddr::from([192, 0, 2, 1]));
-    let set = Set::of(Role::Ban, target);
-    let mut live = Live::open(&table).map_err(reading)?;
-    let add = |seconds| {
-        let mut script = Script::new(&table);
-        script.put(set, &[(target, Some(Duration::from_secs(seconds)))], Renewal::InPlace);
-        script.finish()
-    };
-    let operation = "asking what nftables can do";
-    nft.run(operation, &(script::structure(&table, &[set].into(), &[]) + &add(1000)))?;
-    let renewed = nft
-        .run(operation, &add(2000))
-        .and_then(|()| live.element(Role::Ban, target).map_err(reading))
-        .map(|element| element.and_then(|element| element.left).is_some_and(|left| left.as_secs() > 1500));
-    delete(nft, &mut live, &table)?;
-    Ok(if renewed? { Renewal::InPlace } else { Renewal::Replace })
 }
 
 /// Interfaces whose packets pass the hook: all but loopback, by index.
@@ -398,69 +376,5 @@ fn interfaces() -> Vec<(u32, String)> {
     found
 }
 
-/// The name goes into scripts as it is.
-fn check_name(table: &str) -> Result<(), EnforceError> {
-    let fits = (1..=24).contains(&table.len())
-        && table.starts_with(|c: char| c.is_ascii_lowercase())
-        && table.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-    if fits {
-        return Ok(());
-    }
-    Err(EnforceError::Unavailable {
-        backend: "nftables",
-        reason: "the table's name must be 1 to 24 small letters, digits or underscores, a letter first"
-            .to_owned(),
-    })
-}
-
-fn reading(source: io::Error) -> EnforceError {
-    if source.kind() == io::ErrorKind::PermissionDenied {
-        return EnforceError::Permission {
-            operation: "reading nftables".to_owned(),
-            hint: "it needs CAP_NET_ADMIN in this network namespace".to_owned(),
-        };
-    }
-    EnforceError::Transient { operation: "reading nftables".to_owned(), source }
-}
-
 #[cfg(test)]
-mod tests {
-    #![allow(unsafe_code, reason = "rustix marks every use of unshare unsafe because of one flag")]
-
-    use super::*;
-    use crate::ban::BanId;
-
-    /// How kernels before 6.12 are served, on whatever kernel this is.
-    #[test]
-    fn replacing_renews_as_well() {
-        if !rustix::process::geteuid().is_root() || Nft::find().is_err() {
-            return;
-        }
-        let thread = std::thread::spawn(|| {
-            let flags = rustix::thread::UnshareFlags::NEWNET;
-            // SAFETY: the function is unsafe because of `UnshareFlags::FILES`, which is not given.
-            unsafe { rustix::thread::unshare_unsafe(flags) }.unwrap();
-            let mut enforcer = Nftables::open(&Config::default(), "").unwrap();
-            enforcer.renewal = Renewal::Replace;
-            let target: Target = "192.0.2.0/24".parse().unwrap();
-            for seconds in [Some(100), Some(500), Some(500), None, Some(50)] {
-                let until = seconds.map(|seconds| Moment::now() + Duration::from_secs(seconds));
-                enforcer.apply(&[Change::Ban { target, id: BanId(1), until }]).unwrap();
-                let verdict = enforcer.check([192, 0, 2, 9].into(), Moment::now()).unwrap();
-                assert!(verdict.dropped);
-                let left = verdict.entries[0].seconds_left;
-                assert_eq!(left.map(|left| left.div_ceil(10) * 10), seconds);
-            }
-            enforcer.apply(&[Change::Unban(target)]).unwrap();
-            assert!(!enforcer.check([192, 0, 2, 9].into(), Moment::now()).unwrap().dropped);
-        });
-        thread.join().unwrap();
-    }
-
-    #[test]
-    fn names_that_could_be_more_than_a_name_are_refused() {
-        for name in ["", "9x", "x y", "x;", "X", "a_name_that_is_far_too_long"] {
-            assert!(check_name(name).is_err(), "{name}");
-        }
-    }
-}
+mod tests;

@@ -1,31 +1,37 @@
-//! Reading `nf_tables` over netlink: the few message and attribute numbers that are needed, as
+//! A connection to `nf_tables` over netlink: the few message numbers that are needed, as
 //! `include/uapi/linux/netfilter/nf_tables.h` and `include/uapi/linux/netlink.h` have them.
-//!
-//! Reads go past `nft` because it fetches every element of a table even where one is asked for.
 
 use std::io;
+use std::os::fd::AsFd;
 
 use netlink_sys::{Socket, SocketAddr};
+use rustix::net::sockopt::{set_socket_send_buffer_size, set_socket_send_buffer_size_force};
+
+use super::attributes::{Attributes, Read, u16_at, u32_at};
+use super::batch::{Batch, close, header};
 
 /// `NETLINK_NETFILTER`.
 pub(super) const PROTOCOL: isize = 12;
 /// `NFNLGRP_NFTABLES`: every change of the rule set is told to this group.
 pub(super) const GROUP: u32 = 7;
 /// `NFPROTO_INET`.
-const INET: u8 = 1;
+pub(super) const INET: u8 = 1;
 /// `NFNL_SUBSYS_NFTABLES`, the high byte of a message's type.
-const SUBSYSTEM: u16 = 10 << 8;
+pub(super) const SUBSYSTEM: u16 = 10 << 8;
 
-const REQUEST: u16 = 0x1;
-const ACK: u16 = 0x4;
+pub(super) const REQUEST: u16 = 0x1;
+pub(super) const ACK: u16 = 0x4;
 const DUMP: u16 = 0x300;
 /// `NLM_F_DUMP_INTR`: the set changed while it was read.
 const INTERRUPTED: u16 = 0x10;
 const ERROR: u16 = 2;
 const DONE: u16 = 3;
 /// Length of `nlmsghdr`, and of `nfgenmsg` behind it.
-const HEADER: usize = 16;
-const FAMILY_HEADER: usize = 4;
+pub(super) const HEADER: usize = 16;
+pub(super) const FAMILY_HEADER: usize = 4;
+
+/// Room for a transaction, which is one datagram. The kernel doubles it for its own needs.
+const SEND_BUFFER: usize = 4 << 20;
 
 /// What is asked for: `NFT_MSG_GET…`.
 #[derive(Clone, Copy, Debug)]
@@ -42,84 +48,13 @@ pub(super) enum Get {
 /// `NFT_MSG_NEWGEN`, as a message's type.
 pub(super) const NEW_GENERATION: u16 = SUBSYSTEM | 15;
 
-/// Attributes of a request, appended one after the other.
-#[derive(Debug, Default)]
-pub(super) struct Attributes(Vec<u8>);
-
-impl Attributes {
-    /// Adds a text.
-    pub(super) fn text(self, kind: u16, text: &str) -> Self {
-        let mut bytes = text.as_bytes().to_vec();
-        bytes.push(0);
-        self.bytes(kind, &bytes)
-    }
-
-    /// Adds attributes inside an attribute.
-    pub(super) fn nested(self, kind: u16, inner: &Self) -> Self {
-        self.bytes(kind | 0x8000, &inner.0)
-    }
-
-    /// Adds plain bytes.
-    pub(super) fn bytes(mut self, kind: u16, value: &[u8]) -> Self {
-        let length = value.len() as u16 + 4;
-        self.0.extend_from_slice(&length.to_ne_bytes());
-        self.0.extend_from_slice(&kind.to_ne_bytes());
-        self.0.extend_from_slice(value);
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
-        self
-    }
-}
-
-/// Attributes of an answer.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Read<'a>(pub(super) &'a [u8]);
-
-impl<'a> Read<'a> {
-    /// Each attribute's number and value. Ends at the first that does not fit.
-    pub(super) fn iter(self) -> impl Iterator<Item = (u16, &'a [u8])> {
-        let mut rest = self.0;
-        std::iter::from_fn(move || {
-            let length = usize::from(u16_at(rest, 0)?);
-            let kind = u16_at(rest, 2)? & 0x3fff;
-            let value = rest.get(4..length)?;
-            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-            Some((kind, value))
-        })
-    }
-
-    /// The value of an attribute.
-    pub(super) fn get(self, kind: u16) -> Option<&'a [u8]> {
-        self.iter().find(|&(k, _)| k == kind).map(|(_, value)| value)
-    }
-
-    /// The attributes inside an attribute; none if it is not there.
-    pub(super) fn inside(self, kind: u16) -> Self {
-        Self(self.get(kind).unwrap_or_default())
-    }
-
-    /// A text, without its final zero.
-    pub(super) fn text(self, kind: u16) -> Option<&'a str> {
-        std::str::from_utf8(self.get(kind)?.strip_suffix(b"\0")?).ok()
-    }
-
-    /// A 32-bit number in network order.
-    pub(super) fn u32(self, kind: u16) -> Option<u32> {
-        Some(u32::from_be_bytes(self.get(kind)?.try_into().ok()?))
-    }
-
-    /// A 64-bit number in network order.
-    pub(super) fn u64(self, kind: u16) -> Option<u64> {
-        Some(u64::from_be_bytes(self.get(kind)?.try_into().ok()?))
-    }
-}
-
 /// A message: its type, its flags, and what follows the header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Message<'a> {
     /// Its type.
     pub(super) kind: u16,
-    flags: u16,
-    sequence: u32,
+    pub(super) flags: u16,
+    pub(super) sequence: u32,
     body: &'a [u8],
 }
 
@@ -167,18 +102,31 @@ impl Netlink {
         let mut socket = Socket::new(PROTOCOL)?;
         socket.bind_auto()?;
         socket.connect(&SocketAddr::new(0, 0))?;
-        Ok(Self { socket, sequence: 0, buffer: vec![0; 1 << 16] })
+        // Complaints need not bring back what they are about, up to 64 KiB each.
+        socket.set_cap_ack(true)?;
+        let this = Self { socket, sequence: 0, buffer: vec![0; 1 << 16] };
+        // Where it is not given, transactions become smaller.
+        let _ = this.ask_for_room(SEND_BUFFER);
+        Ok(this)
+    }
+
+    /// Asks for so much room for a transaction, beyond the system's limit where that is allowed.
+    pub(super) fn ask_for_room(&self, bytes: usize) -> io::Result<()> {
+        set_socket_send_buffer_size_force(self.socket.as_fd(), bytes)
+            .or_else(|_| set_socket_send_buffer_size(self.socket.as_fd(), bytes))?;
+        Ok(())
     }
 
     /// Asks for one thing; `None` if it does not exist.
     pub(super) fn get<T>(
         &mut self,
         what: Get,
-        attributes: &Attributes,
+        attributes: impl FnOnce(Attributes) -> Attributes,
         mut read: impl FnMut(Read<'_>) -> Option<T>,
     ) -> io::Result<Option<T>> {
         let mut found = None;
-        match self.request(what, ACK, attributes, |answer| found = found.take().or_else(|| read(answer))) {
+        // No receipt is asked for: there is an answer or an error.
+        match self.request(what, 0, attributes, |answer| found = found.take().or_else(|| read(answer))) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
             Err(error) => Err(error),
             Ok(()) => Ok(found),
@@ -190,7 +138,7 @@ impl Netlink {
     pub(super) fn dump(
         &mut self,
         what: Get,
-        attributes: &Attributes,
+        attributes: impl FnOnce(Attributes) -> Attributes,
         read: impl FnMut(Read<'_>),
     ) -> io::Result<()> {
         match self.request(what, DUMP, attributes, read) {
@@ -203,50 +151,94 @@ impl Netlink {
         &mut self,
         what: Get,
         flags: u16,
-        attributes: &Attributes,
+        attributes: impl FnOnce(Attributes) -> Attributes,
         mut read: impl FnMut(Read<'_>),
     ) -> io::Result<()> {
-        self.sequence = self.sequence.wrapping_add(1);
-        self.socket.send(&request(what, flags, self.sequence, attributes), 0)?;
+        let sequence = self.number(1);
+        let mut bytes = Vec::with_capacity(128);
+        header(&mut bytes, SUBSYSTEM | what as u16, REQUEST | flags, sequence, INET);
+        let mut bytes = attributes(Attributes::behind(bytes)).into_bytes();
+        close(&mut bytes, 0);
+        send(&self.socket, &bytes)?;
         let mut interrupted = false;
         loop {
-            let mut free = &mut self.buffer[..];
-            let length = self.socket.recv(&mut free, 0)?;
+            let length = self.receive(0)?;
             for message in Message::all(&self.buffer[..length]) {
                 // The rest of an earlier answer that ended in an error.
-                if message.sequence != self.sequence {
+                if message.sequence != sequence {
                     continue;
                 }
                 interrupted |= message.flags & INTERRUPTED != 0;
-                match message.kind {
-                    ERROR | DONE => {
-                        message.outcome()?;
-                        return if interrupted { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) };
-                    }
-                    _ => read(message.attributes()),
+                if matches!(message.kind, ERROR | DONE) {
+                    message.outcome()?;
+                    return if interrupted { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) };
                 }
+                read(message.attributes());
+                if flags & DUMP == 0 {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Makes a transaction take effect, or answers the first complaint about it, after which nothing of it has.
+    /// `ERESTART` says that the rule set is not at this `generation` (0 for any) any more.
+    ///
+    /// The kernel works on a transaction while it is sent, so every answer is there as soon as it has been. If
+    /// answers were lost, which is an error too, the transaction may have taken effect.
+    pub(super) fn transact(&mut self, batch: &mut Batch, generation: u32) -> io::Result<()> {
+        let first = self.number(batch.messages());
+        let (bytes, last) = batch.sealed(first, generation);
+        send(&self.socket, bytes)?;
+        let mut refused = None;
+        loop {
+            let length = match self.receive(libc::MSG_DONTWAIT) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                // Some were lost. The others are read, or they would take the room of the next answers.
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    refused = refused.or(Some(error));
+                    continue;
+                }
+                length => length?,
+            };
+            for message in Message::all(&self.buffer[..length]) {
+                let is_ours = message.sequence.wrapping_sub(first) <= last.wrapping_sub(first);
+                if !is_ours || message.kind != ERROR {
+                    continue;
+                }
+                refused = refused.or(message.outcome().err());
+                if message.sequence == last {
+                    return refused.map_or(Ok(()), Err);
+                }
+            }
+        }
+        Err(refused.unwrap_or_else(|| io::Error::other("the kernel did not answer")))
+    }
+
+    /// The first of so many new sequence numbers.
+    fn number(&mut self, count: u32) -> u32 {
+        let first = self.sequence.wrapping_add(1);
+        self.sequence = self.sequence.wrapping_add(count);
+        first
+    }
+
+    /// Fills the buffer with what the kernel has to say, and answers how much it is.
+    fn receive(&mut self, flags: i32) -> io::Result<usize> {
+        loop {
+            let mut free = &mut self.buffer[..];
+            match self.socket.recv(&mut free, flags) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                outcome => return outcome,
             }
         }
     }
 }
 
-fn request(what: Get, flags: u16, sequence: u32, attributes: &Attributes) -> Vec<u8> {
-    let length = (HEADER + FAMILY_HEADER + attributes.0.len()) as u32;
-    let mut bytes = Vec::with_capacity(length as usize);
-    bytes.extend_from_slice(&length.to_ne_bytes());
-    bytes.extend_from_slice(&(SUBSYSTEM | what as u16).to_ne_bytes());
-    bytes.extend_from_slice(&(REQUEST | flags).to_ne_bytes());
-    bytes.extend_from_slice(&sequence.to_ne_bytes());
-    bytes.extend_from_slice(&[0; 4]);
-    bytes.extend_from_slice(&[INET, 0, 0, 0]);
-    bytes.extend_from_slice(&attributes.0);
-    bytes
-}
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+fn send(socket: &Socket, bytes: &[u8]) -> io::Result<()> {
+    loop {
+        match socket.send(bytes, 0) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome.map(drop),
+        }
+    }
 }

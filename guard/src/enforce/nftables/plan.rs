@@ -7,13 +7,11 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use super::Change;
-use super::script::{Element, Renewal, Script};
+use super::batch::Batch;
+use super::elements::{self, Element, Renewal};
 use super::set::{Role, Set};
 use crate::target::Target;
 use crate::time::Moment;
-
-/// Elements changed in one transaction. The kernel takes more, but holds its lock and the script's memory longer.
-const TRANSACTION: usize = 65_536;
 
 /// What is to be done to elements, by set: at most one thing to each target.
 #[derive(Debug, Default)]
@@ -25,21 +23,21 @@ pub(super) struct Plan {
 impl Plan {
     /// What changes come to in the end: the last one to a target counts.
     pub(super) fn of(changes: &[Change], now: Moment) -> Self {
-        let mut last: HashMap<(Role, Target), Step, RandomState> =
+        let mut last: HashMap<(Role, Target), End, RandomState> =
             HashMap::with_capacity_and_hasher(changes.len(), RandomState::default());
         for change in changes {
             match *change {
-                Change::Ban { target, until, .. } => last.insert((Role::Ban, target), Step::ban(until, now)),
-                Change::Unban(target) => last.insert((Role::Ban, target), Step::Take),
-                Change::Allow(target) => last.insert((Role::Allow, target), Step::Put(None)),
-                Change::Disallow(target) => last.insert((Role::Allow, target), Step::Take),
+                Change::Ban { target, until, .. } => last.insert((Role::Ban, target), End::ban(until, now)),
+                Change::Unban(target) => last.insert((Role::Ban, target), End::Take),
+                Change::Allow(target) => last.insert((Role::Allow, target), End::Put(None)),
+                Change::Disallow(target) => last.insert((Role::Allow, target), End::Take),
             };
         }
         let mut plan = Self::default();
         for ((role, target), step) in last {
             match step {
-                Step::Put(left) => plan.put(role, target, left),
-                Step::Take => plan.take(role, target),
+                End::Put(left) => plan.put(role, target, left),
+                End::Take => plan.take(role, target),
             }
         }
         plan
@@ -58,45 +56,74 @@ impl Plan {
         self.put.keys().copied()
     }
 
-    /// The transactions. Allowances come before bans and bans are taken before others are put, so that no
-    /// moment between two transactions drops what should pass.
-    pub(super) fn scripts(&self, table: &str, present: &BTreeSet<Set>, renewal: Renewal) -> Vec<String> {
-        let allow = |(set, _): &(&Set, &Vec<Element>)| set.role == Role::Allow;
-        let there = |(set, _): &(&Set, &Vec<Element>)| present.contains(set);
-        let steps = (self.put.iter().filter(allow).map(|(set, elements)| (*set, elements, true)))
-            .chain(self.take.iter().filter(there).map(|(set, elements)| (*set, elements, false)))
-            .chain(self.put.iter().filter(|step| !allow(step)).map(|(set, elements)| (*set, elements, true)));
-        let (mut scripts, mut script, mut size) = (Vec::new(), Script::new(table), 0);
-        for (set, mut elements, put) in steps.map(|(set, elements, put)| (set, elements.as_slice(), put)) {
-            while !elements.is_empty() {
-                let (now, later) = elements.split_at(elements.len().min(TRANSACTION - size));
-                if put {
-                    script.put(set, now, renewal);
-                } else {
-                    script.take(set, now);
-                }
-                (elements, size) = (later, size + now.len());
-                if size == TRANSACTION {
-                    scripts.push(std::mem::replace(&mut script, Script::new(table)).finish());
-                    size = 0;
-                }
+    /// The steps in their order. Allowances come before bans and bans are taken before others are put, so that
+    /// no moment between two transactions drops what should pass.
+    pub(super) fn steps(&self, present: &BTreeSet<Set>) -> Steps<'_> {
+        let puts = |role| {
+            let of_role = self.put.iter().filter(move |(set, _)| set.role == role);
+            of_role.map(|(&set, elements)| Step { set, elements, is_put: true })
+        };
+        let there = self.take.iter().filter(|(set, _)| present.contains(set));
+        let takes = there.map(|(&set, elements)| Step { set, elements, is_put: false });
+        Steps(puts(Role::Allow).chain(takes).chain(puts(Role::Ban)).collect())
+    }
+}
+
+/// Steps towards a plan, in their order.
+#[derive(Debug)]
+pub(super) struct Steps<'a>(Vec<Step<'a>>);
+
+/// Elements that go into a set or out of it.
+#[derive(Clone, Copy, Debug)]
+struct Step<'a> {
+    set: Set,
+    elements: &'a [Element],
+    is_put: bool,
+}
+
+impl Steps<'_> {
+    /// Number of elements.
+    pub(super) fn len(&self) -> usize {
+        self.0.iter().map(|step| step.elements.len()).sum()
+    }
+
+    /// The first `limit` elements, and the rest.
+    pub(super) fn split(&self, limit: usize) -> (Self, Self) {
+        let (mut now, mut later, mut room) = (Vec::new(), Vec::new(), limit);
+        for &step in &self.0 {
+            let (first, rest) = step.elements.split_at(step.elements.len().min(room));
+            room -= first.len();
+            now.push(Step { elements: first, ..step });
+            later.push(Step { elements: rest, ..step });
+        }
+        for part in [&mut now, &mut later] {
+            part.retain(|step| !step.elements.is_empty());
+        }
+        (Self(now), Self(later))
+    }
+
+    /// Appends them to a transaction.
+    pub(super) fn append(&self, batch: &mut Batch, table: &str, renewal: Renewal) {
+        for step in &self.0 {
+            if step.is_put {
+                elements::put(batch, table, step.set, step.elements, renewal);
+            } else {
+                elements::take(batch, table, step.set, step.elements);
             }
         }
-        scripts.push(script.finish());
-        scripts
     }
 }
 
 /// What becomes of one target.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+enum End {
     /// It is in its set for so long; `None` for good.
     Put(Option<Duration>),
     /// It is not.
     Take,
 }
 
-impl Step {
+impl End {
     /// A ban that has ended is one that is taken away.
     fn ban(until: Option<Moment>, now: Moment) -> Self {
         match until {
@@ -128,14 +155,28 @@ mod tests {
 
     #[test]
     fn large_changes_are_cut_and_nothing_is_lost() {
-        let set = Set::BASE[0];
         let mut plan = Plan::default();
-        let count = TRANSACTION as u32 * 2 + 10;
-        for n in 0..count {
+        for n in 0..30u32 {
             plan.put(Role::Ban, Target::host(std::net::Ipv4Addr::from(n).into()), None);
         }
-        let scripts = plan.scripts("guard", &[set].into(), Renewal::InPlace);
-        let sizes: Vec<usize> = scripts.iter().map(|script| script.matches(',').count() + 1).collect();
-        assert_eq!(sizes, [TRANSACTION, TRANSACTION, 10]);
+        plan.put(Role::Allow, "192.0.2.0/24".parse().unwrap(), None);
+        plan.take(Role::Ban, "198.51.100.1".parse().unwrap());
+        plan.take(Role::Ban, "198.51.100.0/24".parse().unwrap());
+        let mut rest = plan.steps(&Set::BASE.into());
+        assert_eq!(rest.len(), 32, "what is in no set need not be taken out");
+        let mut seen = Vec::new();
+        while rest.len() > 0 {
+            let (now, later) = rest.split(7);
+            assert!(now.len() == 7 || later.len() == 0);
+            for step in &now.0 {
+                seen.extend(step.elements.iter().map(|&(target, _)| (step.set.role, step.is_put, target)));
+            }
+            rest = later;
+        }
+        assert_eq!(seen.len(), 32);
+        assert_eq!((seen[0].0, seen[0].1), (Role::Allow, true), "allowances come first");
+        assert_eq!((seen[1].0, seen[1].1), (Role::Ban, false));
+        let targets: std::collections::HashSet<Target> = seen.iter().map(|&(_, _, target)| target).collect();
+        assert_eq!(targets.len(), 32);
     }
 }

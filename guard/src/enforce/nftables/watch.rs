@@ -4,7 +4,6 @@
 //! namespace. Our own are told too, and cost the reconciliation a look at the generation number.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
 use std::thread::JoinHandle;
 
 use netlink_sys::{Socket, SocketAddr};
@@ -78,11 +77,8 @@ fn listen(socket: &Socket, stop: &Stop, mut callback: impl FnMut()) {
 
 /// Waits for messages; false when it is time to end.
 fn wait(socket: &Socket, stop: &Stop) -> bool {
-    #[allow(unsafe_code, reason = "the socket's crate lends its descriptor as a number only")]
-    // SAFETY: the descriptor is open as long as `socket` is borrowed.
-    let socket = unsafe { BorrowedFd::borrow_raw(socket.as_raw_fd()) };
     loop {
-        match poll(&mut [PollFd::new(&socket, PollFlags::IN), PollFd::new(stop, PollFlags::IN)], None) {
+        match poll(&mut [PollFd::new(socket, PollFlags::IN), PollFd::new(stop, PollFlags::IN)], None) {
             Ok(_) => return !stop.is_set(),
             Err(rustix::io::Errno::INTR) => {}
             Err(_) => return false,

@@ -3,6 +3,8 @@
 mod compare;
 mod key;
 mod read;
+mod room;
+mod write;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -10,19 +12,24 @@ use std::time::{Duration, Instant};
 
 use guard_common::{Cidr4, Cidr6, Entry};
 
-use self::key::{Key, PLACES, Place, deadline};
+use self::compare::Round;
+use self::key::{PLACES, deadline};
+use self::write::Pending;
 use super::{
-    Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, LiveEntry, Verdict,
+    Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, LiveEntry, Unknown,
+    Verdict,
 };
 use crate::config::Interfaces;
 use crate::datapath::{Datapath, DatapathError, Options};
 use crate::target::Target;
 use crate::time::Moment;
 
-/// Share of its capacity above which a hash map grows, in percent. Fuller ones have long chains.
-const FULL_PERCENT: u64 = 90;
 /// A full comparison may take this part of the time.
 const COMPARE_SHARE: u32 = 200;
+/// When maps that were new at the start are first compared.
+const FIRST_COMPARISON: Duration = Duration::from_secs(30);
+/// How often attachments are looked at during a comparison.
+const ATTACH_PAUSE: Duration = Duration::from_millis(100);
 
 /// How the XDP enforcer is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,10 +48,23 @@ pub struct XdpOptions {
 #[derive(Debug)]
 pub struct Xdp {
     datapath: Datapath,
-    /// Entries in each map of bans; at least as many as there are.
-    entries: [u64; PLACES],
+    /// Entries in each map of bans, at least as many as there are; `None` for a large map that was taken over, until it
+    /// is compared.
+    entries: [Option<u64>; PLACES],
+    /// Whether there were bans in the maps that were taken over.
+    taken_over: bool,
+    /// Whether something could not be written at some time.
+    failed: bool,
+    /// Whether entries were handed over as unknown, which the caller may not have kept.
+    handed_over: bool,
+    /// The comparison under way.
+    round: Option<Round>,
+    /// What comparisons have put right that no reconciliation has told of.
+    drift: Drift,
     /// When the maps are next compared with the ban table as a whole.
     compare_at: Option<Instant>,
+    /// When attachments are looked at again while a comparison is under way.
+    attach_at: Instant,
 }
 
 impl Xdp {
@@ -56,8 +76,18 @@ impl Xdp {
 
     /// The same over a kernel side that is open already.
     pub fn with(datapath: Datapath) -> Result<Self, EnforceError> {
-        let mut xdp = Self { datapath, entries: [0; PLACES], compare_at: None };
-        xdp.count_entries()?;
+        let entries = read::sizes(datapath.maps())?;
+        let mut xdp = Self {
+            datapath,
+            entries,
+            taken_over: entries.iter().any(|entries| *entries != Some(0)),
+            failed: false,
+            handed_over: false,
+            round: None,
+            drift: Drift::default(),
+            compare_at: None,
+            attach_at: Instant::now(),
+        };
         xdp.datapath.attach()?;
         Ok(xdp)
     }
@@ -90,76 +120,9 @@ impl Xdp {
         }
     }
 
-    fn put_pending(&mut self, pending: &Pending) -> Result<(), EnforceError> {
-        self.put(&pending.hosts4, 0)?;
-        self.put(&pending.hosts6, 1)?;
-        self.put(&pending.nets6, 2)?;
-        self.put(&pending.prefixes4, 3)?;
-        self.put(&pending.prefixes6, 4)
-    }
-
-    fn take_pending(&mut self, pending: &Pending) -> Result<(), EnforceError> {
-        self.take(&pending.hosts4, 0)?;
-        self.take(&pending.hosts6, 1)?;
-        self.take(&pending.nets6, 2)?;
-        self.take(&pending.prefixes4, 3)?;
-        self.take(&pending.prefixes6, 4)
-    }
-
-    /// Writes bans. Those that are there already keep their counters; a clear bit tells, without a look-up, that one
-    /// is not.
-    fn put<K: Key>(&mut self, wanted: &[(K, Entry)], place: usize) -> Result<(), EnforceError> {
-        if wanted.is_empty() {
-            return Ok(());
-        }
-        let maps = self.datapath.maps();
-        let (table, bits) = (K::table(maps), K::bits(maps));
-        let mut new = 0;
-        let mut elements = Vec::with_capacity(wanted.len());
-        for (key, entry) in wanted {
-            let mut entry = *entry;
-            let target = key.target();
-            let present = if bits.is_marked(target.address()) {
-                table.get(key, K::Value::default())?.and_then(|value| key.entry(&value))
-            } else {
-                None
-            };
-            match present {
-                Some(Entry { packets, bytes, .. }) => (entry.packets, entry.bytes) = (packets, bytes),
-                None => new += 1,
-            }
-            bits.mark(target);
-            elements.push((*key, key.value(entry)));
-        }
-        self.make_room::<K>(place, new)?;
-        K::table(self.datapath.maps()).set_all(&elements)?;
-        self.entries[place] += new;
-        Ok(())
-    }
-
-    fn take<K: Key>(&mut self, unwanted: &[(K, Entry)], place: usize) -> Result<(), EnforceError> {
-        if unwanted.is_empty() {
-            return Ok(());
-        }
-        let keys: Vec<K> = unwanted.iter().map(|(key, _)| *key).collect();
-        let removed = K::table(self.datapath.maps()).remove_all(&keys)?;
-        self.entries[place] = self.entries[place].saturating_sub(removed);
-        Ok(())
-    }
-
-    /// Grows a hash map that would become too full; tries are not preallocated.
-    fn make_room<K: Key>(&mut self, place: usize, new: u64) -> Result<(), EnforceError> {
-        let table = K::table(self.datapath.maps());
-        let (name, capacity) = (table.name(), u64::from(table.capacity()));
-        let needed = self.entries[place] + new;
-        let is_hash = size_of::<K::Value>() == size_of::<Entry>();
-        if !is_hash || needed * 100 <= capacity * FULL_PERCENT {
-            return Ok(());
-        }
-        let wanted = (needed * 100 / FULL_PERCENT + 1).max(capacity * 2).next_power_of_two();
-        let wanted = u32::try_from(wanted).unwrap_or(1 << 31);
-        tracing::info!(map = name, capacity, wanted, "growing");
-        Ok(self.datapath.grow(name, wanted)?)
+    /// What was written is unknown: the next reconciliation looks at everything.
+    fn look_at_everything(&mut self) {
+        (self.compare_at, self.round, self.failed) = (None, None, true);
     }
 
     fn allow(&self, targets: &[Target]) -> Result<(), EnforceError> {
@@ -187,30 +150,75 @@ impl Enforcer for Xdp {
         let same = |a: &Change, b: &Change| std::mem::discriminant(a) == std::mem::discriminant(b);
         let done = changes.chunk_by(same).try_for_each(|run| self.apply_run(run));
         if done.is_err() {
-            // What was written is unknown: the next reconciliation looks at everything.
-            self.compare_at = None;
+            self.look_at_everything();
         }
         done
+    }
+
+    /// Maps that were taken over hold nearly all of it: [`Self::unknown`] finds what is missing, and reads them once
+    /// instead of asking for each ban.
+    fn restore(&mut self, bans: &[Change], to_come: u64) -> Result<(), EnforceError> {
+        if self.taken_over {
+            return Ok(());
+        }
+        let mut absent = Pending::default();
+        for change in bans {
+            if let Change::Ban { target, id, until } = *change {
+                absent.push(target, Entry { deadline: deadline(until), id: id.0, ..Entry::default() });
+            }
+        }
+        let done = self.put_absent(&absent, to_come);
+        if done.is_err() {
+            self.look_at_everything();
+        }
+        done
+    }
+
+    fn reconcile(&mut self, desired: Desired<'_>) -> Result<Drift, EnforceError> {
+        loop {
+            if let Some(drift) = self.reconcile_part(desired)? {
+                return Ok(drift);
+            }
+        }
     }
 
     /// Attachments, pins and switches each time. The maps as a whole at first, after an error, and then as often as
     /// keeps the cost at half a percent of the time: each time with thousands of bans, about once a minute with a
     /// million.
-    fn reconcile(&mut self, desired: Desired<'_>) -> Result<Drift, EnforceError> {
-        let attachments = self.datapath.attach()?;
+    fn reconcile_part(&mut self, desired: Desired<'_>) -> Result<Option<Drift>, EnforceError> {
         let started = Instant::now();
-        if self.compare_at.is_some_and(|at| started < at) {
-            return Ok(Drift { attachments, ..Drift::default() });
+        if self.round.is_none() || started >= self.attach_at {
+            self.drift.attachments += self.datapath.attach()?;
+            self.attach_at = started + ATTACH_PAUSE;
         }
-        self.compare_at = None;
-        let drift = self.compare(desired)?;
-        let took: Duration = started.elapsed();
-        self.compare_at = Some(started + took * COMPARE_SHARE);
-        Ok(Drift { attachments, ..drift })
+        if self.round.is_some() || self.compare_at.is_none_or(|at| started >= at) {
+            self.compare_at = None;
+            let Some(took) = self.compare_part(desired, None)? else { return Ok(None) };
+            self.compare_at = Some(started + took * COMPARE_SHARE);
+        }
+        Ok(Some(std::mem::take(&mut self.drift)))
     }
 
     fn live(&mut self) -> Result<Vec<LiveEntry>, EnforceError> {
         self.read_live(Moment::now())
+    }
+
+    /// This is a comparison as [`Self::reconcile_part`] makes it, only that what is foreign is handed over. Maps that
+    /// were new hold what was put into them since, so their first comparison can wait.
+    fn unknown(&mut self, desired: Desired<'_>) -> Result<Unknown, EnforceError> {
+        if !self.taken_over && !self.failed {
+            self.compare_at = Some(Instant::now() + FIRST_COMPARISON);
+            return Ok(Unknown::default());
+        }
+        let mut entries = Vec::new();
+        let took = self.compare_part(desired, Some(&mut entries))?;
+        self.handed_over |= !entries.is_empty();
+        if let Some(took) = took {
+            // What the caller does not keep is foreign to the next comparison.
+            let is_settled = !std::mem::take(&mut self.handed_over);
+            self.compare_at = is_settled.then(|| Instant::now() + took * COMPARE_SHARE);
+        }
+        Ok(Unknown { entries, more: took.is_none() })
     }
 
     fn check(&mut self, address: IpAddr, now: Moment) -> Result<Verdict, EnforceError> {
@@ -227,28 +235,6 @@ impl Enforcer for Xdp {
 
     fn remove(&mut self) -> Result<(), EnforceError> {
         Ok(self.datapath.remove()?)
-    }
-}
-
-/// Keys by map.
-#[derive(Default)]
-struct Pending {
-    hosts4: Vec<([u8; 4], Entry)>,
-    hosts6: Vec<([u8; 16], Entry)>,
-    nets6: Vec<([u8; 8], Entry)>,
-    prefixes4: Vec<(Cidr4, Entry)>,
-    prefixes6: Vec<(Cidr6, Entry)>,
-}
-
-impl Pending {
-    fn push(&mut self, target: Target, entry: Entry) {
-        match Place::of(target) {
-            Place::Host4(key) => self.hosts4.push((key, entry)),
-            Place::Host6(key) => self.hosts6.push((key, entry)),
-            Place::Net6(key) => self.nets6.push((key, entry)),
-            Place::Prefix4(key) => self.prefixes4.push((key, entry)),
-            Place::Prefix6(key) => self.prefixes6.push((key, entry)),
-        }
     }
 }
 

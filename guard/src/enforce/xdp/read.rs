@@ -5,13 +5,16 @@ use std::net::IpAddr;
 use guard_common::{Cidr4, Cidr6, DropKey, Entry, FOREVER, Reason};
 
 use super::Xdp;
-use super::key::Key;
-use crate::datapath::{Table, links};
+use super::key::{Key, PLACES};
+use crate::datapath::{Maps, Scan, Table, links};
 use crate::enforce::{
     Backend, Counters, EnforceError, EnforcerStatus, InterfaceStatus, LiveEntry, MapStatus, Verdict,
 };
 use crate::target::{Target, canonical, network64};
 use crate::time::Moment;
+
+/// Entries that are counted at the start: a few milliseconds' worth.
+const COUNTED: u64 = 50_000;
 
 impl Xdp {
     pub(super) fn read_verdict(&self, address: IpAddr, now: Moment) -> Result<Verdict, EnforceError> {
@@ -106,7 +109,7 @@ impl Xdp {
         ];
         let maps = sizes.into_iter().zip(self.entries).map(|((name, capacity), entries)| MapStatus {
             name: name.into(),
-            entries,
+            entries: entries.unwrap_or_default(),
             capacity: capacity.into(),
         });
         EnforcerStatus {
@@ -151,7 +154,8 @@ fn allowed<K: aya::Pod>(
     Ok(length.map(|length| Target::prefix(address, length as u8).unwrap_or(Target::host(address))))
 }
 
-fn live(target: Target, entry: Entry, now: u64) -> LiveEntry {
+/// An entry as people and a start see it, at a time in nanoseconds since boot.
+pub(super) fn live(target: Target, entry: Entry, now: u64) -> LiveEntry {
     LiveEntry {
         target,
         id: entry.id,
@@ -160,4 +164,34 @@ fn live(target: Target, entry: Entry, now: u64) -> LiveEntry {
         packets: Some(entry.packets),
         bytes: Some(entry.bytes),
     }
+}
+
+/// Entries in each map of bans. A map larger than [`COUNTED`] is not counted unless it is empty: that would hold up a
+/// start.
+pub(super) fn sizes(maps: &Maps) -> Result<[Option<u64>; PLACES], EnforceError> {
+    Ok([
+        size_if_small(&maps.hosts4)?,
+        size_if_small(&maps.hosts6)?,
+        size_if_small(&maps.nets6)?,
+        size_if_small(&maps.prefixes4)?,
+        size_if_small(&maps.prefixes6)?,
+    ])
+}
+
+fn size_if_small<K: Key>(table: &Table<K, K::Value>) -> Result<Option<u64>, EnforceError> {
+    let mut scan = Scan::new((K::EMPTY, K::Value::default()));
+    let mut count = 0;
+    while table.scan(&mut scan, |_, _| count += 1)? {
+        if count > COUNTED {
+            return Ok(None);
+        }
+    }
+    Ok(Some(count))
+}
+
+/// Entries in a map.
+pub(super) fn size<K: Key>(table: &Table<K, K::Value>) -> Result<u64, EnforceError> {
+    let mut count = 0;
+    table.for_each((K::EMPTY, K::Value::default()), |_, _| count += 1)?;
+    Ok(count)
 }

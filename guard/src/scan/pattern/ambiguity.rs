@@ -1,17 +1,19 @@
 //! Whether one message could be read by two forms with different addresses.
 //!
-//! Each form by itself reads a message in one way only. But a service has many forms, and free text could make a
-//! message of one look like a message of another: with `user <account> <address>` beside `user <account> <address>
-//! banned`, nothing is wrong; with `user <account> <address> <token> <token>` beside it, the peer whose account is
-//! `x 192.0.2.1` and whose real address is followed by nothing would be read as `192.0.2.1`. So all pairs of forms
-//! are searched for a message that both read, with different bytes as the address. The search walks both forms from
-//! the end of the message at once, like the product of two automata, and answers such a message. It does not know
-//! that fields take as many bytes as they can, so it may only err towards refusing.
+//! Free text could make a message of one form look like a message of another: with `user <account> <address>` beside
+//! `user <account> <address> banned`, nothing is wrong; with `user <account> <address> <token> <token>` beside it, the
+//! peer whose account is `x 192.0.2.1` and whose real address is followed by nothing would be read as `192.0.2.1`. And
+//! a form with free text on both sides of its address could be read in two ways by itself. So all pairs of forms, and
+//! such forms with themselves, are searched for a message that both read, with different bytes as the address. The
+//! search walks both forms from the end of the message at once, like the product of two automata, and answers such a
+//! message. It knows neither that fields take as many bytes as they can nor which of several places a search
+//! finds first, so it may only err towards refusing.
 
 use std::collections::VecDeque;
 
 use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
 
+use super::byte_set::ByteSet;
 use super::form::{Field, Form, Part};
 
 /// Two forms, by their number, and a message that they read with different addresses.
@@ -20,15 +22,17 @@ pub(in crate::scan) type Clash = (usize, usize, String);
 /// The first clash between forms, which are sorted by their heads.
 pub(in crate::scan) fn clash(forms: &[&Form]) -> Option<Clash> {
     let alphabet = alphabet(forms);
-    let automata: Vec<_> =
-        forms.iter().map(|form| Notation::ALL.map(|notation| Automaton::new(form, notation))).collect();
+    let automata: Vec<Vec<_>> = forms
+        .iter()
+        .map(|form| Notation::of(form).iter().map(|notation| Automaton::new(form, *notation)).collect())
+        .collect();
     // Forms whose way to the address is the same find the same address.
     let paths: Vec<_> = forms.iter().map(|form| form.path_to_address()).collect();
     for (number, form) in forms.iter().enumerate() {
         // Sorted: once a head does not begin with this one, none does any more.
-        let rivals = forms.iter().enumerate().skip(number + 1);
+        let rivals = forms.iter().enumerate().skip(number);
         for (rival, _) in rivals.take_while(|(_, rival)| rival.head().starts_with(form.head())) {
-            if paths[number] == paths[rival] {
+            if paths[number].is_some() && paths[number] == paths[rival] {
                 continue;
             }
             for a in &automata[number] {
@@ -49,10 +53,10 @@ struct Automaton {
     steps: Vec<Step>,
     /// The first step behind which there is no address any more.
     settled: usize,
-    /// The steps from the front of the message to the free text.
+    /// The steps from the front of the message to the first gap.
     front: Vec<Step>,
-    /// Whether there is free text.
-    free: bool,
+    /// Whether there is a gap.
+    gaps: bool,
 }
 
 /// One step of a form.
@@ -70,7 +74,7 @@ enum Takes {
     Byte(u8),
     Field(Field),
     Hex,
-    Any,
+    AllBut(ByteSet),
 }
 
 /// A way to write an address.
@@ -91,16 +95,18 @@ type State = (usize, usize, bool);
 /// One byte for each way in which bytes can differ between the forms.
 fn alphabet(forms: &[&Form]) -> Vec<u8> {
     let mut literal = [false; 256];
-    for part in forms.iter().flat_map(|form| form.backwards()) {
-        if let Part::Literal(bytes) = part {
-            bytes.iter().for_each(|b| literal[usize::from(*b)] = true);
+    for (part, _) in forms.iter().flat_map(|form| form.backwards()) {
+        match part {
+            Part::Literal(bytes) => bytes.iter().for_each(|b| literal[usize::from(*b)] = true),
+            Part::Free(free) => free.except.bytes().for_each(|b| literal[usize::from(b)] = true),
+            Part::Field(_) => {}
         }
     }
     let (literal, rest): (Vec<u8>, Vec<u8>) = (0..=255u8).partition(|byte| literal[usize::from(*byte)]);
     let mut kinds = std::collections::BTreeMap::new();
     // Readable ones, for the message that is shown.
     for byte in rest.into_iter().filter(|byte| *byte == b' ' || byte.is_ascii_graphic()) {
-        let fields = [Field::Number, Field::Address, Field::Token].map(|field| field.takes(byte));
+        let fields = [Field::Number, Field::Address].map(|field| field.takes(byte));
         kinds.entry((fields, byte == b':', byte == b'.')).or_insert(byte);
     }
     literal.into_iter().chain(kinds.into_values()).collect()
@@ -141,7 +147,7 @@ fn fronts_agree(a: &Automaton, b: &Automaton, alphabet: &[u8]) -> bool {
     let mut queue = vec![(0, 0)];
     while let Some(state @ (at_a, at_b)) = queue.pop() {
         let (done_a, done_b) = (is_end(&a.front[at_a..]), is_end(&b.front[at_b..]));
-        if (done_a && a.free) || (done_b && b.free) || (done_a && done_b) {
+        if (done_a && a.gaps) || (done_b && b.gaps) || (done_a && done_b) {
             return true;
         }
         if seen.insert(state) {
@@ -208,26 +214,45 @@ fn message(from: &HashMap<State, (State, u8)>, mut state: State) -> String {
 impl Automaton {
     fn new(form: &Form, notation: Notation) -> Self {
         let mut steps = Vec::new();
-        for part in form.backwards() {
+        // Where the steps behind the last gap seen begin; from the end, the last gap seen is the first of the message.
+        let mut front = 0;
+        for (part, is_gap) in form.backwards() {
+            let address = || notation.steps().into_iter().map(Step::address);
+            let digits = [once(Takes::Field(Field::Number)), repeat(Takes::Field(Field::Number))];
             match part {
                 Part::Literal(bytes) => steps.extend(bytes.iter().rev().map(|b| once(Takes::Byte(*b)))),
-                Part::Free(_) => steps.push(repeat(Takes::Any)),
-                Part::Field(Field::Address) => steps.extend(notation.steps().into_iter().map(Step::address)),
-                Part::Field(field @ Field::Token) => steps.push(repeat(Takes::Field(field))),
-                Part::Field(field) => {
-                    steps.extend([once(Takes::Field(field)), repeat(Takes::Field(field))]);
+                Part::Free(free) => steps.push(repeat(Takes::AllBut(free.except))),
+                Part::Field(Field::Address | Field::V4 | Field::V6) => steps.extend(address()),
+                Part::Field(Field::Peer) => {
+                    steps.extend(digits);
+                    steps.push(once(Takes::Byte(b':')));
+                    steps.extend(address());
                 }
+                Part::Field(Field::Port | Field::Number) => steps.extend(digits),
+            }
+            if is_gap {
+                front = steps.len();
             }
         }
         let settled = steps.iter().rposition(|step| step.address).map_or(0, |last| last + 1);
-        let free = steps.iter().rposition(|step| matches!(step.takes, Takes::Any));
-        let front = steps[free.map_or(0, |free| free + 1)..].iter().rev().copied().collect();
-        Self { steps, settled, front, free: free.is_some() }
+        let gaps = front > 0;
+        let front = steps[front..].iter().rev().copied().collect();
+        Self { steps, settled, front, gaps }
     }
 }
 
 impl Notation {
     const ALL: [Self; 4] = [Self::Dotted, Self::Colons, Self::Open, Self::Unspecified];
+
+    /// The notations that the address of a form can have.
+    fn of(form: &Form) -> &'static [Self] {
+        let field = form.backwards().into_iter().find(|(part, _)| part.is_address());
+        match field {
+            Some((Part::Field(Field::V4), _)) => &Self::ALL[..1],
+            Some((Part::Field(Field::V6), _)) => &Self::ALL[1..],
+            _ => &Self::ALL,
+        }
+    }
 
     fn steps(self) -> Vec<Step> {
         let colon = once(Takes::Byte(b':'));
@@ -262,18 +287,18 @@ impl Step {
             Takes::Byte(b) => b == byte,
             Takes::Field(field) => field.takes(byte),
             Takes::Hex => byte.is_ascii_hexdigit(),
-            Takes::Any => true,
+            Takes::AllBut(bytes) => !bytes.has(byte),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::compile;
+    use super::super::{Place, compile};
 
     fn clash(a: &str, b: &str) -> Option<String> {
-        let mut forms = compile(a).unwrap();
-        forms.extend(compile(b).unwrap());
+        let mut forms = compile(a, Place::Message).unwrap();
+        forms.extend(compile(b, Place::Message).unwrap());
         forms.sort_by(|a, b| a.head().cmp(b.head()));
         super::clash(&forms.iter().collect::<Vec<_>>()).map(|(_, _, message)| message)
     }
@@ -290,6 +315,21 @@ mod tests {
         ] {
             let message = clash(a, b).unwrap_or_else(|| panic!("{a} | {b}"));
             assert!(clash(b, a).is_some(), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_form_that_has_two_readings_by_itself_is_found() {
+        for (form, steered) in [
+            ("x <account> from <address> because <text>", true),
+            ("x <account^:> from <address> because <text>", true),
+            ("user <account^:>, client: <address>, <text>", false),
+            ("user \"<account^:>\" was not found in \"<text^:>\", client: <address>, <text>", false),
+            ("user \"<account>\" was not found in \"<text^:>\", client: <address>, <text>", true),
+            ("user <account> at <address>:<port> \\(<text^()>\\)", false),
+            ("user <account> at <address>:<port> \\(<text^)>\\)", true),
+        ] {
+            assert_eq!(clash(form, "other").is_some(), steered, "{form}");
         }
     }
 

@@ -1,46 +1,86 @@
 //! One form of a pattern, and reading a message with it.
+//!
+//! What stands before the first gap is matched from the front, what stands after the last one from the end. Between
+//! two gaps stands a piece that is searched for, from the left. The search decides nothing about the address: that
+//! all readings of a message agree on it has been shown by `ambiguity` when the form was loaded.
 
+use memchr::memmem::Finder;
+
+use super::byte_set::ByteSet;
 use crate::scan::address::{self, Bits};
-use crate::scan::bytes;
+use crate::scan::{bytes, simd};
+
+/// Places looked at in one message at most: text that imitates a piece more often hides its peer, and costs no more.
+const SEARCHES: u32 = 64;
 
 /// One way to write a message: no options or alternatives any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(in crate::scan) struct Form {
     /// The literal a message begins with; empty if a field stands there.
     head: Box<[u8]>,
     /// Matched from the front, behind the head.
     front: Box<[Part]>,
-    /// Whether free text stands between front and back, and whether it is the account.
-    free: Option<Free>,
+    /// Matched between the first gap and the last.
+    pieces: Box<[Piece]>,
+    /// The last gap. Without one, the front is the whole form.
+    gap: Option<Free>,
     /// Matched from the end, last part first.
     back: Box<[Part]>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Free {
-    Account,
-    Text,
+/// A gap, and what stands behind it.
+#[derive(Clone, Debug)]
+struct Piece {
+    gap: Free,
+    literal: Finder<'static>,
+    rest: Box<[Part]>,
 }
 
+/// A part of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Literal(Box<[u8]>),
     Field(Field),
+    /// Text of any length. It ends where a byte stands that it cannot hold, or it is a gap.
     Free(Free),
 }
 
+/// Text of any length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Free {
+    /// Whether it is the account.
+    pub(super) account: bool,
+    /// Bytes it cannot hold.
+    pub(super) except: ByteSet,
+}
+
+/// What ends where its kind of byte ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Field {
     Address,
+    /// An IPv4 address only.
+    V4,
+    /// An IPv6 address only.
+    V6,
+    /// An address, a colon and a port: the last colon separates.
+    Peer,
     Port,
     Number,
-    Token,
+}
+
+/// Where a form is matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::scan) enum Place {
+    /// A message: whatever the program wrote.
+    Message,
+    /// A field of a record, whose bounds are settled.
+    Field,
 }
 
 /// What a form found in a message. Plain fields, filled in place: this is copied for every line that matters.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::scan) struct Found<'a> {
-    /// The peer; every form of a loaded filter has one.
+    /// The peer.
     pub(in crate::scan) address: Bits,
     /// The peer's port, 0 if the form has none.
     pub(in crate::scan) port: u16,
@@ -51,39 +91,30 @@ pub(in crate::scan) struct Found<'a> {
 }
 
 impl Form {
-    /// A form of these parts, or why an attacker could steer it.
-    pub(super) fn new(mut parts: Vec<Part>) -> Result<Self, String> {
+    /// A form of these parts, or why it cannot be read in one way only.
+    pub(super) fn new(parts: Vec<Part>, place: Place) -> Result<Self, String> {
+        let mut parts = join_peers(parts);
         check_neighbours(&parts)?;
-        if parts.iter().filter(|part| matches!(part, Part::Field(Field::Address))).count() > 1 {
-            return Err("it has more than one `<address>`: which one is the peer?".into());
+        at_most_one(&parts, "<address>", "which one is the peer?", Part::is_address)?;
+        at_most_one(&parts, "<account>", "which one was tried?", |part| {
+            matches!(part, Part::Free(Free { account: true, .. }))
+        })?;
+        let first = (0..parts.len()).find(|at| is_gap_forwards(&parts, *at));
+        let is_any = |part: &Part| matches!(part, Part::Free(free) if free.except.is_empty());
+        if first == Some(0) && is_any(&parts[0]) && place == Place::Message {
+            return Err("free text stands at its beginning: any message could be read as this one".into());
         }
-        let is_free = |part: &Part| matches!(part, Part::Free(_));
-        let first = parts.iter().position(is_free);
-        if first != parts.iter().rposition(is_free) {
-            return Err(
-                "it has two free fields (`<account>`, `<text>`) in one form: an attacker's text in one \
-                        could pass for what stands between them"
-                    .into(),
-            );
-        }
-        let mut back = parts.split_off(first.unwrap_or(parts.len()));
-        let free = match back.first() {
-            Some(Part::Free(free)) => Some(*free),
-            _ => None,
+        let last = first.and_then(|_| (0..parts.len()).rfind(|at| is_gap_backwards(&parts, *at)));
+        // A gap from one side only: the other side settles it.
+        let (first, last) = match (first, last) {
+            (Some(first), Some(last)) if first <= last => (first, last),
+            (Some(first), _) => (first, first),
+            (None, _) => (parts.len(), parts.len()),
         };
-        if free.is_some() {
-            back.remove(0);
-            if parts.is_empty() {
-                return Err("free text stands at its beginning: any message could be read as this one".into());
-            }
-        }
-        if back.windows(2).any(is_glued_token) {
-            return Err(
-                "a `<token>` after free text has to stand behind a space, because it is read backwards"
-                    .into(),
-            );
-        }
-        back.reverse();
+        check_before(&parts[(last + 1).min(parts.len())..])?;
+        let back: Vec<Part> = parts.drain((last + 1).min(parts.len())..).rev().collect();
+        let middle = parts.split_off(first);
+        let (pieces, gap) = pieces(middle)?;
         let head = match parts.first_mut() {
             Some(Part::Literal(bytes)) => {
                 let head = std::mem::take(bytes);
@@ -92,7 +123,7 @@ impl Form {
             }
             _ => Box::default(),
         };
-        Ok(Self { head, front: parts.into(), free, back: back.into() })
+        Ok(Self { head, front: parts.into(), pieces, gap, back: back.into() })
     }
 
     /// The literal that a message must begin with.
@@ -100,37 +131,64 @@ impl Form {
         &self.head
     }
 
-    /// Whether the form has an address.
-    pub(in crate::scan) fn has_address(&self) -> bool {
-        self.front.iter().chain(&self.back).any(|part| *part == Part::Field(Field::Address))
+    /// The longest literal behind the first gap, which a message must hold.
+    pub(in crate::scan) fn needle(&self) -> &[u8] {
+        let pieces = self.pieces.iter().map(|piece| piece.literal.needle());
+        let back = self.back.iter().filter_map(|part| match part {
+            Part::Literal(bytes) => Some(&**bytes),
+            _ => None,
+        });
+        pieces.chain(back).max_by_key(|literal| literal.len()).unwrap_or_default()
     }
 
-    /// Its parts from the last to the first, the head among them.
-    pub(super) fn backwards(&self) -> impl Iterator<Item = Part> {
-        let free = self.free.map(Part::Free);
-        let head = (!self.head.is_empty()).then(|| Part::Literal(self.head.clone()));
-        self.back.iter().cloned().chain(free).chain(self.front.iter().rev().cloned()).chain(head)
+    /// Whether the form has an address.
+    pub(in crate::scan) fn has_address(&self) -> bool {
+        self.backwards().iter().any(|(part, _)| part.is_address())
+    }
+
+    /// Whether the address stands between two gaps, where only a search finds it.
+    pub(super) fn is_searched(&self) -> bool {
+        self.pieces.iter().any(|piece| piece.rest.iter().any(Part::is_address))
+    }
+
+    /// Its parts from the last to the first, the head among them, and whether each is a gap.
+    pub(super) fn backwards(&self) -> Vec<(Part, bool)> {
+        let plain = |part: &Part| (part.clone(), false);
+        let mut all: Vec<_> = self.back.iter().map(plain).collect();
+        all.extend(self.gap.map(|gap| (Part::Free(gap), true)));
+        for piece in self.pieces.iter().rev() {
+            all.extend(piece.rest.iter().rev().map(plain));
+            all.push((Part::Literal(piece.literal.needle().into()), false));
+            all.push((Part::Free(piece.gap), true));
+        }
+        all.extend(self.front.iter().rev().map(plain));
+        if !self.head.is_empty() {
+            all.push((Part::Literal(self.head.clone()), false));
+        }
+        all
     }
 
     /// The parts that decide where the address is, in the order in which they are matched, and whether that is from
-    /// the end of the message.
-    pub(super) fn path_to_address(&self) -> (bool, Vec<Part>) {
-        let is_address = |part: &Part| *part == Part::Field(Field::Address);
-        let path = |parts: &mut dyn Iterator<Item = Part>| {
+    /// the end of the message. `None` if it is searched for.
+    pub(super) fn path_to_address(&self) -> Option<(bool, Vec<Part>)> {
+        let path = |parts: &mut dyn Iterator<Item = &Part>| {
             let mut path = Vec::new();
             for part in parts {
-                path.push(part);
-                if path.last().is_some_and(is_address) {
+                path.push(part.clone());
+                if part.is_address() {
                     break;
                 }
             }
             path
         };
-        if self.back.iter().any(is_address) {
-            return (true, path(&mut self.back.iter().cloned()));
+        if self.is_searched() {
+            return None;
         }
-        let head = std::iter::once(Part::Literal(self.head.clone()));
-        (false, path(&mut head.chain(self.front.iter().cloned())))
+        if self.back.iter().any(Part::is_address) {
+            return Some((true, path(&mut self.back.iter())));
+        }
+        let head = Part::Literal(self.head.clone());
+        Some((false, path(&mut std::iter::once(&head).chain(&self.front))))
     }
 
     /// Reads a whole message, given what follows the head, and answers whether it is of this form. If it is not,
@@ -151,13 +209,10 @@ impl Form {
                 None => return false,
             }
         }
-        match self.free {
-            None => rest.is_empty(),
-            Some(free) => {
-                found.account = rest;
-                found.has_account = free == Free::Account;
-                true
-            }
+        match (self.gap, &*self.pieces) {
+            (None, _) => rest.is_empty(),
+            (Some(gap), []) => gap.take(rest, found),
+            (Some(gap), pieces) => search(pieces, gap, rest, found, &mut { SEARCHES }),
         }
     }
 
@@ -180,9 +235,66 @@ impl Form {
     }
 }
 
+/// Finds pieces one behind the other, and a gap up to the end of the text: the leftmost places that fit. Places where
+/// the rest does not fit are passed over, as long as there are searches left.
+#[cold]
+fn search<'a>(pieces: &[Piece], last: Free, text: &'a [u8], found: &mut Found<'a>, left: &mut u32) -> bool {
+    let Some((piece, others)) = pieces.split_first() else { return last.take(text, found) };
+    let literal = piece.literal.needle().len();
+    // The gap may reach up to a byte that it cannot hold.
+    let reach = piece.gap.except.first_in(text).unwrap_or(text.len());
+    let window = &text[..text.len().min(reach + literal)];
+    let mut from = 0;
+    while let Some(at) = piece.literal.find(&window[from..]).map(|at| from + at) {
+        if *left == 0 {
+            return false;
+        }
+        *left -= 1;
+        if let Some(rest) = piece.read(&text[at + literal..], found)
+            && search(others, last, rest, found, left)
+        {
+            piece.gap.keep(&text[..at], found);
+            return true;
+        }
+        from = at + 1;
+    }
+    false
+}
+
+impl Piece {
+    /// Reads what stands behind the literal, and answers what follows it.
+    fn read<'a>(&self, text: &'a [u8], found: &mut Found<'a>) -> Option<&'a [u8]> {
+        self.rest.iter().try_fold(text, |rest, part| part.read_front(rest, found))
+    }
+}
+
+impl Free {
+    /// Takes the text of a gap, if it can hold it.
+    #[inline(always)]
+    fn take<'a>(self, text: &'a [u8], found: &mut Found<'a>) -> bool {
+        if !self.except.is_empty() && self.except.first_in(text).is_some() {
+            return false;
+        }
+        self.keep(text, found);
+        true
+    }
+
+    #[inline(always)]
+    fn keep<'a>(self, text: &'a [u8], found: &mut Found<'a>) {
+        if self.account {
+            found.account = text;
+            found.has_account = true;
+        }
+    }
+}
+
 impl Part {
+    pub(super) fn is_address(&self) -> bool {
+        matches!(self, Self::Field(Field::Address | Field::V4 | Field::V6 | Field::Peer))
+    }
+
     #[inline]
-    fn read_front<'a>(&self, text: &'a [u8], found: &mut Found<'_>) -> Option<&'a [u8]> {
+    fn read_front<'a>(&self, text: &'a [u8], found: &mut Found<'a>) -> Option<&'a [u8]> {
         match self {
             Self::Literal(literal) => bytes::after(text, literal),
             Self::Field(Field::Address) => {
@@ -190,20 +302,36 @@ impl Part {
                 found.address = address;
                 Some(&text[length..])
             }
-            Self::Field(Field::Token) => Some(&text[memchr::memchr(b' ', text).unwrap_or(text.len())..]),
+            Self::Field(Field::V4) => {
+                let (address, length) = address::v4_at_front(text)?;
+                found.address = address;
+                Some(&text[length..])
+            }
+            Self::Field(Field::V6) => {
+                let (address, length) = address::v6_at_front(text)?;
+                found.address = address;
+                Some(&text[length..])
+            }
+            Self::Field(Field::Peer) => {
+                let (address, port, length) = address::with_port_at_front(text)?;
+                (found.address, found.port) = (address, port);
+                Some(&text[length..])
+            }
             Self::Field(field) => {
-                let end = text.iter().position(|b| !b.is_ascii_digit()).unwrap_or(text.len());
-                let (value, rest) = text.split_at(end);
+                let (value, rest) = text.split_at(simd::digits_at_front(text));
                 field.number(value, found)?;
                 Some(rest)
             }
-            // Free text is between front and back, never in one of them.
-            Self::Free(_) => None,
+            Self::Free(free) => {
+                let (value, rest) = text.split_at(free.except.first_in(text).unwrap_or(text.len()));
+                free.keep(value, found);
+                Some(rest)
+            }
         }
     }
 
     #[inline]
-    fn read_back<'a>(&self, text: &'a [u8], found: &mut Found<'_>) -> Option<&'a [u8]> {
+    fn read_back<'a>(&self, text: &'a [u8], found: &mut Found<'a>) -> Option<&'a [u8]> {
         match self {
             Self::Literal(literal) => bytes::before(text, literal),
             Self::Field(Field::Address) => {
@@ -211,16 +339,31 @@ impl Part {
                 found.address = address;
                 Some(&text[..text.len() - length])
             }
-            Self::Field(Field::Token) => {
-                Some(&text[..memchr::memrchr(b' ', text).map_or(0, |last| last + 1)])
+            Self::Field(Field::V4) => {
+                let (address, length) = address::v4_at_end(text)?;
+                found.address = address;
+                Some(&text[..text.len() - length])
+            }
+            Self::Field(Field::V6) => {
+                let (address, length) = address::v6_at_end(text)?;
+                found.address = address;
+                Some(&text[..text.len() - length])
+            }
+            Self::Field(Field::Peer) => {
+                let (address, port, length) = address::with_port_at_end(text)?;
+                (found.address, found.port) = (address, port);
+                Some(&text[..text.len() - length])
             }
             Self::Field(field) => {
-                let start = text.iter().rposition(|b| !b.is_ascii_digit()).map_or(0, |last| last + 1);
-                let (rest, value) = text.split_at(start);
+                let (rest, value) = text.split_at(text.len() - simd::digits_at_end(text));
                 field.number(value, found)?;
                 Some(rest)
             }
-            Self::Free(_) => None,
+            Self::Free(free) => {
+                let (rest, value) = text.split_at(free.except.last_in(text).map_or(0, |last| last + 1));
+                free.keep(value, found);
+                Some(rest)
+            }
         }
     }
 }
@@ -230,9 +373,9 @@ impl Field {
     #[inline]
     pub(super) const fn takes(self, b: u8) -> bool {
         match self {
-            Self::Address => address::is_address_byte(b),
+            Self::Address | Self::V6 | Self::Peer => address::is_address_byte(b),
+            Self::V4 => b.is_ascii_digit() || b == b'.',
             Self::Port | Self::Number => b.is_ascii_digit(),
-            Self::Token => b != b' ',
         }
     }
 
@@ -240,31 +383,82 @@ impl Field {
     #[inline]
     fn number(self, digits: &[u8], found: &mut Found<'_>) -> Option<()> {
         if self == Self::Port {
-            found.port = port(digits)?;
+            found.port = address::port(digits)?;
         }
         (!digits.is_empty()).then_some(())
     }
 }
 
-#[inline]
-fn port(text: &[u8]) -> Option<u16> {
-    if text.is_empty() || text.len() > 5 {
-        return None;
+/// Whether a part is free text whose end cannot be seen when it is read from the front: it needs a byte it cannot
+/// hold right behind it, or the end of the message.
+fn is_gap_forwards(parts: &[Part], at: usize) -> bool {
+    let Part::Free(free) = parts[at] else { return false };
+    match parts.get(at + 1) {
+        None => free.except.is_empty(),
+        Some(Part::Literal(next)) => !next.first().is_some_and(|b| free.except.has(*b)),
+        Some(_) => true,
     }
-    u16::try_from(text.iter().fold(0u32, |n, b| n * 10 + u32::from(b - b'0'))).ok()
 }
 
-/// A field ends where its kind of byte ends, so no byte of that kind may follow or precede it.
+/// Whether a part is free text whose beginning cannot be seen when it is read from the end.
+fn is_gap_backwards(parts: &[Part], at: usize) -> bool {
+    let Part::Free(free) = parts[at] else { return false };
+    match at.checked_sub(1).map(|before| &parts[before]) {
+        Some(Part::Literal(before)) => !before.last().is_some_and(|b| free.except.has(*b)),
+        _ => true,
+    }
+}
+
+/// From the first gap to the last: the pieces between them, and the last gap.
+fn pieces(middle: Vec<Part>) -> Result<(Box<[Piece]>, Option<Free>), String> {
+    let mut pieces = Vec::new();
+    let mut gap = None;
+    let mut parts = middle.into_iter().peekable();
+    while let Some(part) = parts.next() {
+        let Part::Free(free) = part else { return Err(NO_LITERAL.into()) };
+        if parts.peek().is_none() {
+            gap = Some(free);
+            break;
+        }
+        let Some(Part::Literal(literal)) = parts.next() else { return Err(NO_LITERAL.into()) };
+        let mut rest = Vec::new();
+        while let Some(part) = parts.next_if(|part| !matches!(part, Part::Free(_))) {
+            rest.push(part);
+        }
+        pieces.push(Piece { gap: free, literal: Finder::new(&literal).into_owned(), rest: rest.into() });
+    }
+    Ok((pieces.into(), gap))
+}
+
+const NO_LITERAL: &str = "between two free fields a literal has to stand behind the first";
+
+/// `<address>:<port>` is one field: which colon separates the two is settled by there being a port.
+fn join_peers(parts: Vec<Part>) -> Vec<Part> {
+    let mut joined: Vec<Part> = Vec::with_capacity(parts.len());
+    for part in parts {
+        if let (Part::Field(Field::Port), [.., Part::Field(Field::Address), Part::Literal(colon)]) =
+            (&part, &joined[..])
+            && **colon == *b":"
+        {
+            joined.truncate(joined.len() - 2);
+            joined.push(Part::Field(Field::Peer));
+        } else {
+            joined.push(part);
+        }
+    }
+    joined
+}
+
+/// A field ends where its kind of byte ends, so no byte of that kind may follow it.
 fn check_neighbours(parts: &[Part]) -> Result<(), String> {
     for pair in parts.windows(2) {
-        let clash = match pair {
-            [Part::Field(Field::Address), Part::Literal(next)] if next.starts_with(b": ") => false,
+        let meets = match pair {
+            [part, Part::Literal(next)] if part.is_address() && is_punctuation(next) => false,
             [Part::Field(field), Part::Literal(next)] => next.first().is_some_and(|b| field.takes(*b)),
-            [Part::Literal(before), Part::Field(field)] => before.last().is_some_and(|b| field.takes(*b)),
             [Part::Literal(_), _] | [_, Part::Literal(_)] => false,
             _ => true,
         };
-        if clash && !is_front_token(pair) {
+        if meets {
             return Err(
                 "two fields meet, or a field meets a literal that could be part of it: put a byte between \
                         them that cannot be in the field"
@@ -275,12 +469,28 @@ fn check_neighbours(parts: &[Part]) -> Result<(), String> {
     Ok(())
 }
 
-/// `key=<token>`: read from the front, where the token begins is settled by the literal before it.
-fn is_front_token(pair: &[Part]) -> bool {
-    matches!(pair, [Part::Literal(_), Part::Field(Field::Token)])
+/// Read from the end, a field begins where its kind of byte does, so no byte of that kind may stand before it.
+fn check_before(back: &[Part]) -> Result<(), String> {
+    for pair in back.windows(2) {
+        if let [Part::Literal(before), Part::Field(field)] = pair
+            && before.last().is_some_and(|b| field.takes(*b))
+        {
+            return Err("behind free text, a literal that could be part of a field stands before it: it is read from \
+                        the end and could not be told apart"
+                .into());
+        }
+    }
+    Ok(())
 }
 
-/// A token that is read backwards and has no space to stop at.
-fn is_glued_token(pair: &[Part]) -> bool {
-    is_front_token(pair) && matches!(&pair[0], Part::Literal(before) if before.last() != Some(&b' '))
+/// A colon or a full stop behind an address: it ends in neither.
+fn is_punctuation(literal: &[u8]) -> bool {
+    matches!(literal, [b':' | b'.', b' ', ..])
+}
+
+fn at_most_one(parts: &[Part], what: &str, why: &str, is: impl Fn(&Part) -> bool) -> Result<(), String> {
+    if parts.iter().filter(|part| is(part)).count() > 1 {
+        return Err(format!("it has more than one `{what}`: {why}"));
+    }
+    Ok(())
 }

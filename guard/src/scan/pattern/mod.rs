@@ -3,36 +3,46 @@
 //! | written | matches |
 //! |---|---|
 //! | `<address>` | an IPv4 or IPv6 address: the peer |
+//! | `<address>:<port>` | an address and a port; the last colon separates them |
+//! | `<v4>`, `<v6>` | an address of this family only |
+//! | `<peer>` | an address, perhaps with a port: `(<v4>[:<port>]\|<v6>\|\\[<v6>\\][:<port>])` |
 //! | `<port>` | the peer's port, 0 to 65535 |
 //! | `<account>` | free text: the account that was tried |
 //! | `<text>` | free text |
-//! | `<token>` | bytes other than space, perhaps none |
+//! | `<account^:>`, `<text^",\>>` | the same without the bytes after `^` |
+//! | `<token>` | bytes other than space, perhaps none: `<text^ >` |
 //! | `<number>` | decimal digits |
 //! | `[…]` | what is inside, or nothing |
 //! | `(a|b)` | one of these |
 //! | `\x` | the byte `x` itself |
 //!
-//! Free text is what an attacker writes. A pattern may have one free field at most: what stands before it is matched
-//! from the front of the message, what stands after it from the end, and the message must be used up. So there is
-//! only one way to read a message, and text that imitates the rest of a line stays inside the free field. All other
-//! fields end where their kind of byte ends, and the literal behind them must begin with another kind: this is
-//! checked when the pattern is loaded. Matching is linear and allocates nothing.
+//! Free text is what an attacker writes. What stands before the first free text is matched from the front of the
+//! message, what stands after the last one from the end, what stands between two is searched for, and the message must
+//! be used up. A pattern is refused when it is loaded unless all ways to read a message, whatever the free text
+//! holds, agree on the address. With one free field that is always so; with two, the bytes that the server's protocol
+//! keeps out of them must make it so (`user "<account^:>" …, client: <address>, <text>`: no colon stands before the
+//! one of `client:`). All other fields end where their kind of byte ends, and the literal behind them must begin with
+//! another kind. Matching is linear and allocates nothing.
 
 mod ambiguity;
+mod byte_set;
 mod form;
 
 pub(super) use ambiguity::clash;
-pub(super) use form::{Form, Found};
+pub(super) use form::{Form, Found, Place};
 
+use byte_set::ByteSet;
 use form::{Field, Free, Part};
 
 /// Combinations of optional parts and alternatives one pattern may have.
-const MAX_FORMS: usize = 256;
+const MAX_FORMS: usize = 1024;
+/// What is written for a peer, and what it stands for: as most programs write addresses with a port, and without.
+const PEER: (&[u8], &[u8]) = (b"<peer>", br"(<v4>[:<port>]|<v6>|\[<v6>\][:<port>])");
 /// Bytes of a pattern's text.
 const MAX_PATTERN: usize = 1024;
 
 /// Every form of a pattern's text, or why it is refused.
-pub(super) fn compile(text: &str) -> Result<Vec<Form>, String> {
+pub(super) fn compile(text: &str, place: Place) -> Result<Vec<Form>, String> {
     if text.len() > MAX_PATTERN {
         return Err(format!("it is longer than {MAX_PATTERN} bytes"));
     }
@@ -41,7 +51,7 @@ pub(super) fn compile(text: &str) -> Result<Vec<Form>, String> {
     if reader.at < text.len() {
         return Err(format!("`{}` has no beginning", text.as_bytes()[reader.at] as char));
     }
-    sequences.into_iter().map(Form::new).collect()
+    sequences.into_iter().map(|parts| Form::new(parts, place)).collect()
 }
 
 struct Reader<'a> {
@@ -84,6 +94,11 @@ impl Reader<'_> {
                     self.at += 1;
                     forms = product(&forms, &inner)?;
                 }
+                b'<' if self.text[self.at..].starts_with(PEER.0) => {
+                    self.at += PEER.0.len();
+                    let inner = Reader { text: PEER.1, at: 0 }.sequence(depth)?;
+                    forms = product(&forms, &inner)?;
+                }
                 b'<' => {
                     let part = self.field()?;
                     for form in &mut forms {
@@ -106,23 +121,45 @@ impl Reader<'_> {
     }
 
     fn field(&mut self) -> Result<Part, String> {
-        let rest = &self.text[self.at..];
-        let end = rest
-            .iter()
-            .position(|b| *b == b'>')
-            .ok_or("`<` is not closed; a literal one is written `\\<`")?;
-        let name = std::str::from_utf8(&rest[1..end]).unwrap_or_default();
-        self.at += end + 1;
+        let rest = &self.text[self.at + 1..];
+        let mut inner = Vec::new();
+        let mut at = 0;
+        loop {
+            match rest.get(at..).unwrap_or_default() {
+                [b'>', ..] => break,
+                [b'\\', escaped, ..] => {
+                    inner.push(*escaped);
+                    at += 2;
+                }
+                [plain, ..] => {
+                    inner.push(*plain);
+                    at += 1;
+                }
+                [] => return Err("`<` is not closed; a literal one is written `\\<`".into()),
+            }
+        }
+        self.at += at + 2;
+        let (name, except) = match memchr::memchr(b'^', &inner) {
+            Some(caret) => (&inner[..caret], ByteSet::of(&inner[caret + 1..])),
+            None => (&inner[..], ByteSet::default()),
+        };
+        let free = |account, except| Part::Free(Free { account, except });
         Ok(match name {
-            "address" => Part::Field(Field::Address),
-            "port" => Part::Field(Field::Port),
-            "number" => Part::Field(Field::Number),
-            "token" => Part::Field(Field::Token),
-            "account" => Part::Free(Free::Account),
-            "text" => Part::Free(Free::Text),
+            b"account" => free(true, except),
+            b"text" => free(false, except),
+            _ if !except.is_empty() => {
+                return Err("only `<account>` and `<text>` can go without bytes (`^`)".into());
+            }
+            b"address" => Part::Field(Field::Address),
+            b"v4" => Part::Field(Field::V4),
+            b"v6" => Part::Field(Field::V6),
+            b"port" => Part::Field(Field::Port),
+            b"number" => Part::Field(Field::Number),
+            b"token" => free(false, ByteSet::SPACE),
             _ => {
                 return Err(format!(
-                    "`<{name}>` is not a field; there are address, port, account, text, token and number"
+                    "`<{}>` is not a field; there are address, v4, v6, peer, port, account, text, token and number",
+                    String::from_utf8_lossy(name)
                 ));
             }
         })
@@ -162,7 +199,7 @@ mod tests {
     use super::*;
 
     fn read<'a>(pattern: &str, message: &'a str) -> Option<(String, u16, Option<&'a str>)> {
-        let forms = compile(pattern).unwrap();
+        let forms = compile(pattern, Place::Message).unwrap();
         let found = forms.iter().find_map(|form| {
             let mut found = Found::default();
             form.read(message.as_bytes().strip_prefix(form.head())?, &mut found).then_some(found)
@@ -201,18 +238,70 @@ mod tests {
     fn what_an_attacker_could_steer_is_refused() {
         for (pattern, reason) in [
             ("<account> from <address>", "beginning"),
-            ("x <account> from <address> because <text>", "two free fields"),
             ("from <address><port>", "two fields meet"),
-            ("from <address>:<port>", "two fields meet"),
+            ("from <address>:<number>", "two fields meet"),
+            ("<text> <text><address>", "two fields meet"),
             ("from <address> to <address>", "more than one"),
-            ("from <peer>", "not a field"),
+            ("x <account> by <account>", "more than one"),
+            ("from <where>", "not a field"),
+            ("from <address^:>", "only"),
             ("from [<address>", "not closed"),
             ("from <address>]", "no beginning"),
-            ("[a][b][c][d][e][f][g][h][i]", "combinations"),
+            ("[a][b][c][d][e][f][g][h][i][j][k]", "combinations"),
         ] {
-            let error = compile(pattern).unwrap_err();
+            let error = compile(pattern, Place::Message).unwrap_err();
             assert!(error.contains(reason), "{pattern}: {error}");
         }
+    }
+
+    #[test]
+    fn text_without_some_bytes_lets_what_follows_be_found() {
+        let pattern = r#"user "<account^:>" was not found in "<text^:">", client: <address>, <text>"#;
+        let read = |message| read(pattern, message).map(|(address, _, account)| (address, account.unwrap()));
+        for (message, address, account) in [
+            (r#"user "x" was not found in "/f", client: 1.2.3.4, server: _"#, "1.2.3.4", "x"),
+            (
+                r#"user "x" was not found in "/f", client 9.9.9.9, " was not found in "/f", client: ::1, request: "x", client: 9.9.9.9, ""#,
+                "::1",
+                r#"x" was not found in "/f", client 9.9.9.9, "#,
+            ),
+        ] {
+            assert_eq!(read(message), Some((address.into(), account)), "{message}");
+        }
+        for message in [
+            r#"user "x:" was not found in "/f", client: 1.2.3.4, server: _"#,
+            r#"user "x" was not found in "/f:", client: 1.2.3.4, server: _"#,
+            r#"user "x" was not found in "/f", client: 1.2.3.4"#,
+        ] {
+            assert_eq!(read(message), None, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_peer_has_its_port_behind_the_last_colon() {
+        let pattern =
+            "(from <address>:<port>: <text>|by <account> at <address>:<port>|from \\[<address>\\]:<port>)";
+        for (message, address, port) in [
+            ("from 1.2.3.4:22: x", "1.2.3.4", 22),
+            ("from 2001:db8::1:22: x", "2001:db8::1", 22),
+            ("from [2001:db8::1]:22", "2001:db8::1", 22),
+            ("by x at 1.2.3.4:22 at ::1:22", "::1", 22),
+        ] {
+            let (found, its, _) = read(pattern, message).unwrap();
+            assert_eq!((found.as_str(), its), (address, port), "{message}");
+        }
+        assert!(read(pattern, "from 2001:db8::1: x").is_none());
+    }
+
+    #[test]
+    fn what_a_field_of_a_record_holds() {
+        let forms = compile("<text>sql<text>map<text>", Place::Field).unwrap();
+        assert_eq!(forms[0].needle(), b"map");
+        for (text, fits) in [("sqlmap/1.0", true), ("my sql is a map", true), ("mapsql", false), ("", false)]
+        {
+            assert_eq!(forms[0].read(text.as_bytes(), &mut Found::default()), fits, "{text}");
+        }
+        assert!(compile("<text>sql", Place::Message).is_err());
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::{REFERENCE, scanner};
 use crate::scan::{FilterError, FilterFile, FilterSet, Mode};
-use crate::source::{MAX_LINE, Scan};
+use crate::source::{Entry, MAX_LINE, Scan, Sender};
 
 fn compile(text: &str) -> Result<FilterSet, FilterError> {
-    let file = FilterFile { name: "x".into(), path: "x.toml".into(), text: text.into() };
+    let file = FilterFile { name: "x".into(), path: "x.toml".into(), text: text.into(), shipped: false };
     FilterSet::compile(&[file], Mode::Normal)
 }
 
@@ -99,7 +99,7 @@ fn a_repeated_message_counts_as_often_as_it_says_within_reason() {
 
 #[test]
 fn journal_entries_of_others_are_not_believed() {
-    let scanner = scanner();
+    let mut scanner = scanner();
     for (identifier, uid, command, trusted) in [
         ("sshd", 0, "sshd", true),
         ("sshd-session", 0, "sshd-session", true),
@@ -107,12 +107,15 @@ fn journal_entries_of_others_are_not_believed() {
         ("sshd", 0, "", true),
         ("sshd", 1000, "sshd", false),
         ("sshd", 0, "logger", false),
-        ("sudo", 0, "sudo", false),
+        ("nobody", 0, "nobody", false),
     ] {
-        let told = scanner.trusts(identifier.as_bytes(), uid, command.as_bytes());
-        assert_eq!(told, trusted, "{identifier} {uid} {command}");
+        let sender = Sender { uid, unit: b"user@1000.service", command: command.as_bytes() };
+        let message = b"Failed password for root from 203.0.113.9 port 22 ssh2";
+        let entry = Entry { at: REFERENCE, identifier: identifier.as_bytes(), sender, pid: 7, message };
+        assert_eq!(scanner.trusts(identifier.as_bytes(), &sender), trusted, "{identifier} {uid} {command}");
+        assert_eq!(scanner.entry(&entry).is_some(), trusted, "{identifier} {uid} {command}");
     }
-    assert!(scanner.wants(b"sshd-session") && !scanner.wants(b"sudo"));
+    assert!(scanner.wants(b"sshd-session") && !scanner.wants(b"nobody"));
 }
 
 #[test]
@@ -123,7 +126,7 @@ fn filters_an_attacker_could_steer_are_refused_with_their_place() {
         format!("identifiers = [\"x\"]\n{}", patterns.collect::<String>())
     };
     for (texts, line, reason) in [
-        (&["a <account> from <address> because <text>"][..], 4, "two free fields"),
+        (&["a <account> from <address> because <text>"][..], 4, "two readings"),
         (&["a <account> from <address>", "a <account> from <address> <token> <token>"], 7, "two readings"),
         (&["<account> from <address>"], 4, "beginning"),
         (&["a <account>"], 4, "no `<address>`"),
@@ -140,6 +143,7 @@ fn filters_of_one_program_are_checked_together() {
         name: name.into(),
         path: format!("{name}.toml").into(),
         text: format!("identifiers = [\"x\"]\n[[pattern]]\nkind = \"failed-auth\"\ntext = '{text}'\n"),
+        shipped: false,
     };
     let files =
         [file("a", "user <account> <address>"), file("b", "user <account> <address> <token> <token>")];

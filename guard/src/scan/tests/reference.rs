@@ -76,7 +76,8 @@ fn plain(line: &[u8]) -> Option<Seen> {
 }
 
 fn fast(line: &[u8]) -> Option<Seen> {
-    let sighting = scanner().line(line, REFERENCE)?;
+    let mut scanner = scanner();
+    let sighting = scanner.line(line, REFERENCE)?;
     Some((sighting.kind, sighting.address.to_string(), sighting.port, sighting.account.map(<[u8]>::to_vec)))
 }
 

@@ -1,10 +1,10 @@
 //! Looking around in a log's folder: opening without being trapped, and finding what rotation has made of a file.
 
 use std::ffi::OsStr;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use super::identity::{Identity, modified};
@@ -26,13 +26,11 @@ pub(super) enum Refusal {
     Open(io::Error),
 }
 
-/// Opens a regular file for reading. Never follows a symbolic link in the last component, so that nobody who may
-/// write to the folder can choose what is read, and never blocks on what is not a file.
+/// Opens a regular file for reading, and nothing else.
 pub(super) fn open(path: &Path) -> Result<(File, Metadata), Refusal> {
     // Asked before opening: to open a device can have an effect.
     regular(&std::fs::symlink_metadata(path).map_err(failed)?)?;
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(failed)?;
+    let file = crate::source::open::open(path).map_err(failed)?;
     let meta = file.metadata().map_err(failed)?;
     regular(&meta)?;
     Ok((file, meta))

@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use super::decompress;
 use super::format::COMPRESSED;
 use super::journal::{Found, Journal, JournalError};
-use crate::source::MAX_LINE;
+use crate::source::{MAX_LINE, Sender};
 
 /// Values that are remembered per file; with more, all are forgotten and learnt again.
 const KNOWN: usize = 8192;
@@ -25,6 +25,7 @@ pub(super) struct Fields {
     pub(super) uid: Option<u32>,
     pub(super) pid: u32,
     pub(super) comm: Vec<u8>,
+    pub(super) unit: Vec<u8>,
     pub(super) message: Vec<u8>,
     /// Whether the message was longer than a line may be.
     pub(super) cut: bool,
@@ -41,10 +42,16 @@ enum Value {
     Uid(u32),
     Pid(u32),
     Comm(Box<[u8]>),
+    Unit(Box<[u8]>),
     Other,
 }
 
 impl Fields {
+    /// Who sent the entry; `None` if it does not say.
+    pub(super) fn sender(&self) -> Option<Sender<'_>> {
+        Some(Sender { uid: self.uid?, unit: &self.unit, command: &self.comm })
+    }
+
     /// Reads the fields of an entry of `journal`. An entry whose message cannot be decompressed is an error.
     pub(super) fn read(
         &mut self,
@@ -56,6 +63,7 @@ impl Fields {
         self.pid = 0;
         self.cut = false;
         self.comm.clear();
+        self.unit.clear();
         self.message.clear();
         let mut items = std::mem::take(&mut self.items);
         journal.items(entry, &mut items)?;
@@ -75,6 +83,7 @@ impl Fields {
             Value::Uid(uid) => self.uid = Some(*uid),
             Value::Pid(pid) => self.pid = *pid,
             Value::Comm(comm) => replace(&mut self.comm, comm),
+            Value::Unit(unit) => replace(&mut self.unit, unit),
             Value::Other => {}
         }
     }
@@ -136,6 +145,8 @@ impl Value {
             Self::Pid(pid)
         } else if let Some(comm) = after(b"_COMM=") {
             Self::Comm(comm.into())
+        } else if let Some(unit) = after(b"_SYSTEMD_UNIT=") {
+            Self::Unit(unit.into())
         } else {
             Self::Other
         }

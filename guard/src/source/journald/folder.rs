@@ -1,9 +1,9 @@
 //! Which files make up the system journal.
 
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use hashbrown::HashMap;
@@ -85,8 +85,7 @@ pub(super) fn candidates(
 }
 
 fn open(path: &Path) -> Result<(File, (u64, u64), Header), JournalError> {
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    let file = crate::source::open::open(path)?;
     let meta = file.metadata()?;
     if !meta.is_file() {
         return Err(JournalError::Io(std::io::ErrorKind::InvalidInput.into()));

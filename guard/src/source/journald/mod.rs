@@ -3,8 +3,9 @@
 //! Only system journals are read: users' own journals are theirs to write. Of these, only entries whose
 //! identifier a filter wants, and of these only what comes from a process the filter trusts.
 //!
-//! journald announces new entries up to a quarter of a second late, so the file's header is looked at on a
-//! short beat as well: one `pread` of 208 bytes, more often while entries arrive.
+//! journald announces new entries up to a quarter of a second late, so the reader looks at the file's header each time
+//! journald has worked ([`writer`]): one `pread` of 208 bytes. Where the kernel does not tell that, it looks on a beat
+//! that follows the entries: after a silence, a small part of that silence passes before the next one is seen.
 
 mod cursor;
 mod decompress;
@@ -13,6 +14,7 @@ mod folder;
 mod format;
 mod journal;
 mod window;
+mod writer;
 
 use std::io;
 use std::path::PathBuf;
@@ -23,6 +25,7 @@ use self::fields::{Fields, Known};
 use self::folder::{Candidate, Seen};
 use self::format::Header;
 use self::journal::{Found, Journal, JournalError};
+use self::writer::Writers;
 use super::watch::{Change, Wake, Watch, WatchId};
 use super::{Batch, Closed, Delivery, Entry, Position, ReadCount, Scan, Sink, SourceStatus, Stop};
 use crate::sighting::SourceId;
@@ -34,13 +37,11 @@ pub const NAME: &str = "journald";
 /// How the journal is followed.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
-    /// Time between two looks for new entries. Default 100 ms: ten wake-ups a second stay under 0.1 % of a core
-    /// even where a wake-up costs a virtual machine 50 µs.
+    /// Longest time between two looks for new entries without a sign. Default 100 ms: ten wake-ups a second stay
+    /// under 0.1 % of a core even where a wake-up costs a virtual machine 50 µs.
     pub poll: Duration,
-    /// The same while wanted entries arrive. Default 1 ms.
+    /// Shortest time between two looks. Default 1 ms.
     pub poll_busy: Duration,
-    /// How long after a wanted entry it counts as busy. Default 1 s.
-    pub busy_for: Duration,
     /// How often the folders are looked at without a sign from the kernel. Default 30 s.
     pub rescan: Duration,
 }
@@ -50,7 +51,6 @@ impl Default for Options {
         Self {
             poll: Duration::from_millis(100),
             poll_busy: Duration::from_millis(1),
-            busy_for: Duration::from_secs(1),
             rescan: Duration::from_secs(30),
         }
     }
@@ -67,6 +67,10 @@ const SAVE: Duration = Duration::from_secs(1);
 
 /// How often folders without a readable journal are looked at.
 const RETRY: Duration = Duration::from_secs(2);
+
+/// Without signs of journald's work, the time since the last wanted entry over the time between two looks. After an
+/// entry that makes a thousand looks or so in the first second and about 2300 in the minute after it.
+const SILENCE: u32 = 500;
 
 /// Why the reader ended.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +91,7 @@ pub struct JournalReader {
     scan: Box<dyn Scan>,
     watch: Watch,
     watches: Vec<WatchId>,
+    writers: Writers,
     /// `None` until a first look has found where the journal ends.
     cursor: Option<Cursor>,
     /// Files in reading order; the ones that are still written to come last.
@@ -100,6 +105,8 @@ pub struct JournalReader {
     reported: Option<SourceStatus>,
     /// When a wanted entry was read last.
     busy_since: Option<Instant>,
+    /// When the files were looked at last.
+    looked: Instant,
     saved: Instant,
     /// Whether the cursor has moved since it was told.
     unsaved: bool,
@@ -158,6 +165,7 @@ impl JournalReader {
             scan,
             watch: Watch::new()?,
             watches: Vec::new(),
+            writers: Writers::default(),
             pending: ReadCount {
                 gaps: u64::from(position.is_some() && cursor.is_none()),
                 ..ReadCount::default()
@@ -169,6 +177,7 @@ impl JournalReader {
             trouble: None,
             reported: None,
             busy_since: None,
+            looked: Instant::now(),
             saved: Instant::now(),
             unsaved: true,
             next_look: Instant::now(),
@@ -181,25 +190,44 @@ impl JournalReader {
             if Instant::now() >= self.next_look {
                 self.look_around();
             }
+            self.looked = Instant::now();
             self.read(sink, stop)?;
             self.save(sink)?;
             self.report(sink)?;
-            match self.watch.wait(stop, self.patience())? {
-                Wake::Stop => return Ok(()),
-                Wake::Changed => self.take_changes()?,
-                Wake::Timeout => {}
+            if self.wait(stop)? == Wake::Stop {
+                return Ok(());
             }
         }
+    }
+
+    /// Waits until there may be something to read.
+    fn wait(&mut self, stop: &Stop) -> io::Result<Wake> {
+        let patience = self.patience();
+        let wake = self.watch.wait_also(stop, self.writers.descriptors(), patience)?;
+        match wake {
+            Wake::Changed => self.take_changes()?,
+            Wake::Other => {
+                if self.writers.check() {
+                    self.next_look = self.next_look.min(Instant::now() + RETRY);
+                }
+                // However often journald works, the files are looked at on a bounded beat: what comes meanwhile is
+                // seen at its end.
+                return self.watch.wait(stop, self.options.poll_busy.saturating_sub(self.looked.elapsed()));
+            }
+            Wake::Stop | Wake::Timeout => {}
+        }
+        Ok(wake)
     }
 
     /// How long to wait for the kernel before looking at the files again.
     fn patience(&self) -> Duration {
         let now = Instant::now();
-        let busy = self.busy_since.is_some_and(|since| now - since < self.options.busy_for);
-        let beat = match (self.open.is_empty(), busy) {
-            (true, _) => RETRY,
-            (false, true) => self.options.poll_busy,
-            (false, false) => self.options.poll,
+        let beat = match self.busy_since {
+            _ if self.open.is_empty() => RETRY,
+            Some(since) if !self.writers.are_watched() => {
+                ((now - since) / SILENCE).max(self.options.poll_busy).min(self.options.poll)
+            }
+            _ => self.options.poll,
         };
         beat.min(self.next_look.saturating_duration_since(now))
     }
@@ -219,6 +247,7 @@ impl JournalReader {
 
     /// Takes up files that are new, and notes which ones are finished.
     fn look_around(&mut self) {
+        self.writers.find();
         let places = folder::places(&self.folders);
         let watches: Vec<_> = places.iter().filter_map(|place| self.watch.folder(place).ok()).collect();
         for old in self.watches.iter().filter(|old| !watches.contains(old)) {
@@ -412,13 +441,15 @@ impl JournalReader {
         let identifier = open.journal.identifier(found.stream);
         batch.read.bytes += fields.message.len() as u64;
         batch.read.cut += u64::from(fields.cut);
-        if !fields.uid.is_some_and(|uid| scan.trusts(identifier, uid, &fields.comm)) {
+        let sender = fields.sender().filter(|sender| scan.trusts(identifier, sender));
+        let Some(sender) = sender else {
             batch.read.untrusted += 1;
             return;
-        }
+        };
         let entry = Entry {
             at: Wall((found.realtime / 1000) as i64),
             identifier,
+            sender,
             pid: fields.pid,
             message: &fields.message,
         };

@@ -23,8 +23,8 @@ mod scores;
 
 use lock::Lock;
 
-/// Bans handed over at once by [`Store::bans`].
-const CHUNK: usize = 8192;
+/// Bans handed over at once by [`Store::bans`]: who takes them has other things to do too.
+const CHUNK: usize = 2048;
 
 /// State in `guard.db` of a state folder.
 #[derive(Debug)]
@@ -131,6 +131,10 @@ impl Store for Sqlite {
 
     fn bans(&mut self, now: Wall, each: &mut dyn FnMut(Vec<StoredBan>) -> bool) -> Result<(), StoreError> {
         self.attempt("reading the bans", |connection, notes| rows::bans(connection, now, CHUNK, each, notes))
+    }
+
+    fn ban_count(&mut self) -> Result<u64, StoreError> {
+        self.attempt("counting the bans", |connection, _| rows::ban_count(connection))
     }
 
     fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {

@@ -1,6 +1,8 @@
 //! Values to rows and back.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
@@ -100,6 +102,37 @@ fn put_event(connection: &Connection, event: &StoredEvent) -> rusqlite::Result<(
     Ok(())
 }
 
+/// Number of bans, those that have ended included.
+pub(super) fn ban_count(connection: &Connection) -> rusqlite::Result<u64> {
+    connection
+        .prepare_cached("SELECT count(*) FROM ban")?
+        .query_row([], |row| Ok(row.get::<_, i64>(0)? as u64))
+}
+
+/// Texts that are kept once, however many rows have them.
+#[derive(Default)]
+struct Texts {
+    last: Option<Arc<str>>,
+    all: HashSet<Arc<str>>,
+}
+
+impl Texts {
+    /// Different texts that are remembered at most.
+    const MOST: usize = 4096;
+
+    fn share(&mut self, text: &str) -> Arc<str> {
+        if let Some(last) = self.last.as_ref().filter(|last| ***last == *text) {
+            return Arc::clone(last);
+        }
+        let shared = self.all.get(text).map_or_else(|| text.into(), Arc::clone);
+        if self.all.len() < Self::MOST {
+            self.all.insert(Arc::clone(&shared));
+        }
+        self.last = Some(Arc::clone(&shared));
+        shared
+    }
+}
+
 /// Hands over the bans that end after `now`, the latest to end first.
 pub(super) fn bans(
     connection: &Connection,
@@ -114,9 +147,10 @@ pub(super) fn bans(
     )?;
     let mut rows = statement.query([now.0])?;
     let mut unreadable = Unreadable::default();
+    let (mut origins, mut reasons) = (Texts::default(), Texts::default());
     let mut bans = Vec::with_capacity(chunk);
     while let Some(row) = rows.next()? {
-        bans.extend(unreadable.sift(ban(row))?);
+        bans.extend(unreadable.sift(ban(row, &mut origins, &mut reasons))?);
         if bans.len() == chunk && !each(std::mem::replace(&mut bans, Vec::with_capacity(chunk))) {
             return Ok(());
         }
@@ -242,7 +276,7 @@ fn on_target(mut statement: CachedStatement<'_>, target: Target) -> rusqlite::Re
     statement.execute(params![octets(target).as_ref(), target.length()])
 }
 
-fn ban(row: &Row<'_>) -> rusqlite::Result<StoredBan> {
+fn ban(row: &Row<'_>, origins: &mut Texts, reasons: &mut Texts) -> rusqlite::Result<StoredBan> {
     Ok(StoredBan {
         until: end(row.get(0)?),
         target: target(row, 1)?,
@@ -250,8 +284,15 @@ fn ban(row: &Row<'_>) -> rusqlite::Result<StoredBan> {
         since: Wall(row.get(4)?),
         score: row.get(5)?,
         strike: row.get(6)?,
-        origin: row.get(7)?,
-        reason: row.get(8)?,
+        origin: origins.share(text(row, 7)?),
+        reason: reasons.share(text(row, 8)?),
+    })
+}
+
+fn text<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a str> {
+    let value = row.get_ref(column)?;
+    value.as_str().map_err(|cause| {
+        rusqlite::Error::FromSqlConversionFailure(column, value.data_type(), Box::new(cause))
     })
 }
 

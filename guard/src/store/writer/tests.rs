@@ -43,6 +43,10 @@ impl Store for Disk {
         Ok(Snapshot::default())
     }
 
+    fn ban_count(&mut self) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
     fn bans(&mut self, _: Wall, _: &mut dyn FnMut(Vec<StoredBan>) -> bool) -> Result<(), StoreError> {
         Ok(())
     }
@@ -95,7 +99,7 @@ fn ban(n: u64) -> Write {
         origin: "manual:0".into(),
         score: 0,
         strike: 1,
-        reason: String::new(),
+        reason: "".into(),
     })
 }
 

@@ -1,0 +1,134 @@
+//! The forms that messages of some programs can have, compiled to a dispatch on the beginning of the message.
+//!
+//! The head of a message leads to the few forms it can have. The form with the longest head is tried first, and that no
+//! message has two readings with different addresses is checked when the filters are loaded.
+
+use super::dispatch::{Heads, Start};
+use super::filter::{Filter, FilterError, Shape};
+use super::openings::OPENING;
+use super::pattern::{self, Form, Found};
+use super::set::{Hit, Use};
+use crate::encode::printable;
+use crate::sighting::{PatternId, Points};
+
+/// How a syslog daemon begins what stands for a message's repetitions.
+const REPEATED: &[u8] = b"message repeated ";
+/// How often a message counts at most that a syslog daemon says was repeated.
+const MAX_REPEATS: i32 = 50;
+
+/// The forms of every filter that reads messages of some programs.
+#[derive(Debug)]
+pub(super) struct Messages {
+    /// Forms sorted by head; among those of one head the order of filters and patterns decides.
+    candidates: Vec<Candidate>,
+    heads: Heads,
+}
+
+#[derive(Debug)]
+struct Candidate {
+    form: Form,
+    hit: Hit,
+}
+
+impl Messages {
+    /// The message patterns that are in use.
+    pub(super) fn new(usage: &Use<'_>) -> Result<Self, FilterError> {
+        let mut candidates = Vec::new();
+        for (pattern, hit) in usage.patterns() {
+            if let Shape::Message(forms) = &pattern.shape {
+                candidates.extend(forms.iter().map(|form| Candidate { form: form.clone(), hit }));
+            }
+        }
+        // Stable: among forms of the same head the order of the file decides.
+        candidates.sort_by(|a, b| a.form.head().cmp(b.form.head()));
+        if usage.check {
+            let forms: Vec<_> = candidates.iter().map(|candidate| (&candidate.form, candidate.hit)).collect();
+            refuse_two_readings(usage.filters, &forms)?;
+        }
+        let heads: Vec<&[u8]> = candidates.iter().map(|candidate| candidate.form.head()).collect();
+        let heads = Heads::beside(&heads, &[REPEATED]).ok_or_else(|| usage.too_large())?;
+        Ok(Self { candidates, heads })
+    }
+
+    /// Where to begin to read a message that begins with `opening`; `None` if it says nothing.
+    #[inline(always)]
+    pub(super) fn start(&self, opening: &[u8; OPENING]) -> Option<Start> {
+        self.heads.start(opening)
+    }
+
+    /// Reads a message.
+    #[inline(always)]
+    pub(super) fn read<'a>(&self, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
+        self.read_from(Start::default(), message, found)
+    }
+
+    /// Reads a message whose opening led to `start`.
+    #[inline(always)]
+    pub(super) fn read_from<'a>(
+        &self,
+        start: Start,
+        message: &'a [u8],
+        found: &mut Found<'a>,
+    ) -> Option<Hit> {
+        match self.read_once(start, message, found) {
+            Some(hit) => Some(hit),
+            None if message.starts_with(REPEATED) => self.read_repeated(message, found),
+            None => None,
+        }
+    }
+
+    #[inline(always)]
+    fn read_once<'a>(&self, start: Start, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
+        let mut fit = self.heads.longest_from(start, message);
+        while let Some(this) = fit {
+            let (forms, head) = self.heads.forms(this);
+            let rest = &message[head..];
+            for candidate in &self.candidates[forms] {
+                if candidate.form.read(rest, found) {
+                    return Some(candidate.hit);
+                }
+                *found = Found::default();
+            }
+            fit = self.heads.shorter(this);
+        }
+        None
+    }
+
+    /// `message repeated 3 times: [ … ]`, which syslog daemons write instead of a message's repetitions. It counts
+    /// as often as it says, within reason.
+    #[cold]
+    fn read_repeated<'a>(&self, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
+        let rest = message.strip_prefix(REPEATED)?;
+        let digits = rest.iter().position(|b| !b.is_ascii_digit())?;
+        let times: i32 = std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
+        let rest = rest[digits..].strip_prefix(b" times: [ ")?.strip_suffix(b"]")?;
+        let hit = self.read_once(Start::default(), rest.trim_ascii_end(), found)?;
+        let points = Points(hit.points.0.saturating_mul(times.clamp(1, MAX_REPEATS)));
+        Some(Hit { points, ..hit })
+    }
+
+    /// The patterns, each with how many bytes of a message fit from the front.
+    pub(super) fn nearness(&self, message: &[u8]) -> impl Iterator<Item = (PatternId, usize)> {
+        self.candidates.iter().map(|candidate| (candidate.hit.pattern, candidate.form.nearness(message)))
+    }
+}
+
+/// Refuses forms, sorted by head, that would read one text with two addresses: an attacker could choose which.
+pub(super) fn refuse_two_readings(filters: &[Filter], forms: &[(&Form, Hit)]) -> Result<(), FilterError> {
+    let only: Vec<&Form> = forms.iter().map(|(form, _)| *form).collect();
+    let Some((a, b, message)) = pattern::clash(&only) else { return Ok(()) };
+    let (a, b) = (forms[a].1.pattern, forms[b].1.pattern);
+    let pattern = |id: PatternId| &filters[usize::from(id.filter)].patterns[usize::from(id.pattern)];
+    let (other, later) = (pattern(a.min(b)), pattern(a.max(b)));
+    let beside = if a == b { String::new() } else { format!("beside `{}` ", other.text) };
+    Err(FilterError::Wrong {
+        path: filters[usize::from(a.max(b).filter)].path.clone(),
+        line: later.line,
+        reason: format!(
+            "the pattern `{}` is refused: {beside}a message like `{}` has two readings with different addresses, \
+             so that an attacker could choose the one that is banned",
+            later.text,
+            printable(message.as_bytes(), 300),
+        ),
+    })
+}

@@ -1,0 +1,116 @@
+//! What is not plain text behind a syslog header: lines of services' own log files, which are a stamp and text or a
+//! record, and messages that hold such a line.
+
+use super::filter::Format;
+use super::pattern::Found;
+use super::record::{FieldId, Records};
+use super::set::{FilterSet, Hit};
+use super::timestamp::{Stamp, Usual, stamp};
+
+/// Reads such lines and messages. One for each file, because the lines of a file are alike.
+#[derive(Clone, Debug)]
+pub(super) struct OwnLines {
+    usual: Usual,
+    readers: Vec<Reader>,
+}
+
+/// Reads the records that the patterns of one service and format ask for.
+#[derive(Clone, Debug)]
+struct Reader {
+    records: Records,
+    service: u32,
+    /// Which of the service's patterns over fields.
+    index: usize,
+    format: Format,
+    /// Whether lines are of the format, and not only messages.
+    lines: bool,
+}
+
+/// What a line was found to be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OwnRead<'a> {
+    pub(super) hit: Hit,
+    pub(super) found: Found<'a>,
+    /// When it says it was written.
+    pub(super) stamp: Option<Stamp<'a>>,
+}
+
+impl OwnLines {
+    /// A reader of what the filters ask for.
+    pub(super) fn new(filters: &FilterSet) -> Self {
+        let reader = |(service, index): (u32, usize)| {
+            let patterns = &filters.records(service)[index];
+            let lines = filters.of_format(patterns.format) == Some(service);
+            Reader { records: Records::new(&patterns.fields), service, index, format: patterns.format, lines }
+        };
+        let all = (0..filters.services())
+            .flat_map(|service| (0..filters.records(service).len()).map(move |index| (service, index)));
+        Self { usual: Usual::default(), readers: all.map(reader).collect() }
+    }
+
+    /// Reads a line without a syslog header.
+    pub(super) fn line<'a>(&'a mut self, filters: &FilterSet, line: &'a [u8]) -> Option<OwnRead<'a>> {
+        let is_object = line.first() == Some(&b'{');
+        if !is_object && let Some(read) = stamped(&mut self.usual, filters, line) {
+            return Some(read);
+        }
+        let fits = |format| match format {
+            Format::Stamped => false,
+            Format::Json => is_object,
+            Format::Logfmt => !is_object,
+            Format::Access => true,
+        };
+        let readers = self.readers.iter_mut().filter(|reader| reader.lines && fits(reader.format));
+        read_any(readers, filters, line)
+    }
+
+    /// Reads a message of a service that is more than plain text.
+    pub(super) fn message<'a>(
+        &'a mut self,
+        filters: &FilterSet,
+        service: u32,
+        message: &'a [u8],
+    ) -> Option<OwnRead<'a>> {
+        if filters.has_stamps(service)
+            && let Some((stamp, rest)) = stamp(message)
+            && let Some(read) = text(filters, service, &message[rest..], Some(stamp))
+        {
+            return Some(read);
+        }
+        read_any(self.readers.iter_mut().filter(|reader| reader.service == service), filters, message)
+    }
+}
+
+fn stamped<'a>(usual: &mut Usual, filters: &FilterSet, line: &'a [u8]) -> Option<OwnRead<'a>> {
+    let service = filters.of_format(Format::Stamped)?;
+    let (stamp, rest) = usual.stamp(line)?;
+    text(filters, service, &line[rest..], Some(stamp))
+}
+
+fn text<'a>(
+    filters: &FilterSet,
+    service: u32,
+    text: &'a [u8],
+    stamp: Option<Stamp<'a>>,
+) -> Option<OwnRead<'a>> {
+    let mut found = Found::default();
+    let hit = filters.read(service, text, &mut found)?;
+    Some(OwnRead { hit, found, stamp })
+}
+
+/// Reads a line as each of these, until one of their patterns fits.
+fn read_any<'a>(
+    readers: impl Iterator<Item = &'a mut Reader>,
+    filters: &FilterSet,
+    line: &'a [u8],
+) -> Option<OwnRead<'a>> {
+    for Reader { records, service, index, format, .. } in readers {
+        let Some(patterns) = filters.records(*service).get(*index) else { continue };
+        let Some(record) = records.read(*format, line) else { continue };
+        let mut found = Found::default();
+        if let Some(hit) = patterns.read(|field| record.get(FieldId(field as u16)), &mut found) {
+            return Some(OwnRead { hit, found, stamp: record.stamp() });
+        }
+    }
+    None
+}

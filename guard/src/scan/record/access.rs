@@ -1,0 +1,291 @@
+//! Access logs of every web server under the same names.
+//!
+//! Lines are JSON as Caddy and Traefik write it, `HAProxy`'s HTTP and TCP logs, or CLF with what may stand around it. A
+//! field that the server says is not there (`-`, or empty) is not there.
+
+use super::tree::{NodeId, Tree, Values};
+use super::{clf, haproxy, json, request};
+use crate::scan::timestamp::{Stamp, Usual};
+
+/// A field of an access log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    /// Who asked. An address, or a name if the server looks names up, which nobody believes.
+    Client,
+    /// The account of HTTP authentication, whether it succeeded or not.
+    User,
+    Method,
+    /// The virtual host, without a port.
+    Host,
+    /// The target of the request without its query, as it was sent.
+    Path,
+    Query,
+    Protocol,
+    Status,
+    Agent,
+    Referrer,
+    /// The request line, if it is not well-formed; then method, path, query and protocol are missing.
+    Request,
+}
+
+/// The names, in the order of [`Name`].
+pub(super) const NAMES: [&[u8]; 11] = [
+    b"client",
+    b"user",
+    b"method",
+    b"host",
+    b"path",
+    b"query",
+    b"protocol",
+    b"status",
+    b"agent",
+    b"referrer",
+    b"request",
+];
+
+impl Name {
+    const ALL: [Self; NAMES.len()] = [
+        Self::Client,
+        Self::User,
+        Self::Method,
+        Self::Host,
+        Self::Path,
+        Self::Query,
+        Self::Protocol,
+        Self::Status,
+        Self::Agent,
+        Self::Referrer,
+        Self::Request,
+    ];
+
+    pub(super) fn of(name: &[u8]) -> Option<Self> {
+        NAMES.iter().position(|known| *known == name).map(|index| Self::ALL[index])
+    }
+}
+
+/// When a line was written, by its own account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Time<'a> {
+    /// As far as it is known.
+    Known(Option<Stamp<'a>>),
+    /// Texts that may be a stamp, the first that is one counts.
+    Texts([Option<&'a [u8]>; 2]),
+}
+
+/// The fields of one line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Access<'a> {
+    fields: [Option<&'a [u8]>; NAMES.len()],
+}
+
+impl<'a> Access<'a> {
+    /// A line of which nothing is known but the client.
+    #[inline]
+    pub(super) fn of_client(client: &'a [u8]) -> Self {
+        let mut access = Self::default();
+        access.set(Name::Client, client);
+        access
+    }
+
+    #[inline]
+    pub(super) fn get(&self, name: Name) -> Option<&'a [u8]> {
+        self.fields[name as usize]
+    }
+
+    /// Sets a field, unless the text says that it is missing.
+    #[inline]
+    pub(super) fn set(&mut self, name: Name, text: &'a [u8]) {
+        if !matches!(text, b"" | b"-") {
+            self.fields[name as usize] = Some(text);
+        }
+    }
+
+    /// Sets what a request line says.
+    #[inline]
+    pub(super) fn set_request(&mut self, line: &'a [u8]) {
+        match request::split(line) {
+            Some(request) => {
+                self.set(Name::Method, request.method);
+                self.set_target(request.target);
+                self.set(Name::Protocol, request.protocol);
+            }
+            None => self.set(Name::Request, line),
+        }
+    }
+
+    fn set_target(&mut self, target: &'a [u8]) {
+        let (path, query) = request::split_query(target);
+        self.set(Name::Path, path);
+        if let Some(query) = query {
+            self.set(Name::Query, query);
+        }
+    }
+
+    /// Sets the virtual host, given with or without a port: `example.org:8443`, `[2001:db8::1]:443`.
+    pub(super) fn set_host(&mut self, text: &'a [u8]) {
+        let colon = memchr::memrchr(b':', text).filter(|colon| {
+            let (host, port) = (&text[..*colon], &text[colon + 1..]);
+            port.iter().all(u8::is_ascii_digit) && (host.ends_with(b"]") || !host.contains(&b':'))
+        });
+        self.set(Name::Host, colon.map_or(text, |colon| &text[..colon]));
+    }
+}
+
+/// Whether a line begins as one of an access log in text.
+pub(super) fn begins(line: &[u8]) -> bool {
+    let text = clf::read(line, &mut Usual::default()).or_else(|| haproxy::read(line));
+    text.is_some_and(|(_, stamp)| stamp.is_some())
+}
+
+/// The keys of access logs in JSON.
+#[derive(Clone, Debug)]
+pub(super) struct Keys {
+    tree: Tree,
+    caddy: Caddy<NodeId>,
+    traefik: Traefik<NodeId>,
+}
+
+/// What Caddy writes (`modules/caddyhttp/server.go` and `marshalers.go`).
+#[derive(Clone, Copy, Debug)]
+struct Caddy<T> {
+    logger: T,
+    stamp: T,
+    /// The address that Caddy itself takes for the client's: since 2.7 always written. It differs from `remote_ip` only
+    /// where the server has `trusted_proxies` and the peer is one of them, so it is as safe as the peer's own.
+    client: T,
+    /// The peer of the connection, since 2.5.
+    remote: T,
+    /// The same with its port, before.
+    remote_with_port: T,
+    user: T,
+    method: T,
+    host: T,
+    uri: T,
+    protocol: T,
+    agent: T,
+    referrer: T,
+    status: T,
+}
+
+/// What Traefik writes (`pkg/middlewares/accesslog/logger.go`).
+#[derive(Clone, Copy, Debug)]
+struct Traefik<T> {
+    /// The peer, or what `X-Forwarded-For` says. Traefik's entry point drops that header unless the peer is one of
+    /// `forwardedHeaders.trustedIPs`, or `forwardedHeaders.insecure` says that anybody may choose his address. A list of
+    /// several hops is no address.
+    client: T,
+    user: T,
+    method: T,
+    host: T,
+    path: T,
+    protocol: T,
+    agent: T,
+    referrer: T,
+    status: T,
+    stamp: T,
+    start: T,
+}
+
+impl Keys {
+    pub(super) fn new() -> Self {
+        let mut tree = Tree::default();
+        // Header names are the client's choice: no key with dots stands for keys inside each other.
+        let mut key = |name: &str| tree.insert(name.as_bytes(), false);
+        let caddy = Caddy {
+            logger: key("logger"),
+            stamp: key("ts"),
+            client: key("request.client_ip"),
+            remote: key("request.remote_ip"),
+            remote_with_port: key("request.remote_addr"),
+            user: key("user_id"),
+            method: key("request.method"),
+            host: key("request.host"),
+            uri: key("request.uri"),
+            protocol: key("request.proto"),
+            agent: key("request.headers.User-Agent.0"),
+            referrer: key("request.headers.Referer.0"),
+            status: key("status"),
+        };
+        let traefik = Traefik {
+            client: key("ClientHost"),
+            user: key("ClientUsername"),
+            method: key("RequestMethod"),
+            host: key("RequestHost"),
+            path: key("RequestPath"),
+            protocol: key("RequestProtocol"),
+            agent: key("request_User-Agent"),
+            referrer: key("request_Referer"),
+            status: key("DownstreamStatus"),
+            stamp: key("time"),
+            start: key("StartUTC"),
+        };
+        tree.finish();
+        Self { tree, caddy, traefik }
+    }
+}
+
+/// Reads a line of an access log.
+#[inline]
+pub(super) fn read<'a>(
+    line: &'a [u8],
+    keys: &Keys,
+    usual: &mut Usual,
+    values: &'a mut Values,
+) -> Option<(Access<'a>, Time<'a>)> {
+    if line.first()? == &b'{' {
+        json::read(line, &keys.tree, values)?;
+        let get = |key| Values::get(values, key, line);
+        return keys.caddy.read(get).or_else(|| keys.traefik.read(get));
+    }
+    let (access, stamp) = clf::read(line, usual).or_else(|| haproxy::read(line))?;
+    Some((access, Time::Known(stamp)))
+}
+
+impl Caddy<NodeId> {
+    fn read<'a>(&self, get: impl Fn(NodeId) -> Option<&'a [u8]>) -> Option<(Access<'a>, Time<'a>)> {
+        // Other loggers tell of the same request with the same keys, `http.log.error` for one: it would count twice.
+        if get(self.logger).is_some_and(|logger| !logger.starts_with(b"http.log.access")) {
+            return None;
+        }
+        let client = get(self.client).or_else(|| get(self.remote)).or_else(|| {
+            let text = get(self.remote_with_port)?;
+            let host = &text[..memchr::memrchr(b':', text)?];
+            Some(host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host))
+        })?;
+        let mut access = Access::of_client(client);
+        let keys = [
+            (Name::User, self.user),
+            (Name::Method, self.method),
+            (Name::Protocol, self.protocol),
+            (Name::Agent, self.agent),
+            (Name::Referrer, self.referrer),
+            (Name::Status, self.status),
+        ];
+        for (name, key) in keys {
+            access.set(name, get(key).unwrap_or_default());
+        }
+        access.set_host(get(self.host).unwrap_or_default());
+        access.set_target(get(self.uri).unwrap_or_default());
+        Some((access, Time::Texts([get(self.stamp), None])))
+    }
+}
+
+impl Traefik<NodeId> {
+    fn read<'a>(&self, get: impl Fn(NodeId) -> Option<&'a [u8]>) -> Option<(Access<'a>, Time<'a>)> {
+        let mut access = Access::of_client(get(self.client)?);
+        let keys = [
+            (Name::User, self.user),
+            (Name::Method, self.method),
+            (Name::Protocol, self.protocol),
+            (Name::Agent, self.agent),
+            (Name::Referrer, self.referrer),
+            (Name::Status, self.status),
+        ];
+        for (name, key) in keys {
+            access.set(name, get(key).unwrap_or_default());
+        }
+        access.set_host(get(self.host).unwrap_or_default());
+        access.set_target(get(self.path).unwrap_or_default());
+        Some((access, Time::Texts([get(self.stamp), get(self.start)])))
+    }
+}

@@ -1,0 +1,385 @@
+//! Access logs: each server's own format, and users, requests and agents that imitate one.
+
+use super::*;
+use crate::scan::record::access::NAMES;
+
+/// The fields of a line that it has, as `name=text`.
+fn access(line: &str) -> Option<Vec<String>> {
+    let names: Vec<&str> = NAMES.iter().map(|name| std::str::from_utf8(name).unwrap()).collect();
+    let (fields, _) = read(Format::Access, &names, line.as_bytes())?;
+    let named = names.iter().zip(fields);
+    Some(named.filter_map(|(name, text)| Some(format!("{name}={}", text?))).collect())
+}
+
+#[track_caller]
+fn assert_access(line: &str, expected: &[&str]) {
+    assert_eq!(
+        access(line).as_deref(),
+        Some(&expected.iter().map(ToString::to_string).collect::<Vec<_>>()[..]),
+        "{line}"
+    );
+}
+
+const STAMP: &str = "[20/Nov/2026:12:00:00 +0000]";
+
+#[test]
+fn common_log_format_and_its_relatives() {
+    // The examples of Apache's mod_log_config manual, with other addresses.
+    assert_access(
+        r#"192.0.2.1 - frank [20/Nov/2026:12:00:00 -0700] "GET /apache_pb.gif?a=b HTTP/1.0" 200 2326"#,
+        &[
+            "client=192.0.2.1",
+            "user=frank",
+            "method=GET",
+            "path=/apache_pb.gif",
+            "query=a=b",
+            "protocol=HTTP/1.0",
+            "status=200",
+        ],
+    );
+    let combined = r#""GET / HTTP/1.1" 401 5 "http://example.org/" "Mozilla/5.0 (X11; \"q\")""#;
+    let fields = [
+        "method=GET",
+        "path=/",
+        "protocol=HTTP/1.1",
+        "status=401",
+        r#"agent=Mozilla/5.0 (X11; \"q\")"#,
+        "referrer=http://example.org/",
+    ];
+    let with = |front: &[&'static str], fields: &[&'static str]| [front, fields].concat();
+    // Apache and nginx: combined.
+    assert_access(&format!("192.0.2.1 - - {STAMP} {combined}"), &with(&["client=192.0.2.1"], &fields));
+    assert_access(&format!("2001:db8::1 - - {STAMP} {combined}"), &with(&["client=2001:db8::1"], &fields));
+    // Apache: vhost_combined, by name and by address.
+    let hosted = |host: &'static str| [&["client=192.0.2.1"], &fields[..1], &[host], &fields[1..]].concat();
+    assert_access(
+        &format!("www.example.org:443 192.0.2.1 - - {STAMP} {combined}"),
+        &hosted("host=www.example.org"),
+    );
+    assert_access(&format!("198.51.100.7:80 192.0.2.1 - - {STAMP} {combined}"), &hosted("host=198.51.100.7"));
+    assert_access(
+        &format!("[2001:db8::7]:80 192.0.2.1 - - {STAMP} {combined}"),
+        &hosted("host=[2001:db8::7]"),
+    );
+    // lighttpd: the host in place of the identity.
+    assert_access(
+        &format!("192.0.2.1 www.example.org - {STAMP} {combined}"),
+        &hosted("host=www.example.org"),
+    );
+    assert_access(&format!("192.0.2.1 198.51.100.7:8080 - {STAMP} {combined}"), &hosted("host=198.51.100.7"));
+    assert_access(&format!("192.0.2.1 198.51.100.7 - {STAMP} {combined}"), &hosted("host=198.51.100.7"));
+    // nginx's `main` and Traefik: more behind.
+    assert_access(&format!("192.0.2.1 - - {STAMP} {combined} \"-\""), &with(&["client=192.0.2.1"], &fields));
+    assert_access(
+        &format!(
+            r#"192.0.2.1 - - {STAMP} "GET / HTTP/2.0" 404 19 "-" "-" 17 "web@docker" "http://172.18.0.2:80" 0ms"#
+        ),
+        &["client=192.0.2.1", "method=GET", "path=/", "protocol=HTTP/2.0", "status=404"],
+    );
+    // HAProxy: `option httplog clf`.
+    assert_access(
+        &format!(
+            r#"192.0.2.1 - - {STAMP} "GET / HTTP/1.1" 503 212 "" "" 51234 123 "web" "web" "<NOSRV>" 0 -1"#
+        ),
+        &["client=192.0.2.1", "method=GET", "path=/", "protocol=HTTP/1.1", "status=503"],
+    );
+    // A name where the server looks names up: it is the client, and no address.
+    assert_access(
+        &format!(r#"host.example.net - - {STAMP} "GET / HTTP/1.1" 200 -"#),
+        &["client=host.example.net", "method=GET", "path=/", "protocol=HTTP/1.1", "status=200"],
+    );
+    // Apache: a user without a name.
+    assert_access(
+        &format!(r#"192.0.2.1 - "" {STAMP} "GET / HTTP/1.1" 401 5"#),
+        &["client=192.0.2.1", "method=GET", "path=/", "protocol=HTTP/1.1", "status=401"],
+    );
+}
+
+#[test]
+fn requests_that_are_none() {
+    for request in [
+        "-",
+        "",
+        r"\x16\x03\x01\x02",
+        "GET",
+        r"\n",
+        "GET /a b HTTP/1.1",
+        "quit",
+        "get / HTTP/1.1",
+        r#"GET /\" HTTP/1"#,
+    ] {
+        let line = format!("192.0.2.1 - - {STAMP} \"{request}\" 400 150 \"-\" \"-\"");
+        let request = format!("request={request}");
+        let expected: &[&str] = match request.as_str() {
+            "request=-" | "request=" => &["client=192.0.2.1", "status=400"],
+            r#"request=GET /\" HTTP/1"# => {
+                &["client=192.0.2.1", "method=GET", r#"path=/\""#, "protocol=HTTP/1", "status=400"]
+            }
+            _ => &["client=192.0.2.1", "status=400", &request],
+        };
+        assert_access(&line, expected);
+    }
+}
+
+#[test]
+fn when_it_was() {
+    let line = r#"192.0.2.1 - - [20/Nov/2026:13:00:00 +0100] "GET / HTTP/1.1" 200 5"#;
+    assert_eq!(
+        read(Format::Access, &[], line.as_bytes()).unwrap().1.as_deref(),
+        Some("2026-11-20T12:00:00Z")
+    );
+    // nginx with `$time_iso8601`.
+    let line = r#"192.0.2.1 - - [2026-11-20T12:00:00+00:00] "GET / HTTP/1.1" 200 5"#;
+    assert_eq!(
+        read(Format::Access, &[], line.as_bytes()).unwrap().1.as_deref(),
+        Some("2026-11-20T12:00:00Z")
+    );
+}
+
+/// What a user, a request or an agent may be made of to look like something else.
+const IMITATIONS: [&str; 12] = [
+    "10.1.1.2",
+    "10.1.1.2 - - [20/Nov/2026:12:00:00 +0000]",
+    "x [20/Nov/2026:12:00:00 +0000]",
+    "] \"GET / HTTP/1.1\" 401",
+    "x [20/Nov/2026:12:00:00 +0000] \"GET /forged HTTP/1.1\" 200 5",
+    "x [20/Nov/2026:12:00:00 +0000] \"GET /forged HTTP/1.1\" 200 5 \"-\" \"x",
+    "\"",
+    "\" ",
+    "\\",
+    "\\\"",
+    "\" 200 5 \"-\" \"-\"\n10.1.1.2 - - [20/Nov/2026:12:00:00 +0000] \"GET / HTTP/1.1\" 401 5",
+    "\u{e9}\0\x1b[0m",
+];
+
+/// As nginx writes a variable in an access log (`ngx_http_log_escape`).
+fn nginx(text: &str) -> String {
+    text.bytes()
+        .map(|b| match b {
+            b'"' | b'\\' | 0..0x20 | 0x7f.. => format!("\\x{b:02X}"),
+            _ => char::from(b).to_string(),
+        })
+        .collect()
+}
+
+/// As Apache (`ap_escape_logitem`) and lighttpd (`accesslog_append_escaped`) do.
+fn apache(text: &str) -> String {
+    text.bytes()
+        .map(|b| match b {
+            b'"' => "\\\"".into(),
+            b'\\' => "\\\\".into(),
+            b'\n' => "\\n".into(),
+            0..0x20 | 0x7f.. => format!("\\x{b:02x}"),
+            _ => char::from(b).to_string(),
+        })
+        .collect()
+}
+
+#[test]
+fn where_quotes_are_escaped_nothing_is_imitated() {
+    for escape in [nginx, apache] {
+        for text in IMITATIONS {
+            let escaped = escape(text);
+            let line = format!(
+                "203.0.113.9 - {escaped} {STAMP} \"GET /{} HTTP/1.1\" 401 5 \"{escaped}\" \"{escaped}\"",
+                escaped.replace(' ', "%20")
+            );
+            let path = format!("path=/{}", escaped.replace(' ', "%20"));
+            let (user, agent, referrer) =
+                (format!("user={escaped}"), format!("agent={escaped}"), format!("referrer={escaped}"));
+            let expected = [
+                "client=203.0.113.9",
+                &user,
+                "method=GET",
+                &path,
+                "protocol=HTTP/1.1",
+                "status=401",
+                &agent,
+                &referrer,
+            ];
+            assert_access(&line, &expected);
+        }
+    }
+}
+
+#[test]
+fn where_quotes_are_not_escaped_nobody_else_is_blamed_and_no_status_is_forged() {
+    // Traefik's CLF writes users as they come.
+    for user in IMITATIONS.into_iter().filter(|user| !user.contains('\n')) {
+        let line = format!(
+            r#"203.0.113.9 - {user} {STAMP} "GET /real HTTP/1.1" 401 17 "-" "-" 1 "r@file" "http://10.0.0.1" 2ms"#
+        );
+        let fields = access(&line).unwrap();
+        assert_eq!(fields[0], "client=203.0.113.9", "{line}");
+        let forged = |field: &String| {
+            field.starts_with("status=") && field != "status=401" || field.contains("forged")
+        };
+        assert!(!fields.iter().any(forged), "{line}: {fields:?}");
+    }
+    // An agent that ends as a stamp does is nobody's imitation.
+    let line = format!(r#"203.0.113.9 - - {STAMP} "GET / HTTP/1.1" 404 17 "-" "x {STAMP} " 1 "r" "u" 2ms"#);
+    assert!(access(&line).unwrap().contains(&"status=404".into()));
+}
+
+#[test]
+fn an_address_that_the_client_named_is_not_the_client() {
+    // `$host $remote_addr - $remote_user`, a host as the client sent it.
+    for line in [
+        format!(r#"10.1.1.2 203.0.113.9 - - {STAMP} "GET / HTTP/1.1" 401 5"#),
+        format!(r#"10.1.1.2 203.0.113.9 {STAMP} "GET / HTTP/1.1" 401 5"#),
+        format!(r#"10.1.1.2 {STAMP} "GET / HTTP/1.1" 401 5"#),
+        format!(r#"10.1.1.2 203.0.113.9 - " {STAMP} "GET / HTTP/1.1" 401 5"#),
+    ] {
+        assert_eq!(access(&line), None, "{line}");
+    }
+    // `$host:$server_port $remote_addr - $remote_user`.
+    let line = format!(r#"10.1.1.2:80 203.0.113.9 - - {STAMP} "GET / HTTP/1.1" 401 5"#);
+    assert_eq!(access(&line).unwrap()[0], "client=203.0.113.9");
+}
+
+#[test]
+fn what_is_no_access_log() {
+    for line in [
+        "",
+        " ",
+        "192.0.2.1",
+        "192.0.2.1 - -",
+        "2026/11/20 12:00:00 [error] 1#1: *1 open() \"/a\" failed, client: 192.0.2.1",
+        "Nov 20 12:00:00 web1 sshd[7]: Failed password for root from 192.0.2.1 port 22 ssh2",
+        "{}",
+        r#"{"level":"info","msg":"x"}"#,
+        r#"{"request":{}}"#,
+    ] {
+        assert_eq!(access(line), None, "{line}");
+    }
+    // The client stands where it must, and nothing else is sure.
+    for line in [
+        r#"192.0.2.1 - - [text] "GET / HTTP/1.1" 200 5"#.to_owned(),
+        format!(r#"192.0.2.1 - - {STAMP} "GET / HTTP/1.1" 2000 5"#),
+        format!(r#"192.0.2.1 - - {STAMP} "GET / HTTP/1.1" 200 5x"#),
+        format!(r#"192.0.2.1 - - {STAMP} "GET / HTTP/1.1"200 5"#),
+        format!(r#"192.0.2.1 - - {STAMP} "GET / HTTP/1.1"#),
+        format!(r#"192.0.2.1 - - {STAMP}  "GET / HTTP/1.1" 200"#),
+    ] {
+        assert!(matches!(access(&line).as_deref(), None | Some([_])), "{line}");
+    }
+}
+
+#[test]
+fn haproxy_over_http_and_tcp() {
+    // Section 8.2.3 of HAProxy's configuration manual, with other addresses.
+    let line = r#"192.0.2.1:33317 [20/Nov/2026:12:00:00.655] http-in static/srv1 10/0/30/69/109 200 2750 - - ---- 1/1/1/1/0 0/0 {1wt.eu} {} "GET /index.html?a HTTP/1.1""#;
+    assert_access(
+        line,
+        &["client=192.0.2.1", "method=GET", "path=/index.html", "query=a", "protocol=HTTP/1.1", "status=200"],
+    );
+    assert_eq!(
+        read(Format::Access, &[], line.as_bytes()).unwrap().1.as_deref(),
+        Some("2026-11-20T12:00:00Z")
+    );
+    let bad = r#"192.0.2.1:33317 [20/Nov/2026:12:00:00.655] http-in http-in/<NOSRV> -1/-1/-1/-1/0 400 187 - - PR-- 2/2/0/0/0 0/0 {|} "<BADREQ>""#;
+    assert_access(bad, &["client=192.0.2.1", "status=400", "request=<BADREQ>"]);
+    let none = r#"192.0.2.1:33317 [20/Nov/2026:12:00:00.655] web~ web/<NOSRV> -1/-1/-1/-1/+1 -1 +0 - - CR-- 2/2/0/0/0 0/0 "-""#;
+    assert_access(none, &["client=192.0.2.1", "status=-1"]);
+    // `default_https_log_format`: more behind the request.
+    let https = r#"2001:db8::1:443 [20/Nov/2026:12:00:00.655] web~ web/s1 0/0/0/0/0 404 187 - - ---- 1/1/0/0/0 0/0 "GET / HTTP/2.0" 0/0000000000000000/0/0/0 example.org/TLSv1.3/TLS_AES_128_GCM_SHA256"#;
+    assert_access(https, &["client=2001:db8::1", "method=GET", "path=/", "protocol=HTTP/2.0", "status=404"]);
+    // Section 8.2.2: TCP.
+    let tcp = "192.0.2.1:33313 [20/Nov/2026:12:00:00.655] fnt bck/srv1 0/0/5007 212 -- 0/0/0/0/3 0/0";
+    assert_access(tcp, &["client=192.0.2.1"]);
+    // Section 8.2.5: an error says in words what happened, which is a pattern's business.
+    assert_eq!(
+        access("192.0.2.1:33313 [20/Nov/2026:12:00:00.655] frt/f1:  Connection error during SSL handshake"),
+        None
+    );
+    assert_eq!(access("Connect from 192.0.2.1:33312 to 198.51.100.7:8012 (www/HTTP)"), None);
+    // A captured cookie with a quote, as it came.
+    let cookie = r#"192.0.2.1:33317 [20/Nov/2026:12:00:00.655] a b/c 0/0/0/0/0 404 2750 c=" "GET - ---- 1/1/1/1/0 0/0 "GET / HTTP/1.1""#;
+    assert_access(cookie, &["client=192.0.2.1", "status=404"]);
+}
+
+#[test]
+fn caddy() {
+    // The example of Caddy's logging documentation, shortened, with other addresses.
+    let line = r#"{"level":"info","ts":1795176000.5241024,"logger":"http.log.access.log0","msg":"handled request","request":{"remote_ip":"198.51.100.7","remote_port":"41342","client_ip":"203.0.113.9","proto":"HTTP/2.0","method":"GET","host":"localhost:8443","uri":"/.env?x=\"1\"","headers":{"User-Agent":["curl/7.82.0"],"Accept":["*/*"],"Referer":["http://a/","b"]},"tls":{"resumed":false,"version":772,"cipher_suite":4865,"proto":"h2","server_name":"example.com"}},"bytes_read": 0,"user_id":"","duration":0.000929675,"size":10900,"status":404,"resp_headers":{"Server":["Caddy"]}}"#;
+    let expected = [
+        "client=203.0.113.9",
+        "method=GET",
+        "host=localhost",
+        "path=/.env",
+        "query=x=\"1\"",
+        "protocol=HTTP/2.0",
+        "status=404",
+        "agent=curl/7.82.0",
+        "referrer=http://a/",
+    ];
+    assert_access(&line.replace(r#"\"1\""#, r#"\u0022\u0031\""#), &expected);
+    assert_access(line, &expected);
+    assert_eq!(
+        read(Format::Access, &[], line.as_bytes()).unwrap().1.as_deref(),
+        Some("2026-11-20T12:00:00Z")
+    );
+    // Before 2.7 the peer, before 2.5 with its port.
+    let old = r#"{"logger":"http.log.access","request":{"remote_ip":"192.0.2.1"},"status":200}"#;
+    assert_access(old, &["client=192.0.2.1", "status=200"]);
+    let older =
+        |peer: &str| format!(r#"{{"request":{{"remote_addr":"{peer}"}},"user_id":"bob","status":200}}"#);
+    assert_access(&older("192.0.2.1:5"), &["client=192.0.2.1", "user=bob", "status=200"]);
+    assert_access(&older("[2001:db8::1]:5"), &["client=2001:db8::1", "user=bob", "status=200"]);
+    // Another logger's word on the same request.
+    assert_eq!(access(&line.replace("http.log.access.log0", "http.log.error.log0")), None);
+    // Headers of the client's choice.
+    for header in ["User-Agent.0", "0", "client_ip", "request", "User-Agent\\u002e0"] {
+        let with = line.replace(r#""Accept":"#, &format!(r#""{header}":"#));
+        assert_access(&with, &expected);
+    }
+}
+
+#[test]
+fn traefik() {
+    let line = r#"{"ClientAddr":"203.0.113.9:40126","ClientHost":"203.0.113.9","ClientPort":"40126","ClientUsername":"-","DownstreamContentSize":19,"DownstreamStatus":404,"Duration":181127,"RequestAddr":"example.org","RequestCount":3,"RequestHost":"example.org","RequestMethod":"GET","RequestPath":"/wp-login.php?a","RequestPort":"-","RequestProtocol":"HTTP/1.1","RequestScheme":"http","RetryAttempts":0,"StartLocal":"2026-11-20T12:00:00.123456789Z","StartUTC":"2026-11-20T12:00:00.123456789Z","entryPointName":"web","level":"info","msg":"","request_User-Agent":"zgrab \"x\"","time":"2026-11-20T12:00:01Z"}"#;
+    assert_access(
+        line,
+        &[
+            "client=203.0.113.9",
+            "method=GET",
+            "host=example.org",
+            "path=/wp-login.php",
+            "query=a",
+            "protocol=HTTP/1.1",
+            "status=404",
+            "agent=zgrab \"x\"",
+        ],
+    );
+    assert_eq!(
+        read(Format::Access, &[], line.as_bytes()).unwrap().1.as_deref(),
+        Some("2026-11-20T12:00:01Z")
+    );
+    // Hops that a trusted proxy named: a list is no address.
+    let hops = line.replace(r#""ClientHost":"203.0.113.9""#, r#""ClientHost":"10.1.1.2, 203.0.113.9""#);
+    assert_eq!(access(&hops).unwrap()[0], "client=10.1.1.2, 203.0.113.9");
+}
+
+proptest! {
+    #[test]
+    fn the_client_is_who_it_is(user in "[ -~]{0,60}", request in "[ -~]{0,60}", agent in "[ -~]{0,60}", imitation in prop::sample::select(&IMITATIONS[..]), how in 0..3) {
+        let [user, request, agent] = match how {
+            0 => [format!("{user}{imitation}"), request, agent],
+            1 => [user, format!("{request}{imitation}"), agent],
+            _ => [user, request, format!("{imitation}{agent}")],
+        };
+        // Escaped, everything is where it was put; bare, the client is, or the line is no record.
+        for escape in [nginx, apache] {
+            let line = format!("203.0.113.9 - {} {STAMP} \"{}\" 401 5 \"-\" \"{}\"", escape(&user), escape(&request), escape(&agent));
+            let fields = access(&line).unwrap();
+            prop_assert_eq!(&fields[0], "client=203.0.113.9");
+            prop_assert!(fields.contains(&"status=401".into()), "{}", line);
+            let agent = format!("agent={}", escape(&agent));
+            prop_assert!(fields.contains(&agent) || agent == "agent=" || agent == "agent=-", "{}", line);
+        }
+        let bare = format!("203.0.113.9 - {user} {STAMP} \"{request}\" 401 5 \"-\" \"{agent}\"");
+        if let Some(fields) = access(&bare) {
+            prop_assert_eq!(&fields[0], "client=203.0.113.9", "{}", bare);
+        }
+    }
+}

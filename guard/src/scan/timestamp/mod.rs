@@ -1,0 +1,186 @@
+//! Time stamps of log lines: recognised by their shape, read once for each minute, then compared as bytes.
+//!
+//! [`stamp`] says which notation a text begins with and where the rest begins, without reading a number; most lines
+//! are decided by that alone. [`Stamps`] reads the stamp of a line that matters. `shape` knows the notations, `usual`
+//! tries the one of the last line first, `civil` turns dates into seconds, `zone` knows offsets and names.
+//!
+//! | notation | example | who writes it |
+//! |---|---|---|
+//! | RFC 3164 | `Nov 20 12:00:00` | syslog daemons, Dovecot, Asterisk |
+//! | ISO 8601, RFC 3339 | `2026-11-20T12:00:00.123+01:00`, `2026-11-20 12:00:00,123 CET` | rsyslogd, PostgreSQL, log4j |
+//! | with slashes | `2026/11/20 12:00:00.123` | nginx, Go's `log`, Squid |
+//! | CLF | `20/Nov/2026:12:00:00 +0000`, `20/Nov/2026:12:00:00.123` | access logs, haproxy |
+//! | `ctime(3)` | `Fri Nov 20 12:00:00.123456 2026` | Apache, vsftpd, openvpn |
+//! | with dashes | `20-Nov-2026 12:00:00.123` | BIND, Tomcat, PHP |
+//! | six digits | `261120 12:00:00`, `261120  1:02:03` | old mysqld |
+//! | epoch | `1646861401.52`, `1646861401520` | Squid, JSON logs |
+//! | since boot | `[  123.456789]` | the kernel |
+//!
+//! A stamp without a zone is local. One without a year has the year that brings it nearest to the reference (when the
+//! line was read) without lying more than a day after it. In the hour that a clock change repeats, the reading
+//! nearest to the reference is taken.
+
+mod civil;
+mod shape;
+#[cfg(test)]
+mod tests;
+mod usual;
+mod zone;
+
+use jiff::tz::TimeZone;
+
+use crate::scan::bytes;
+use crate::time::Wall;
+use civil::Minute;
+pub(super) use shape::stamp;
+pub(super) use usual::Usual;
+
+/// Length of an RFC 3164 stamp: `Nov  1 00:00:00`.
+pub(super) const BSD_LENGTH: usize = 15;
+
+/// How long a reading without a year or a zone is believed: the repeated hour of a clock change has two halves, each
+/// read on its own.
+const BELIEVED: i64 = 1800;
+
+/// How a stamp is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Notation {
+    /// `Nov  1 00:00:00`
+    Bsd,
+    /// `2026-11-01T00:00:00`, `2026-11-01 00:00:00 UTC`
+    Iso,
+    /// `2026/11/01 00:00:00`
+    Slashed,
+    /// `01/Nov/2026:00:00:00 +0000`
+    Clf,
+    /// `Sun Nov  1 00:00:00 2026`
+    Ctime,
+    /// `01-Nov-2026 00:00:00`
+    Dashed,
+    /// `261101 00:00:00`
+    Short,
+    /// `1793491200.123`
+    Seconds,
+    /// `1793491200123`
+    Milliseconds,
+    /// `123.456789`, seconds since boot
+    Boot,
+}
+
+/// Notations with a minute to remember; they come first.
+const REMEMBERED: usize = 7;
+
+impl Notation {
+    /// Bytes that name the minute, in notations that have one.
+    const fn minute(self) -> Option<usize> {
+        match self {
+            Self::Bsd | Self::Short => Some(12),
+            Self::Iso | Self::Slashed | Self::Ctime => Some(16),
+            Self::Clf | Self::Dashed => Some(17),
+            Self::Seconds | Self::Milliseconds | Self::Boot => None,
+        }
+    }
+}
+
+/// A stamp that has not been read yet. Borrows the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp<'a> {
+    notation: Notation,
+    /// The stamp and nothing else.
+    text: &'a [u8],
+}
+
+/// Reads stamps, remembering the last minute of each notation.
+#[derive(Clone, Debug)]
+pub(super) struct Stamps {
+    zone: TimeZone,
+    known: [Option<Known>; REMEMBERED],
+}
+
+/// A minute that has been read.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// The text up to the minute, and what follows the seconds: zone or year. Zeros behind each.
+    minute: [u8; MOST_MINUTE],
+    tail: [u8; shape::MOST_TAIL],
+    tail_length: usize,
+    /// The part of the reference's time that the reading was made for.
+    part: i64,
+    /// Seconds since the epoch.
+    seconds: i64,
+}
+
+/// Longest text that names a minute.
+const MOST_MINUTE: usize = 17;
+
+impl Stamps {
+    /// Reads stamps without a zone in `zone`.
+    pub(super) fn new(zone: TimeZone) -> Self {
+        Self { zone, known: [None; REMEMBERED] }
+    }
+
+    /// The time a stamp says; `None` if it is none, or tells the time since boot.
+    #[inline]
+    pub(super) fn read(&mut self, stamp: Stamp<'_>, reference: Wall) -> Option<Wall> {
+        let Some(length) = stamp.notation.minute() else {
+            return civil::epoch(stamp.notation, stamp.text);
+        };
+        let (minute, rest) = stamp.text.split_at_checked(length)?;
+        let (&[b':', tens, ones], rest) = rest.split_first_chunk()? else { return None };
+        let second = i64::from(civil::digit(tens)? * 10 + civil::digit(ones)?);
+        let (millis, length) = civil::fraction(rest);
+        let tail = &rest[length..];
+        let part = reference.seconds().div_euclid(BELIEVED);
+        let known = &mut self.known[stamp.notation as usize];
+        let seconds = match known {
+            Some(known) if known.part == part && known.is(minute, tail) => known.seconds,
+            _ => {
+                let read = Minute { notation: stamp.notation, text: minute, tail };
+                let seconds = read.seconds(&self.zone, reference.seconds())?;
+                *known = Known::new(minute, tail, part, seconds);
+                seconds
+            }
+        };
+        (second <= 60).then(|| Wall((seconds + second) * 1000 + millis))
+    }
+
+    /// An RFC 3164 stamp, exactly [`BSD_LENGTH`] bytes.
+    #[inline]
+    pub(super) fn bsd(&mut self, text: &[u8; BSD_LENGTH], reference: Wall) -> Option<Wall> {
+        self.read(Stamp { notation: Notation::Bsd, text }, reference)
+    }
+
+    /// An ISO 8601 / RFC 3339 stamp at the front of `text`: its time and its length. Without a zone it is local.
+    #[inline]
+    pub(super) fn iso(&mut self, text: &[u8], reference: Wall) -> Option<(Wall, usize)> {
+        let known = self.known[Notation::Iso as usize].as_ref();
+        let is_known =
+            known.zip(text.first_chunk::<16>()).is_some_and(|(known, minute)| known.minute[..16] == *minute);
+        let length = if is_known { shape::iso_end(text) } else { shape::iso(text) }?;
+        let stamp = Stamp { notation: Notation::Iso, text: &text[..length] };
+        Some((self.read(stamp, reference)?, length))
+    }
+}
+
+impl Known {
+    fn new(minute: &[u8], tail: &[u8], part: i64, seconds: i64) -> Option<Self> {
+        let mut known = Self {
+            minute: [0; MOST_MINUTE],
+            tail: [0; shape::MOST_TAIL],
+            tail_length: tail.len(),
+            part,
+            seconds,
+        };
+        known.minute.get_mut(..minute.len())?.copy_from_slice(minute);
+        known.tail.get_mut(..tail.len())?.copy_from_slice(tail);
+        Some(known)
+    }
+
+    /// Whether this is the minute of the texts; the first is as long as the notation says.
+    #[inline]
+    fn is(&self, minute: &[u8], tail: &[u8]) -> bool {
+        self.tail_length == tail.len()
+            && bytes::same(&self.minute[..minute.len()], minute)
+            && bytes::same(&self.tail[..tail.len()], tail)
+    }
+}
