@@ -191,9 +191,9 @@ impl Scanner {
             return None;
         }
         let read = self.own.read(&self.filters, message, own)?;
-        let at = match (read.stamp, header) {
-            (Some(stamp), _) => self.stamps.read(stamp, reference),
-            (None, Some(header)) => header.stamp.read(&mut self.stamps, reference),
+        let at = match (header, read.stamp) {
+            (Some(header), _) => header.stamp.read(&mut self.stamps, reference),
+            (None, Some(stamp)) => self.stamps.read(stamp, reference),
             (None, None) => None,
         };
         Some(sighting(read.hit, &read.found, at, header.map_or(0, |header| header.pid), line))
