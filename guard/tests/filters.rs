@@ -134,6 +134,11 @@ fn every_shipped_filter_is_a_file_and_has_a_whole_corpus() {
 }
 
 #[test]
+fn no_line_has_two_readings() {
+    FilterSet::prove(&shipped(), Mode::Aggressive).unwrap();
+}
+
+#[test]
 fn every_case_in_every_mode() {
     for mode in MODES {
         let mut scanner = scanner(mode);
