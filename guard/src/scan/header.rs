@@ -20,6 +20,8 @@ pub(super) struct Header<'a> {
     pub(super) identifier: &'a [u8],
     /// Its process id, 0 if the line does not say.
     pub(super) pid: u32,
+    /// Whether a host stands before the identifier. Without one, it may be a stamped line of a service's own file.
+    pub(super) has_host: bool,
     /// The rest of the line.
     pub(super) message: &'a [u8],
 }
@@ -91,17 +93,17 @@ fn split_host<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
     let host = memchr::memchr(b' ', rest)?;
     match rest[..host].last() {
         // The host is left out: this is the tag already.
-        Some(b':') => split_tag(rest, stamp),
-        _ => split_tag(&rest[host + 1..], stamp),
+        Some(b':') => split_tag(rest, stamp, false),
+        _ => split_tag(&rest[host + 1..], stamp, true),
     }
 }
 
 /// `ident[pid]: message`.
 #[inline]
-fn split_tag<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
+fn split_tag<'a>(rest: &'a [u8], stamp: Stamp<'a>, has_host: bool) -> Option<Header<'a>> {
     let end = rest.iter().take(MAX_IDENTIFIER + 16).position(|b| *b == b' ')?;
     let (identifier, pid) = split_pid(rest[..end].strip_suffix(b":")?)?;
-    Some(Header { stamp, identifier, pid, message: &rest[end + 1..] })
+    Some(Header { stamp, identifier, pid, has_host, message: &rest[end + 1..] })
 }
 
 /// `ident[pid]` or `ident`.
@@ -181,7 +183,7 @@ fn split_5424(rest: &[u8]) -> Option<Header<'_>> {
     let (identifier, pid, _id) = (fields.next()?, fields.next()?, fields.next()?);
     let message = skip_structured_data(fields.next()?)?;
     let pid = bytes::number(pid).unwrap_or(0);
-    Some(Header { stamp, identifier, pid, message })
+    Some(Header { stamp, identifier, pid, has_host: true, message })
 }
 
 /// `-` or `[id name="value"]…`, then the message, perhaps behind a byte order mark.

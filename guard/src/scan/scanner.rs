@@ -169,6 +169,8 @@ impl Scanner {
         let mut found = Found::default();
         let hit = match self.filters.read(service, message, &mut found) {
             Some(hit) => hit,
+            // Dovecot's own file has `Nov 20 12:00:00 auth: Info: …`, and `auth` is also whom PAM's lines are from.
+            None if self.filters.is_plain(service) && !header.has_host => return self.own_line(line, reference),
             None if self.filters.is_plain(service) => return None,
             None => {
                 let read = self.own.message(&self.filters, service, message)?;
