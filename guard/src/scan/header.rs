@@ -20,8 +20,6 @@ pub(super) struct Header<'a> {
     pub(super) identifier: &'a [u8],
     /// Its process id, 0 if the line does not say.
     pub(super) pid: u32,
-    /// Whether a host stands before the identifier. Without one, it may be a stamped line of a service's own file.
-    pub(super) has_host: bool,
     /// The rest of the line.
     pub(super) message: &'a [u8],
 }
@@ -87,23 +85,34 @@ fn split_iso(line: &[u8]) -> Option<Header<'_>> {
     split_host(&line[end + 1..], stamp)
 }
 
+/// Whether a line has a header without a host: then it may as well be a line of a service's own, which begins with a
+/// stamp and a word.
+pub(super) fn is_hostless(line: &[u8]) -> bool {
+    let rest = match line.first() {
+        Some(first) if first.is_ascii_uppercase() => line.get(BSD_LENGTH + 1..),
+        Some(first) if first.is_ascii_digit() => iso_stamp(line).and_then(|(_, end)| line.get(end + 1..)),
+        _ => None,
+    };
+    rest.is_some_and(|rest| rest.split(|b| *b == b' ').next().is_some_and(|word| word.ends_with(b":")))
+}
+
 /// `host ident[pid]: message`, or without a host where a local daemon leaves it out.
 #[inline]
 fn split_host<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
     let host = memchr::memchr(b' ', rest)?;
     match rest[..host].last() {
         // The host is left out: this is the tag already.
-        Some(b':') => split_tag(rest, stamp, false),
-        _ => split_tag(&rest[host + 1..], stamp, true),
+        Some(b':') => split_tag(rest, stamp),
+        _ => split_tag(&rest[host + 1..], stamp),
     }
 }
 
 /// `ident[pid]: message`.
 #[inline]
-fn split_tag<'a>(rest: &'a [u8], stamp: Stamp<'a>, has_host: bool) -> Option<Header<'a>> {
+fn split_tag<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
     let end = rest.iter().take(MAX_IDENTIFIER + 16).position(|b| *b == b' ')?;
     let (identifier, pid) = split_pid(rest[..end].strip_suffix(b":")?)?;
-    Some(Header { stamp, identifier, pid, has_host, message: &rest[end + 1..] })
+    Some(Header { stamp, identifier, pid, message: &rest[end + 1..] })
 }
 
 /// `ident[pid]` or `ident`.
@@ -183,7 +192,7 @@ fn split_5424(rest: &[u8]) -> Option<Header<'_>> {
     let (identifier, pid, _id) = (fields.next()?, fields.next()?, fields.next()?);
     let message = skip_structured_data(fields.next()?)?;
     let pid = bytes::number(pid).unwrap_or(0);
-    Some(Header { stamp, identifier, pid, has_host: true, message })
+    Some(Header { stamp, identifier, pid, message })
 }
 
 /// `-` or `[id name="value"]…`, then the message, perhaps behind a byte order mark.

@@ -27,6 +27,8 @@ pub struct FilterSet {
     services: Vec<Service>,
     /// What reads lines without a syslog header, by format.
     formats: [Option<u32>; Format::ALL.len()],
+    /// Whether it reads services' own files only.
+    own: bool,
     fingerprint: u64,
 }
 
@@ -124,7 +126,8 @@ impl FilterSet {
     pub fn for_own_files(&self, owners: &[u16]) -> Result<Self, FilterError> {
         let among = |number: u16| owners.contains(&number);
         // What has been checked together needs no check in parts.
-        Self::build(&self.filters, self.mode, self.fingerprint, Proof::Known, among, among)
+        let own = Self::build(&self.filters, self.mode, self.fingerprint, Proof::Known, among, among)?;
+        Ok(Self { own: true, ..own })
     }
 
     /// The filters for lines with a syslog header, and for the journal.
@@ -175,7 +178,15 @@ impl FilterSet {
             formats[format as usize] = service(&reads)?;
         }
         let identifiers = Identifiers::new(numbers.into_iter());
-        Ok(Self { identifiers, services, formats, mode, fingerprint, filters: Arc::clone(filters) })
+        Ok(Self {
+            identifiers,
+            services,
+            formats,
+            own: false,
+            mode,
+            fingerprint,
+            filters: Arc::clone(filters),
+        })
     }
 
     /// A number that differs when the filters differ.
@@ -221,6 +232,11 @@ impl FilterSet {
     #[inline]
     pub(super) fn of_format(&self, format: Format) -> Option<u32> {
         self.formats[format as usize]
+    }
+
+    /// Whether it reads services' own files only: then every line is one of theirs.
+    pub(super) fn is_own(&self) -> bool {
+        self.own
     }
 
     /// Whether lines without a syslog header are read.

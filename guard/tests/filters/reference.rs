@@ -113,7 +113,7 @@ fn read(nodes: &[&Node], text: &[u8], address: Option<IpAddr>, found: &mut Vec<I
             let longest = text.iter().position(|b| !takes(name, *b)).unwrap_or(text.len());
             for end in 0..=longest {
                 // A field takes all bytes of its kind; only a colon or a full stop may follow an address.
-                let free = name.starts_with("account") || name.starts_with("text");
+                let free = name == "token" || name.starts_with("account") || name.starts_with("text");
                 let whole = end == longest || free || ends_in_punctuation(name, rest, &text[end..]);
                 let (value, left) = text.split_at(end);
                 match name.as_str() {
