@@ -267,7 +267,9 @@ proptest! {
     ) {
         let message = [case.text().as_bytes(), b" ", &junk].concat();
         if let Some(found) = address(&mut scanner_once(), &case, &message) {
-            prop_assert_eq!(Some(found), case.address());
+            // What named nobody may become a message of another form: of the peer that it is about.
+            let about = case.address().is_none() && case.text().contains(&found.to_string());
+            prop_assert!(about || Some(found) == case.address(), "{}", found);
         }
     }
 
