@@ -303,9 +303,11 @@ proptest! {
     }
 }
 
-/// Cases that are messages, which the reference reads.
+/// Cases that are messages of filters without records, which the reference reads.
 fn messages() -> Vec<Case> {
-    cases().into_iter().filter(|case| case.message.is_some()).collect()
+    let records = |filter: &str| shipped().iter().any(|f| f.name == filter && f.text.contains("\nfields = "));
+    let of = |(filter, cases): (String, Vec<Case>)| if records(&filter) { Vec::new() } else { cases };
+    corpora().into_iter().flat_map(of).filter(|case| case.message.is_some()).collect()
 }
 
 /// A scanner with filters that are compiled once for all rounds of a property.
