@@ -65,6 +65,7 @@ impl Scanner {
             scanned.lines += ends.places().len() as u64;
             let layout = self.layout;
             rows.sift(text, start, ends.places(), &layout, |tag| self.filters.may_begin(tag));
+            scanned.known += rows.get().len() as u64;
             start = ends.places().last().map_or(start, |end| *end as usize + 1);
             groups.clear();
             for row in rows.get() {
@@ -100,6 +101,7 @@ impl Scanner {
         // A line that was cut, or the last of a file, may have no newline.
         if start < text.len() {
             scanned.lines += 1;
+            scanned.known += 1;
             if let Some(sighting) = self.line(&text[start..], reference) {
                 scanned.matched += 1;
                 hit(&sighting);
@@ -191,9 +193,9 @@ impl Scanner {
             return None;
         }
         let read = self.own.read(&self.filters, message, own)?;
-        let at = match (read.stamp, header) {
-            (Some(stamp), _) => self.stamps.read(stamp, reference),
-            (None, Some(header)) => header.stamp.read(&mut self.stamps, reference),
+        let at = match (header, read.stamp) {
+            (Some(header), _) => header.stamp.read(&mut self.stamps, reference),
+            (None, Some(stamp)) => self.stamps.read(stamp, reference),
             (None, None) => None,
         };
         Some(sighting(read.hit, &read.found, at, header.map_or(0, |header| header.pid), line))

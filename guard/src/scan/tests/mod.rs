@@ -2,6 +2,7 @@
 //! corpora.
 
 mod hostile;
+mod layouts;
 mod reference;
 
 use std::sync::{Arc, OnceLock};
