@@ -176,7 +176,9 @@ fn every_case_behind_every_header() {
             assert_eq!(sighting.as_ref().map(|s| s.address), case.address(), "{line:?}");
             if let Some(sighting) = sighting {
                 assert_eq!(sighting.pid, 4711, "{line:?}");
-                assert_eq!(sighting.at.map(Wall::seconds), Some(NOW.seconds()), "{line:?}");
+                // A record says its own time, and it counts more than the header's.
+                let is_record = case.text().starts_with('{') || case.text().contains("level=");
+                assert!(is_record || sighting.at.map(Wall::seconds) == Some(NOW.seconds()), "{line:?}");
             }
             let other = format!("{before}nobody{after}{}", case.text());
             assert_eq!(scanner.line(other.as_bytes(), NOW), None, "another program: {other:?}");
@@ -193,7 +195,11 @@ fn a_cut_message_names_no_other_address() {
         // shorter than the server's limit, so only what follows the address can be lost.
         let written = expected.to_string();
         let Some(at) = case.text().rfind(&written) else { continue };
-        for end in at + written.len()..case.text().len() {
+        // The last colon separates an IPv6 address without brackets from its port: that is a cut inside of it too.
+        let port = format!(":{}", case.port);
+        let behind = at + written.len();
+        let is_peer = expected.is_ipv6() && case.text()[behind..].starts_with(&port);
+        for end in behind + if is_peer { port.len() } else { 0 }..case.text().len() {
             let found = address(&mut scanner, &case, &case.text().as_bytes()[..end]);
             assert!(found.is_none_or(|found| found == expected), "{found:?} in {end} bytes of {case:?}");
         }
