@@ -109,7 +109,7 @@ fn a_scraper_reads_what_was_counted() {
     };
     assert_eq!(value("guard_source_lines_total", &[("source", "/var/log/a \"b\"\\\n.log")]), "7");
     assert_eq!(value("guard_source_lag", &[("source", "journald"), ("unit", "entries")]), "0");
-    let odd = ("source", r#"/var/log/a \"b\"\\\n.log"#);
+    let odd = ("source", "/var/log/a \"b\"\\\n.log");
     assert_eq!(value("guard_source_silent_seconds", &[odd]), "700");
     assert_eq!(value("guard_source_unmatched_ratio", &[odd]), "0.25");
     assert_eq!(value("guard_source_fault", &[odd, ("fault", "silent")]), "1");

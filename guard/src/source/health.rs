@@ -106,7 +106,7 @@ impl fmt::Display for Fault {
             }
             Self::Gaps { gaps } => write!(
                 f,
-                "lines were lost before they could be read, {gaps} times of late; \
+                "lines were lost before they could be read (gaps of late: {gaps}); \
                  logs may be rotated or cut faster than they are read"
             ),
         }

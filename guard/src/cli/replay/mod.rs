@@ -103,7 +103,10 @@ impl Replay {
         let (chunks, sides) = (&mut self.chunks, &mut self.sides);
         if path == Path::new("-") {
             let reference = Wall::now();
-            return chunks.read(&mut io::stdin().lock(), |text| scan(sides, text, reference));
+            return chunks.read(&mut io::stdin().lock(), |text| {
+                scan(sides, text, reference);
+                Ok(())
+            });
         }
         let mut file = File::open(path)?;
         let known = file.metadata()?;
@@ -113,7 +116,10 @@ impl Replay {
         if self.threads > 1 && known.is_file() {
             return threads::replay(sides, chunks, &mut file, reference, self.threads);
         }
-        chunks.read(&mut file, |text| scan(sides, text, reference))
+        chunks.read(&mut file, |text| {
+            scan(sides, text, reference);
+            Ok(())
+        })
     }
 
     /// What came of it, one for each side.
@@ -127,9 +133,8 @@ impl Replay {
     }
 }
 
-fn scan(sides: &mut [Side], text: &[u8], reference: Wall) -> io::Result<()> {
+fn scan(sides: &mut [Side], text: &[u8], reference: Wall) {
     for side in sides {
         side.scan(text, reference);
     }
-    Ok(())
 }

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use crate::time::Moment;
 
+/// Lines that come within this time count together: of the lines of one connection the first must not outweigh those
+/// that follow in the same instant.
+const TOGETHER: Duration = Duration::from_secs(5);
 /// Lines before anything is said.
 const ENOUGH: u64 = 100;
 /// Lines, and time, of which the latest share is the mean.
@@ -24,6 +27,9 @@ pub(super) struct Share {
     latest: Mean,
     long: Mean,
     lines: u64,
+    /// Lines not yet in the means, and those of them that patterns matched.
+    pending: (u64, u64),
+    /// When the means were last brought up to date.
     at: Moment,
     fallen: bool,
 }
@@ -36,7 +42,14 @@ struct Mean {
 
 impl Share {
     pub(super) fn new(now: Moment) -> Self {
-        Self { latest: Mean::default(), long: Mean::default(), lines: 0, at: now, fallen: false }
+        Self {
+            latest: Mean::default(),
+            long: Mean::default(),
+            lines: 0,
+            pending: (0, 0),
+            at: now,
+            fallen: false,
+        }
     }
 
     /// So many lines came, of which patterns matched so many.
@@ -44,9 +57,14 @@ impl Share {
         if lines == 0 {
             return;
         }
-        let time = now.since(self.at);
-        self.at = now;
         self.lines += lines;
+        self.pending = (self.pending.0 + lines, self.pending.1 + matched);
+        let time = now.since(self.at);
+        if time < TOGETHER {
+            return;
+        }
+        self.at = now;
+        let (lines, matched) = std::mem::take(&mut self.pending);
         let share = (matched as f64 / lines as f64).min(1.0);
         self.latest.add(share, lines, time, LATEST);
         self.long.add(share, lines, time, LONG);
