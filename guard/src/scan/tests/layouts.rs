@@ -159,7 +159,7 @@ fn lines_with_a_stamp_of_rfc_3339_are_read_by_their_layout() {
         times.push((s.at.unwrap().0 - REFERENCE.0, s.address.to_string(), s.pid));
     });
     // Fifteen hours before the reference, which is midnight.
-    let expected = |after, address: &str, pid| (after - 15 * 3_600_000, address.to_owned(), pid);
+    let expected = |after: i64, address: &str, pid| (after - 15 * 3_600_000, address.to_owned(), pid);
     assert_eq!(
         times,
         [expected(1123, "192.0.2.1", 1), expected(1123, "2001:db8::1", 1), expected(59_123, "192.0.2.2", 59)]
