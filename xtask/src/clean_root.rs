@@ -147,8 +147,9 @@ impl Root {
                        env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
                        \"$@\"";
         process::run(
-            Command::new("unshare")
-                .args(["--mount", "--pid", "--fork", "--kill-child=KILL"])
+            // It ends with this process, however this one ends.
+            Command::new("setpriv")
+                .args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child=KILL"])
                 .args(offline.then_some("--net"))
                 .args(["sh", "-c", &format!("{loopback}{prepare}")])
                 .arg(&self.path)
