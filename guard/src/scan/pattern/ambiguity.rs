@@ -90,7 +90,7 @@ struct Step {
 #[derive(Clone, Copy, Debug)]
 enum Notation {
     Dotted,
-    /// IPv6, with a digit at its end.
+    /// IPv6, with a digit at its end and two colons at least.
     Colons,
     /// IPv6, with `::` after a digit at its end. A single colon never ends an address.
     Open,
@@ -299,7 +299,7 @@ impl Notation {
         let any = repeat(ADDRESS);
         match self {
             Self::Dotted => [[once(DIGITS), repeat(DIGITS)]; 4].join(&once(ByteSet::of(b"."))),
-            Self::Colons => vec![once(HEX), any, colon, any],
+            Self::Colons => vec![once(HEX), any, colon, any, colon, any],
             Self::Open => vec![colon, colon, once(HEX), any],
             Self::Unspecified => vec![colon, colon],
             Self::Any => vec![once(ADDRESS), any],
