@@ -1,6 +1,7 @@
 //! `cargo xtask run`: from a clone to a running daemon.
 
 use std::ffi::OsString;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,20 +40,26 @@ pub fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     Err(command.exec()).context("cannot start guard")
 }
 
-/// The configuration: the repository's. Whoever is not root cannot write to the folders it names, so he gets a copy that
-/// names folders of the build; what he has set himself in it stays.
+/// The configuration: the repository's, or a copy of it in the build folder. Root's guard takes one that only root may
+/// write, and the clone may be another user's. Whoever is not root cannot write to the folders it names, so his copy names folders
+/// of the build; what he has set himself in it stays.
 fn configuration(workspace: &Workspace) -> Result<PathBuf> {
     let shipped = workspace.root.join("config/guard.toml");
-    if process::is_root() {
+    let failed = || format!("cannot copy {}", shipped.display());
+    let root = process::is_root();
+    let meta = std::fs::metadata(&shipped).with_context(failed)?;
+    if root && meta.uid() == 0 && meta.mode() & 0o022 == 0 {
         return Ok(shipped);
     }
-    let folder = workspace.target.join("observe");
+    let folder = workspace.target.join(if root { "run" } else { "observe" });
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let text =
-        std::fs::read_to_string(&shipped).with_context(|| format!("cannot read {}", shipped.display()))?;
+    let text = std::fs::read_to_string(&shipped).with_context(failed)?;
     let copy = folder.join("guard.toml");
-    std::fs::write(&copy, with_folders(&text, &folder))
-        .with_context(|| format!("cannot write {}", copy.display()))?;
+    let text = if root { text } else { with_folders(&text, &folder) };
+    // A copy of another owner, or that others may write, would be refused.
+    let _ = std::fs::remove_file(&copy);
+    std::fs::write(&copy, text).with_context(failed)?;
+    std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o644)).with_context(failed)?;
     Ok(copy)
 }
 

@@ -213,9 +213,6 @@ fn sources(config: &Config) -> Vec<Finding> {
             _ if file.journal_copy && from_journal => {
                 Finding::ok("log file", format!("{shown}: not needed, the journal has it too"))
             }
-            Err(_) if config.source.is_other_name(file) => {
-                Finding::ok("log file", format!("{shown} is not there, nor needed: this system has another"))
-            }
             Ok(_) => {
                 readable = true;
                 Finding::ok("log file", format!("{shown} is readable"))

@@ -262,7 +262,8 @@ const SYSLOG_FILES: [&str; 4] =
     ["/var/log/auth.log", "/var/log/secure", "/var/log/mail.log", "/var/log/maillog"];
 
 impl Sources {
-    /// Whether a file is one of the defaults, another one is there, and it is not: then nobody waits for it.
+    /// Whether a file is one of the defaults, another one is there, and it is not: then nobody needs to hear that it is
+    /// waited for. It may be the other family's name, or come with the first message.
     pub fn is_other_name(&self, file: &FileSource) -> bool {
         self.is_other_name_if(file, Path::exists)
     }

@@ -4,6 +4,7 @@
 //! The kernel is always changed before the store is told.
 
 use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -320,16 +321,18 @@ impl Control {
                 warn!(source = status.name, state = status.state, "source");
             }
         }
-        let came = status.healthy && known.is_none_or(|old| old.state != status.state);
         self.sources.insert(id, status);
         self.learn_lag(id);
-        if came {
-            // It may be what another name was waited for.
-            let files = &self.config.source;
-            let others = files.files.iter().filter(|file| files.is_other_name(file));
-            let others: Vec<String> = others.map(|file| file.path.display().to_string()).collect();
-            self.sources.retain(|_, source| !others.contains(&source.name));
-        }
+    }
+
+    /// The sources people hear of: of the usual log files, those that are not there are waited for in silence as long
+    /// as another one is.
+    pub(super) fn shown_sources(&self) -> impl Iterator<Item = &SourceStatus> {
+        let files = &self.config.source;
+        let missing = |source: &SourceStatus| {
+            files.files.iter().any(|file| file.path == Path::new(&source.name) && files.is_other_name(file))
+        };
+        self.sources.values().filter(move |source| source.healthy || !missing(source))
     }
 
     fn stop(mut self) {

@@ -327,7 +327,7 @@ struct Plan {
     journald: bool,
     /// Files, and the filters whose services' own files they are.
     files: Vec<(Vec<u16>, PathBuf)>,
-    /// Files left out because the journal or another file has the same lines.
+    /// Files left out because the journal has the same lines.
     left_out: usize,
 }
 
@@ -346,10 +346,8 @@ impl Plan {
             }
             Some((owners, file.path.clone()))
         };
-        let (left_out, files): (Vec<_>, Vec<_>) = sources
-            .files
-            .iter()
-            .partition(|file| journald && file.journal_copy || sources.is_other_name(file));
+        let (left_out, files): (Vec<_>, Vec<_>) =
+            sources.files.iter().partition(|file| journald && file.journal_copy);
         Self { journald, files: files.into_iter().filter_map(owned).collect(), left_out: left_out.len() }
     }
 }

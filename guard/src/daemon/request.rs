@@ -83,7 +83,7 @@ impl Control {
     }
 
     fn status(&mut self) -> Status {
-        let mut sources: Vec<_> = self.sources.values().cloned().collect();
+        let mut sources: Vec<_> = self.shown_sources().cloned().collect();
         sources.sort_by(|a, b| a.name.cmp(&b.name));
         let enforcer = self.enforcer.status();
         let mut problems = self.all_problems(&enforcer);
@@ -113,7 +113,7 @@ impl Control {
     /// Everything that needs attention, with what guard does about it.
     pub(super) fn all_problems(&self, enforcer: &EnforcerStatus) -> Vec<String> {
         let mut problems = self.problems.list();
-        let unhealthy = self.sources.values().filter(|source| !source.healthy);
+        let unhealthy = self.shown_sources().filter(|source| !source.healthy);
         problems.extend(unhealthy.map(|source| format!("{}: {}", source.name, source.state)));
         let store = self.writer.status();
         problems.extend(store.problem.into_iter().chain(store.notes));

@@ -21,7 +21,7 @@ impl Control {
             version: env!("CARGO_PKG_VERSION").into(),
             problems: self.all_problems(&enforcer).len() as u64,
             restored: self.restore == Restore::Done,
-            sources: self.sources.values().map(|source| self.source_count(source)).collect(),
+            sources: self.shown_sources().map(|source| self.source_count(source)).collect(),
             sightings: self
                 .sightings
                 .iter()
