@@ -3,6 +3,8 @@
 //! The head of a message leads to the few forms it can have. The form with the longest head is tried first, and that no
 //! message has two readings with different addresses is checked when the filters are loaded.
 
+use aho_corasick::AhoCorasick;
+
 use super::dispatch::{Heads, Start};
 use super::filter::{FilterError, Shape};
 use super::openings::OPENING;
@@ -22,7 +24,21 @@ pub(super) struct Messages {
     /// Forms sorted by head; among those of one head the order of filters and patterns decides.
     candidates: Vec<Candidate>,
     heads: Heads,
+    /// For the forms without a head, which come first.
+    headless: Option<Headless>,
 }
+
+/// Forms without a head, of which every message could be one: each holds a literal somewhere, so one search for all
+/// these literals leaves the few that a message can be.
+#[derive(Debug)]
+struct Headless {
+    needles: AhoCorasick,
+}
+
+/// Forms without a head that are told apart.
+const MAX_HEADLESS: usize = 1024;
+/// A bit for each of them.
+type Holding = [u64; MAX_HEADLESS / 64];
 
 #[derive(Debug)]
 struct Candidate {
@@ -45,7 +61,8 @@ impl Messages {
         refuse_two_readings(usage, &forms)?;
         let heads: Vec<&[u8]> = candidates.iter().map(|candidate| candidate.form.head()).collect();
         let heads = Heads::beside(&heads, &[REPEATED]).ok_or_else(|| usage.too_large())?;
-        Ok(Self { candidates, heads })
+        let headless = Headless::new(&candidates);
+        Ok(Self { candidates, heads, headless })
     }
 
     /// Where to begin to read a message that begins with `opening`; `None` if it says nothing.
@@ -80,6 +97,9 @@ impl Messages {
         let mut fit = self.heads.longest_from(start, message);
         while let Some(this) = fit {
             let (forms, head) = self.heads.forms(this);
+            if let Some(headless) = self.headless.as_ref().filter(|_| head == 0) {
+                return self.read_headless(headless, message, found);
+            }
             let rest = &message[head..];
             for candidate in &self.candidates[forms] {
                 if candidate.form.read(rest, found) {
@@ -88,6 +108,26 @@ impl Messages {
                 *found = Found::default();
             }
             fit = self.heads.shorter(this);
+        }
+        None
+    }
+
+    fn read_headless<'a>(
+        &self,
+        headless: &Headless,
+        message: &'a [u8],
+        found: &mut Found<'a>,
+    ) -> Option<Hit> {
+        let holding = headless.holding(message);
+        for (word, mut bits) in holding.into_iter().enumerate() {
+            while bits != 0 {
+                let candidate = &self.candidates[word * 64 + bits.trailing_zeros() as usize];
+                if candidate.form.read(message, found) {
+                    return Some(candidate.hit);
+                }
+                *found = Found::default();
+                bits &= bits - 1;
+            }
         }
         None
     }
@@ -108,6 +148,31 @@ impl Messages {
     /// The patterns, each with how many bytes of a message fit from the front.
     pub(super) fn nearness(&self, message: &[u8]) -> impl Iterator<Item = (PatternId, usize)> {
         self.candidates.iter().map(|candidate| (candidate.hit.pattern, candidate.form.nearness(message)))
+    }
+}
+
+impl Headless {
+    /// `None` if there are none, or too many, or one that holds no literal.
+    fn new(candidates: &[Candidate]) -> Option<Self> {
+        let headless = candidates.iter().take_while(|candidate| candidate.form.head().is_empty());
+        let needles: Vec<&[u8]> = headless.map(|candidate| candidate.form.needle()).collect();
+        if needles.is_empty()
+            || needles.len() > MAX_HEADLESS
+            || needles.iter().any(|needle| needle.is_empty())
+        {
+            return None;
+        }
+        Some(Self { needles: AhoCorasick::new(needles).ok()? })
+    }
+
+    /// The forms whose literal a message holds.
+    fn holding(&self, message: &[u8]) -> Holding {
+        let mut holding = Holding::default();
+        for found in self.needles.find_overlapping_iter(message) {
+            let number = found.pattern().as_usize();
+            holding[number / 64] |= 1 << (number % 64);
+        }
+        holding
     }
 }
 
