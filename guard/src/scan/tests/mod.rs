@@ -2,6 +2,8 @@
 //! corpora.
 
 mod hostile;
+mod own;
+mod records;
 mod reference;
 
 use std::sync::{Arc, OnceLock};
