@@ -199,7 +199,7 @@ fn a_wrong_filter_is_named_by_line_and_changes_nothing() {
         format!("[filter]\nfolder = \"{}\"\nenable = [\"sshd\", \"other\"]\n", folder.path().display());
     let daemon = Daemon::start(&arena.host, Options { more, ..Options::xdp() }.file(log.path()));
     let good = fs::read_to_string(daemon.config()).unwrap();
-    let pattern = "Bad <account> said <text> from <address>";
+    let pattern = "Bad <account> from <address> because <text>";
     write_pattern(pattern);
     fs::write(daemon.config(), format!("{good}\n[decide]\nthreshold = 3\n")).unwrap();
 

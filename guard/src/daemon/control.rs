@@ -28,6 +28,7 @@ use crate::target::Target;
 use crate::time::{Clock, Moment, boot_nanoseconds};
 
 use super::follow::Followers;
+use super::health::SourceHealth;
 use super::problems::Problems;
 use super::readers::Readers;
 use super::restore::{Lifted, Restore, Restored};
@@ -97,6 +98,7 @@ pub(super) struct Control {
     pub(super) writer: Writer,
     pub(super) readers: Readers,
     pub(super) sources: HashMap<SourceId, SourceStatus>,
+    pub(super) health: SourceHealth,
     pub(super) problems: Problems,
     pub(super) count: Count,
     pub(super) started: Moment,
@@ -202,6 +204,7 @@ impl Control {
         let now = Instant::now();
         self.keep_followers(now);
         self.keep_readers(now);
+        self.keep_health(now);
         self.keep_scores_in_time(now);
         if now >= self.next_sessions {
             self.next_sessions = now + SESSIONS;
@@ -319,6 +322,7 @@ impl Control {
         }
         let came = status.healthy && known.is_none_or(|old| old.state != status.state);
         self.sources.insert(id, status);
+        self.learn_lag(id);
         if came {
             // It may be what another name was waited for.
             let files = &self.config.source;

@@ -49,6 +49,7 @@ impl Control {
         if let Some(status) = self.sources.get(&batch.source) {
             self.count.read.entry(status.name.clone()).or_default().add(&batch.read);
         }
+        self.learn_health(batch, clock.moment);
         if let Some(position) = &batch.position {
             self.readers.remember(position);
             self.writes.push(Write::Position(position.clone()));

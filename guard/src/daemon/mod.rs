@@ -32,6 +32,7 @@ mod control;
 mod decide;
 mod error;
 mod follow;
+mod health;
 mod own_files;
 mod problems;
 mod readers;
@@ -47,6 +48,7 @@ pub use error::StartError;
 
 use control::{Control, Count, Input, QUEUE};
 use follow::Followers;
+use health::SourceHealth;
 use problems::Problems;
 use readers::Readers;
 use restore::{Lifted, Restore, Restored};
@@ -100,6 +102,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         enforcer,
         writer,
         sources: HashMap::new(),
+        health: SourceHealth::new(),
         problems,
         count: Count::default(),
         started: Moment::now(),

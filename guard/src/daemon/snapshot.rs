@@ -1,6 +1,8 @@
 //! What Prometheus is told.
 
 use crate::metrics::{Snapshot, SourceCount, StoreCount};
+use crate::source::SourceStatus;
+use crate::time::Moment;
 
 use super::control::Control;
 use super::restore::Restore;
@@ -19,16 +21,7 @@ impl Control {
             version: env!("CARGO_PKG_VERSION").into(),
             problems: self.all_problems(&enforcer).len() as u64,
             restored: self.restore == Restore::Done,
-            sources: self
-                .sources
-                .values()
-                .map(|source| SourceCount {
-                    name: source.name.clone(),
-                    read: self.count.read.get(&source.name).copied().unwrap_or_default(),
-                    healthy: source.healthy,
-                    behind: source.behind,
-                })
-                .collect(),
+            sources: self.sources.values().map(|source| self.source_count(source)).collect(),
             sightings: self
                 .sightings
                 .iter()
@@ -48,6 +41,19 @@ impl Control {
             line_to_kernel: self.count.line_to_kernel.distribution(),
             store: StoreCount { queued: store.queued, failures: store.failures, lost: store.lost_events },
             api: (&*self.api).into(),
+        }
+    }
+
+    fn source_count(&self, source: &SourceStatus) -> SourceCount {
+        let told = self.health.told(&source.name, Moment::now());
+        SourceCount {
+            name: source.name.clone(),
+            read: self.count.read.get(&source.name).copied().unwrap_or_default(),
+            healthy: source.healthy,
+            behind: source.behind,
+            silent_seconds: told.silent_seconds,
+            unmatched: told.unmatched,
+            faults: told.faults,
         }
     }
 }

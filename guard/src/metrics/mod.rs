@@ -8,6 +8,7 @@ use crate::enforce::{Counters, Drift, EnforcerStatus};
 use crate::engine::EngineCount;
 use crate::sighting::Kind;
 use crate::source::ReadCount;
+use crate::source::health::Fault;
 
 mod histogram;
 pub mod http;
@@ -75,6 +76,12 @@ pub struct SourceCount {
     pub healthy: bool,
     /// Bytes or entries not read yet.
     pub behind: u64,
+    /// Seconds since the last line; 0 before the first.
+    pub silent_seconds: u64,
+    /// Share of unmatched lines among the latest of programs that filters read.
+    pub unmatched: f64,
+    /// Whether each of [`Fault::NAMES`](crate::source::health::Fault::NAMES) is there.
+    pub faults: [bool; Fault::NAMES.len()],
 }
 
 impl SourceCount {

@@ -74,6 +74,12 @@ metrics! {
         "Whether lines can arrive (1) or not (0).";
     SOURCE_LAG Gauge "guard_source_lag" ["source", "unit"]
         "What exists but has not been read yet; unit is `bytes` for files, `entries` for the journal.";
+    SOURCE_SILENT Gauge "guard_source_silent_seconds" ["source"]
+        "Time since the last line or journal entry; 0 before the first.";
+    SOURCE_UNMATCHED Gauge "guard_source_unmatched_ratio" ["source"]
+        "Share of lines that no pattern matched among the latest of programs that filters read.";
+    SOURCE_FAULT Gauge "guard_source_fault" ["source", "fault"]
+        "Whether a source does worse than it used to (1) or not (0): silent, unmatched, behind, gaps.";
 
     SIGHTINGS Counter "guard_sightings_total" ["filter", "kind"]
         "Sightings judged, by filter and by what the line says.";

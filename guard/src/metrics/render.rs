@@ -4,6 +4,7 @@ use super::histogram::{BOUNDS, Distribution};
 use super::names::{self, Metric};
 use super::{Process, Snapshot, SourceCount};
 use crate::source::ReadCount;
+use crate::source::health::Fault;
 
 /// The content type of [`render`]'s text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -39,6 +40,15 @@ fn sources(out: &mut Text, sources: &[SourceCount]) {
     out.many(
         &names::SOURCE_LAG,
         sources.iter().map(|source| ([source.name.as_str(), source.unit()], source.behind)),
+    );
+    out.many(&names::SOURCE_SILENT, sources.iter().map(|s| ([s.name.as_str()], s.silent_seconds)));
+    out.many(&names::SOURCE_UNMATCHED, sources.iter().map(|s| ([s.name.as_str()], s.unmatched)));
+    let faults = |source: &'_ SourceCount| Fault::NAMES.into_iter().zip(source.faults);
+    out.many(
+        &names::SOURCE_FAULT,
+        sources.iter().flat_map(|source| {
+            faults(source).map(|(fault, there)| ([source.name.as_str(), fault], u64::from(there)))
+        }),
     );
 }
 
@@ -127,7 +137,7 @@ impl Text {
     fn many<'a, const N: usize>(
         &mut self,
         metric: &Metric,
-        samples: impl Iterator<Item = ([&'a str; N], u64)>,
+        samples: impl Iterator<Item = ([&'a str; N], impl ToString)>,
     ) {
         self.head(metric);
         for (labels, value) in samples {

@@ -21,6 +21,9 @@ fn snapshot() -> Snapshot {
                 read: ReadCount { lines: 7, ..ReadCount::default() },
                 healthy: true,
                 behind: 12,
+                silent_seconds: 700,
+                unmatched: 0.25,
+                faults: [true, false, false, false],
             },
             SourceCount { name: "journald".into(), ..SourceCount::default() },
         ],
@@ -106,6 +109,11 @@ fn a_scraper_reads_what_was_counted() {
     };
     assert_eq!(value("guard_source_lines_total", &[("source", "/var/log/a \"b\"\\\n.log")]), "7");
     assert_eq!(value("guard_source_lag", &[("source", "journald"), ("unit", "entries")]), "0");
+    let odd = ("source", "/var/log/a \"b\"\\\n.log");
+    assert_eq!(value("guard_source_silent_seconds", &[odd]), "700");
+    assert_eq!(value("guard_source_unmatched_ratio", &[odd]), "0.25");
+    assert_eq!(value("guard_source_fault", &[odd, ("fault", "silent")]), "1");
+    assert_eq!(value("guard_source_fault", &[odd, ("fault", "gaps")]), "0");
     assert_eq!(value("guard_sightings_total", &[("filter", "sshd"), ("kind", "failed-password")]), "5");
     assert_eq!(value("guard_bans_total", &[("rule", "manual")]), "2");
     assert_eq!(value("guard_active_bans", &[("family", "ipv4"), ("backend", "xdp")]), "3");

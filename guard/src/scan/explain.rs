@@ -57,7 +57,7 @@ impl Scanner {
         }
         let miss = match header {
             Some(header) => self.miss_of_message(header.identifier, header.message),
-            None => self.miss_of_line(line),
+            None => Self::miss_of_line(line),
         };
         Explanation { identifier, at, matched: None, miss }
     }
@@ -107,7 +107,7 @@ impl Scanner {
         }
     }
 
-    fn miss_of_line(&self, line: &[u8]) -> String {
+    fn miss_of_line(line: &[u8]) -> String {
         let Some(format) = Format::of(line) else {
             return "the line has no syslog header and is in no other form guard knows, and no filter knows it as a \
                     bare message"

@@ -84,18 +84,16 @@ impl RecordPatterns {
             patterns.iter().flat_map(|(fields, _)| fields.iter().map(|field| field.name.clone())).collect();
         names.sort_unstable();
         names.dedup();
-        if usage.check {
-            for name in &names {
-                let mut forms: Vec<(&Form, Hit)> = Vec::new();
-                for (fields, hit) in patterns {
-                    let field = fields.iter().find(|field| field.name == *name);
-                    let with_address =
-                        field.iter().flat_map(|field| &field.forms).filter(|form| form.has_address());
-                    forms.extend(with_address.map(|form| (form, *hit)));
-                }
-                forms.sort_by(|a, b| a.0.head().cmp(b.0.head()));
-                refuse_two_readings(usage.filters, &forms)?;
+        for name in &names {
+            let mut forms: Vec<(&Form, Hit)> = Vec::new();
+            for (fields, hit) in patterns {
+                let field = fields.iter().find(|field| field.name == *name);
+                let with_address =
+                    field.iter().flat_map(|field| &field.forms).filter(|form| form.has_address());
+                forms.extend(with_address.map(|form| (form, *hit)));
             }
+            forms.sort_by(|a, b| a.0.head().cmp(b.0.head()));
+            refuse_two_readings(usage, &forms)?;
         }
         let mut fields = Fields::default();
         for name in &names {

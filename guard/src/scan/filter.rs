@@ -80,6 +80,8 @@ pub(super) struct Filter {
     description: String,
     /// Where it was found, for errors.
     pub(super) path: PathBuf,
+    /// Whether guard comes with it.
+    pub(super) shipped: bool,
     /// Names of the programs whose lines it reads.
     pub(super) identifiers: Vec<Vec<u8>>,
     /// The service's own log files, as shell patterns.
@@ -253,6 +255,7 @@ impl Filter {
         Ok(Self {
             name: file.name.clone(),
             path: file.path.clone(),
+            shipped: file.shipped,
             description: raw.description,
             files: globs(&raw.files)?,
             format: raw.format,
@@ -293,13 +296,13 @@ fn read_pattern(
     })?;
     let (text, span, shape) = match (&raw.text, &raw.fields) {
         (Some(text), None) => {
-            let refuse = |reason| fault.refusal(text.span(), text.get_ref(), reason);
+            let refuse = |reason: String| fault.refusal(text.span(), text.get_ref(), &reason);
             let forms = message_forms(text.get_ref()).map_err(refuse)?;
             (text.get_ref().clone(), text.span(), Shape::Message(forms))
         }
         (None, Some(fields)) => {
             let text = written(fields.get_ref());
-            let refuse = |reason| fault.refusal(fields.span(), &text, reason);
+            let refuse = |reason: String| fault.refusal(fields.span(), &text, &reason);
             if matches!(format, None | Some(Format::Stamped)) {
                 return Err(refuse(
                     "only lines of a `format` with fields (json, logfmt, access) have them".into(),
@@ -317,7 +320,7 @@ fn read_pattern(
             .ok_or_else(|| fault.at(points.span(), "points are a number from 0 to 1000000".into()))?,
     };
     if kind == Kind::Spoofable && points.0 > 0 {
-        return Err(fault.refusal(span, &text, "what can be forged earns no points".into()));
+        return Err(fault.refusal(span, &text, "what can be forged earns no points"));
     }
     Ok(Pattern { text, line: fault.line(span.start), kind, points, mode: raw.mode, shape })
 }
@@ -375,7 +378,7 @@ impl Fault<'_> {
         FilterError::Wrong { path: self.file.path.clone(), line: self.line(span.start), reason }
     }
 
-    fn refusal(&self, span: Range<usize>, text: &str, reason: String) -> FilterError {
+    fn refusal(&self, span: Range<usize>, text: &str, reason: &str) -> FilterError {
         self.at(span, format!("the pattern `{text}` is refused: {reason}"))
     }
 

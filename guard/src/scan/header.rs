@@ -85,6 +85,17 @@ fn split_iso(line: &[u8]) -> Option<Header<'_>> {
     split_host(&line[end + 1..], stamp)
 }
 
+/// Whether a line has a header without a host: then it may as well be a line of a service's own, which begins with a
+/// stamp and a word.
+pub(super) fn is_hostless(line: &[u8]) -> bool {
+    let rest = match line.first() {
+        Some(first) if first.is_ascii_uppercase() => line.get(BSD_LENGTH + 1..),
+        Some(first) if first.is_ascii_digit() => iso_stamp(line).and_then(|(_, end)| line.get(end + 1..)),
+        _ => None,
+    };
+    rest.is_some_and(|rest| rest.split(|b| *b == b' ').next().is_some_and(|word| word.ends_with(b":")))
+}
+
 /// `host ident[pid]: message`, or without a host where a local daemon leaves it out.
 #[inline]
 fn split_host<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {

@@ -4,10 +4,10 @@
 //! message has two readings with different addresses is checked when the filters are loaded.
 
 use super::dispatch::{Heads, Start};
-use super::filter::{Filter, FilterError, Shape};
+use super::filter::{FilterError, Shape};
 use super::openings::OPENING;
 use super::pattern::{self, Form, Found};
-use super::set::{Hit, Use};
+use super::set::{Hit, Proof, Use};
 use crate::encode::printable;
 use crate::sighting::{PatternId, Points};
 
@@ -41,10 +41,8 @@ impl Messages {
         }
         // Stable: among forms of the same head the order of the file decides.
         candidates.sort_by(|a, b| a.form.head().cmp(b.form.head()));
-        if usage.check {
-            let forms: Vec<_> = candidates.iter().map(|candidate| (&candidate.form, candidate.hit)).collect();
-            refuse_two_readings(usage.filters, &forms)?;
-        }
+        let forms: Vec<_> = candidates.iter().map(|candidate| (&candidate.form, candidate.hit)).collect();
+        refuse_two_readings(usage, &forms)?;
         let heads: Vec<&[u8]> = candidates.iter().map(|candidate| candidate.form.head()).collect();
         let heads = Heads::beside(&heads, &[REPEATED]).ok_or_else(|| usage.too_large())?;
         Ok(Self { candidates, heads })
@@ -114,9 +112,19 @@ impl Messages {
 }
 
 /// Refuses forms, sorted by head, that would read one text with two addresses: an attacker could choose which.
-pub(super) fn refuse_two_readings(filters: &[Filter], forms: &[(&Form, Hit)]) -> Result<(), FilterError> {
+pub(super) fn refuse_two_readings(usage: &Use<'_>, forms: &[(&Form, Hit)]) -> Result<(), FilterError> {
+    let filters = usage.filters;
+    let is_known = |hit: &Hit| match usage.proof {
+        Proof::All => false,
+        Proof::Own => filters[usize::from(hit.pattern.filter)].shipped,
+        Proof::Known => true,
+    };
+    let known: Vec<bool> = forms.iter().map(|(_, hit)| is_known(hit)).collect();
+    if known.iter().all(|known| *known) {
+        return Ok(());
+    }
     let only: Vec<&Form> = forms.iter().map(|(form, _)| *form).collect();
-    let Some((a, b, message)) = pattern::clash(&only) else { return Ok(()) };
+    let Some((a, b, message)) = pattern::clash(&only, &known) else { return Ok(()) };
     let (a, b) = (forms[a].1.pattern, forms[b].1.pattern);
     let pattern = |id: PatternId| &filters[usize::from(id.filter)].patterns[usize::from(id.pattern)];
     let (other, later) = (pattern(a.min(b)), pattern(a.max(b)));

@@ -48,10 +48,24 @@ impl OwnLines {
         Self { usual: Usual::default(), readers: all.map(reader).collect() }
     }
 
-    /// Reads a line without a syslog header.
-    pub(super) fn line<'a>(&'a mut self, filters: &FilterSet, line: &'a [u8]) -> Option<OwnRead<'a>> {
-        let is_object = line.first() == Some(&b'{');
-        if !is_object && let Some(read) = stamped(&mut self.usual, filters, line) {
+    /// Reads a message of a service that is more than plain text, or a line of a service's own file.
+    pub(super) fn read<'a>(
+        &'a mut self,
+        filters: &FilterSet,
+        message: Option<(u32, &'a [u8])>,
+        line: Option<&'a [u8]>,
+    ) -> Option<OwnRead<'a>> {
+        if let Some((service, message)) = message
+            && filters.has_stamps(service)
+            && let Some((stamp, rest)) = stamp(message)
+            && let Some(read) = text(filters, service, &message[rest..], Some(stamp))
+        {
+            return Some(read);
+        }
+        let is_object = line.is_some_and(|line| line.first() == Some(&b'{'));
+        if let Some(line) = line.filter(|_| !is_object)
+            && let Some(read) = stamped(&mut self.usual, filters, line)
+        {
             return Some(read);
         }
         let fits = |format| match format {
@@ -60,24 +74,18 @@ impl OwnLines {
             Format::Logfmt => !is_object,
             Format::Access => true,
         };
-        let readers = self.readers.iter_mut().filter(|reader| reader.lines && fits(reader.format));
-        read_any(readers, filters, line)
-    }
-
-    /// Reads a message of a service that is more than plain text.
-    pub(super) fn message<'a>(
-        &'a mut self,
-        filters: &FilterSet,
-        service: u32,
-        message: &'a [u8],
-    ) -> Option<OwnRead<'a>> {
-        if filters.has_stamps(service)
-            && let Some((stamp, rest)) = stamp(message)
-            && let Some(read) = text(filters, service, &message[rest..], Some(stamp))
-        {
-            return Some(read);
+        for Reader { records, service, index, format, lines } in &mut self.readers {
+            let as_message = message.filter(|(of, _)| of == service).map(|(_, message)| message);
+            let as_line = line.filter(|_| *lines && fits(*format));
+            let Some(text) = as_message.or(as_line) else { continue };
+            let Some(patterns) = filters.records(*service).get(*index) else { continue };
+            let Some(record) = records.read(*format, text) else { continue };
+            let mut found = Found::default();
+            if let Some(hit) = patterns.read(|field| record.get(FieldId(field as u16)), &mut found) {
+                return Some(OwnRead { hit, found, stamp: record.stamp() });
+            }
         }
-        read_any(self.readers.iter_mut().filter(|reader| reader.service == service), filters, message)
+        None
     }
 }
 
@@ -96,21 +104,4 @@ fn text<'a>(
     let mut found = Found::default();
     let hit = filters.read(service, text, &mut found)?;
     Some(OwnRead { hit, found, stamp })
-}
-
-/// Reads a line as each of these, until one of their patterns fits.
-fn read_any<'a>(
-    readers: impl Iterator<Item = &'a mut Reader>,
-    filters: &FilterSet,
-    line: &'a [u8],
-) -> Option<OwnRead<'a>> {
-    for Reader { records, service, index, format, .. } in readers {
-        let Some(patterns) = filters.records(*service).get(*index) else { continue };
-        let Some(record) = records.read(*format, line) else { continue };
-        let mut found = Found::default();
-        if let Some(hit) = patterns.read(|field| record.get(FieldId(field as u16)), &mut found) {
-            return Some(OwnRead { hit, found, stamp: record.stamp() });
-        }
-    }
-    None
 }

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 use super::dispatch::Start;
 use super::groups::{Fate, Groups};
-use super::header::{self, Stamp, TAG, Tag};
+use super::header::{self, Header, Stamp, TAG, Tag};
 use super::layout::{Layout, Row, Rows};
 use super::lines::Ends;
 use super::openings::OPENING;
@@ -65,6 +65,7 @@ impl Scanner {
             scanned.lines += ends.places().len() as u64;
             let layout = self.layout;
             rows.sift(text, start, ends.places(), &layout, |tag| self.filters.may_begin(tag));
+            scanned.known += rows.get().len() as u64;
             start = ends.places().last().map_or(start, |end| *end as usize + 1);
             groups.clear();
             for row in rows.get() {
@@ -100,6 +101,7 @@ impl Scanner {
         // A line that was cut, or the last of a file, may have no newline.
         if start < text.len() {
             scanned.lines += 1;
+            scanned.known += 1;
             if let Some(sighting) = self.line(&text[start..], reference) {
                 scanned.matched += 1;
                 hit(&sighting);
@@ -163,32 +165,40 @@ impl Scanner {
         if learnt && header.is_some() {
             self.layout.learn(line);
         }
-        let known = header.and_then(|header| Some((header, self.filters.service(header.identifier)?)));
-        let Some((header, service)) = known else { return self.own_line(line, reference) };
-        let message = trim_end(header.message);
-        let mut found = Found::default();
-        let hit = match self.filters.read(service, message, &mut found) {
-            Some(hit) => hit,
-            None if self.filters.is_plain(service) => return None,
-            None => {
-                let read = self.own.message(&self.filters, service, message)?;
-                found = read.found;
-                read.hit
+        let service = header.and_then(|header| self.filters.service(header.identifier));
+        if let (Some(header), Some(service)) = (header, service) {
+            let mut found = Found::default();
+            if let Some(hit) = self.filters.read(service, trim_end(header.message), &mut found) {
+                let at = header.stamp.read(&mut self.stamps, reference);
+                return Some(sighting(hit, &found, at, header.pid, line));
             }
-        };
-        let at = header.stamp.read(&mut self.stamps, reference);
-        Some(sighting(hit, &found, at, header.pid, line))
+        }
+        self.other(header, service, line, reference)
     }
 
-    /// Scans a line without a syslog header of a known program.
+    /// Scans what is not plain text behind a syslog header.
     #[cold]
-    fn own_line<'a>(&'a mut self, line: &'a [u8], reference: Wall) -> Option<Sighting<'a>> {
-        if !self.filters.has_formats() {
+    fn other<'a>(
+        &'a mut self,
+        header: Option<Header<'a>>,
+        service: Option<u32>,
+        line: &'a [u8],
+        reference: Wall,
+    ) -> Option<Sighting<'a>> {
+        let message = header.zip(service).map(|(header, service)| (service, trim_end(header.message)));
+        // A line that some program gave to a syslog daemon is none of a service's own file.
+        let is_own = header.is_none() || self.filters.is_own() || header::is_hostless(line);
+        let own = (is_own && self.filters.has_formats()).then(|| trim_end(line));
+        if own.is_none() && service.is_none_or(|service| self.filters.is_plain(service)) {
             return None;
         }
-        let read = self.own.line(&self.filters, trim_end(line))?;
-        let at = read.stamp.and_then(|stamp| self.stamps.read(stamp, reference));
-        Some(sighting(read.hit, &read.found, at, 0, line))
+        let read = self.own.read(&self.filters, message, own)?;
+        let at = match (header, read.stamp) {
+            (Some(header), _) => header.stamp.read(&mut self.stamps, reference),
+            (None, Some(stamp)) => self.stamps.read(stamp, reference),
+            (None, None) => None,
+        };
+        Some(sighting(read.hit, &read.found, at, header.map_or(0, |header| header.pid), line))
     }
 
     /// Scans a message of a program, without a header.
@@ -202,16 +212,11 @@ impl Scanner {
         let service = self.filters.service(identifier)?;
         let text = trim_end(message);
         let mut found = Found::default();
-        let hit = match self.filters.read(service, text, &mut found) {
-            Some(hit) => hit,
-            None if self.filters.is_plain(service) => return None,
-            None => {
-                let read = self.own.message(&self.filters, service, text)?;
-                found = read.found;
-                read.hit
-            }
-        };
-        Some(sighting(hit, &found, at, pid, message))
+        if let Some(hit) = self.filters.read(service, text, &mut found) {
+            return Some(sighting(hit, &found, at, pid, message));
+        }
+        let read = self.own.read(&self.filters, Some((service, text)), None)?;
+        Some(sighting(read.hit, &read.found, at, pid, message))
     }
 
     /// Reads a stamp.

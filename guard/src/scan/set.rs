@@ -27,6 +27,8 @@ pub struct FilterSet {
     services: Vec<Service>,
     /// What reads lines without a syslog header, by format.
     formats: [Option<u32>; Format::ALL.len()],
+    /// Whether it reads services' own files only.
+    own: bool,
     fingerprint: u64,
 }
 
@@ -47,8 +49,19 @@ pub(super) struct Use<'a> {
     pub(super) filters: &'a [Filter],
     readers: &'a [u16],
     mode: Mode,
-    /// Whether it has to be shown that no line has two readings.
-    pub(super) check: bool,
+    /// Which filters have to be shown to read no line in two ways.
+    pub(super) proof: Proof,
+}
+
+/// Which filters have to be shown to read no line in two ways, alone and beside the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// All of them.
+    All,
+    /// Those that guard does not come with: the others have been shown to when guard was tested.
+    Own,
+    /// None: it has been shown already.
+    Known,
 }
 
 /// What a matching form says.
@@ -76,15 +89,25 @@ impl FilterSet {
         Self::compile(&filter::shipped(), mode)
     }
 
-    /// Compiles filters. Patterns of a stricter mode than `mode` are left out.
+    /// Compiles filters. Patterns of a stricter mode than `mode` are left out. That no line has two readings with
+    /// different addresses is shown for all that guard does not come with.
     pub fn compile(files: &[FilterFile], mode: Mode) -> Result<Self, FilterError> {
+        Self::proved(files, mode, Proof::Own)
+    }
+
+    /// The same, and it is shown for the shipped ones as well. This takes its time.
+    pub fn prove(files: &[FilterFile], mode: Mode) -> Result<Self, FilterError> {
+        Self::proved(files, mode, Proof::All)
+    }
+
+    fn proved(files: &[FilterFile], mode: Mode, proof: Proof) -> Result<Self, FilterError> {
         let filters = files.iter().map(Filter::read).collect::<Result<Arc<[_]>, _>>()?;
         let mut hasher = DefaultHasher::new();
         mode.hash(&mut hasher);
         for file in files {
             (&file.name, &file.text).hash(&mut hasher);
         }
-        Self::build(filters, mode, hasher.finish(), true, |_| true, |_| true)
+        Self::build(&filters, mode, hasher.finish(), proof, |_| true, |_| true)
     }
 
     /// The filters that read a file as one of their service's own, by number.
@@ -101,40 +124,37 @@ impl FilterSet {
 
     /// These filters and no others, for lines of their services' own files.
     pub fn for_own_files(&self, owners: &[u16]) -> Result<Self, FilterError> {
-        let filters = Arc::clone(&self.filters);
         let among = |number: u16| owners.contains(&number);
         // What has been checked together needs no check in parts.
-        Self::build(filters, self.mode, self.fingerprint, false, among, among)
+        let own = Self::build(&self.filters, self.mode, self.fingerprint, Proof::Known, among, among)?;
+        Ok(Self { own: true, ..own })
     }
 
     /// The filters for lines with a syslog header, and for the journal.
     pub fn for_syslog(&self) -> Result<Self, FilterError> {
-        Self::build(Arc::clone(&self.filters), self.mode, self.fingerprint, false, |_| true, |_| false)
+        Self::build(&self.filters, self.mode, self.fingerprint, Proof::Known, |_| true, |_| false)
     }
 
     fn build(
-        filters: Arc<[Filter]>,
+        filters: &Arc<[Filter]>,
         mode: Mode,
         fingerprint: u64,
-        check: bool,
+        proof: Proof,
         by_identifier: impl Fn(u16) -> bool,
         by_format: impl Fn(u16) -> bool,
     ) -> Result<Self, FilterError> {
         let mut services: Vec<Service> = Vec::new();
         let mut service = |reads: &dyn Fn(u16, &Filter) -> bool| {
             let readers: Vec<u16> =
-                (0..).zip(&*filters).filter(|(at, filter)| reads(*at, filter)).map(|(at, _)| at).collect();
+                (0..).zip(&**filters).filter(|(at, filter)| reads(*at, filter)).map(|(at, _)| at).collect();
             if readers.is_empty() {
                 return Ok(None);
             }
             let known = services.iter().position(|service| service.filters == readers);
-            let number = match known {
-                Some(known) => known,
-                None => {
-                    services.push(Service::new(&Use { filters: &filters, readers: &readers, mode, check })?);
-                    services.len() - 1
-                }
-            };
+            let number = known.unwrap_or(services.len());
+            if known.is_none() {
+                services.push(Service::new(&Use { filters, readers: &readers, mode, proof })?);
+            }
             Ok(Some(number as u32))
         };
         let mut names: Vec<&[u8]> = filters
@@ -158,7 +178,15 @@ impl FilterSet {
             formats[format as usize] = service(&reads)?;
         }
         let identifiers = Identifiers::new(numbers.into_iter());
-        Ok(Self { identifiers, services, formats, mode, fingerprint, filters: Arc::clone(&filters) })
+        Ok(Self {
+            identifiers,
+            services,
+            formats,
+            own: false,
+            mode,
+            fingerprint,
+            filters: Arc::clone(filters),
+        })
     }
 
     /// A number that differs when the filters differ.
@@ -204,6 +232,11 @@ impl FilterSet {
     #[inline]
     pub(super) fn of_format(&self, format: Format) -> Option<u32> {
         self.formats[format as usize]
+    }
+
+    /// Whether it reads services' own files only: then every line is one of theirs.
+    pub(super) fn is_own(&self) -> bool {
+        self.own
     }
 
     /// Whether lines without a syslog header are read.

@@ -45,6 +45,18 @@ pub(super) fn equal(block: &[u8; 32], byte: u8) -> u32 {
     u32::from(lanes::equal(&halves[0], byte)) | u32::from(lanes::equal(&halves[1], byte)) << 16
 }
 
+/// Where a byte first stands in a text; near its front more likely than not.
+#[inline(always)]
+pub(super) fn find(text: &[u8], byte: u8) -> Option<usize> {
+    if let Some(block) = text.first_chunk() {
+        let places = lanes::equal(block, byte);
+        if places != 0 {
+            return Some(places.trailing_zeros() as usize);
+        }
+    }
+    memchr::memchr(byte, text)
+}
+
 /// Whether two blocks are the same where `mask` has ones; `wanted` has zeros elsewhere.
 #[inline(always)]
 pub(super) fn same_where(block: &[u8; 64], mask: &[u8; 64], wanted: &[u8; 64]) -> bool {
@@ -214,6 +226,7 @@ mod tests {
         fn digits_are_counted(text in "[0-9]{0,20}[a-z]?[0-9/:]{0,20}") {
             let text = text.as_bytes();
             prop_assert_eq!(digits_at_front(text), text.iter().take_while(|b| b.is_ascii_digit()).count());
+            prop_assert_eq!(find(text, b'/'), text.iter().position(|b| *b == b'/'));
             prop_assert_eq!(digits_at_end(text), text.iter().rev().take_while(|b| b.is_ascii_digit()).count());
         }
     }

@@ -11,6 +11,7 @@ use crate::sighting::{Kind, PatternId, Points, Sighting, SourceId};
 use crate::time::Wall;
 
 pub mod file;
+pub mod health;
 pub mod journald;
 mod open;
 mod watch;
@@ -44,6 +45,8 @@ pub trait Scan: Send {
 pub struct Scanned {
     /// Lines.
     pub lines: u64,
+    /// Lines that may be of a program filters read, as far as their first bytes tell.
+    pub known: u64,
     /// Lines that a pattern matched.
     pub matched: u64,
 }
@@ -96,7 +99,9 @@ pub struct Batch {
 pub struct ReadCount {
     /// Lines, or journal entries.
     pub lines: u64,
-    /// Bytes of them.
+    /// Lines that may be of a program filters read; of journal entries, those that filters were asked about.
+    pub known: u64,
+    /// Bytes of them all.
     pub bytes: u64,
     /// Lines that a pattern matched.
     pub matched: u64,
@@ -112,6 +117,7 @@ impl ReadCount {
     /// Adds another count to this one.
     pub fn add(&mut self, other: &Self) {
         self.lines += other.lines;
+        self.known += other.known;
         self.bytes += other.bytes;
         self.matched += other.matched;
         self.cut += other.cut;

@@ -6,6 +6,9 @@ use std::sync::LazyLock;
 
 use guard::scan::shipped;
 
+/// What `<peer>` stands for.
+const PEER: &str = r"(<v4>[:<port>]|<v6>|\[<v6>\][:<port>])";
+
 enum Node {
     Byte(u8),
     Field(String),
@@ -67,7 +70,10 @@ fn sequence(text: &mut Bytes<'_>) -> Vec<Node> {
                 }
                 Node::Choice(choices)
             }
-            b'<' => Node::Field(field(text)),
+            b'<' => match field(text) {
+                name if name == "peer" => sequence(&mut PEER.bytes().peekable()).pop().expect("one choice"),
+                name => Node::Field(name),
+            },
             b'\\' => Node::Byte(text.next().unwrap()),
             b => Node::Byte(b),
         });
@@ -106,15 +112,21 @@ fn read(nodes: &[&Node], text: &[u8], address: Option<IpAddr>, found: &mut Vec<I
         Node::Field(name) => {
             let longest = text.iter().position(|b| !takes(name, *b)).unwrap_or(text.len());
             for end in 0..=longest {
-                // A field takes all bytes of its kind; only a colon may follow an address.
-                let free = name.starts_with("account") || name.starts_with("text");
-                let whole = end == longest || free || text[end] == b':';
+                // A field takes all bytes of its kind; only a colon or a full stop may follow an address.
+                let free = name == "token" || name.starts_with("account") || name.starts_with("text");
+                let whole = end == longest || free || ends_in_punctuation(name, rest, &text[end..]);
                 let (value, left) = text.split_at(end);
                 match name.as_str() {
                     _ if !whole => {}
-                    "address" => {
-                        if let Some(address) = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok()) {
-                            read(rest, left, Some(IpAddr::to_canonical(&address)), found);
+                    "address" | "v4" | "v6" => {
+                        let address: Option<IpAddr> =
+                            std::str::from_utf8(value).ok().and_then(|value| value.parse().ok());
+                        if let Some(address) = address.filter(|address| match name.as_str() {
+                            "v4" => address.is_ipv4(),
+                            "v6" => address.is_ipv6(),
+                            _ => true,
+                        }) {
+                            read(rest, left, Some(address.to_canonical()), found);
                         }
                     }
                     "port"
@@ -128,12 +140,35 @@ fn read(nodes: &[&Node], text: &[u8], address: Option<IpAddr>, found: &mut Vec<I
     }
 }
 
+/// Whether an address may end before bytes that could be its own: a colon or full stop with nothing of an address
+/// behind it, or the colon before the port that the pattern asks for.
+fn ends_in_punctuation(field: &str, rest: &[&Node], left: &[u8]) -> bool {
+    if !matches!(field, "address" | "v4" | "v6") {
+        return false;
+    }
+    let port = matches!(rest, [Node::Byte(b':'), Node::Field(port), ..] if port == "port");
+    match left {
+        [b':', digits @ ..] if port && field != "v6" => {
+            // The last colon separates, and no port ends in one.
+            let length = digits.iter().position(|b| !takes("port", *b)).unwrap_or(digits.len());
+            match &digits[length..] {
+                [b':', behind @ ..] => !behind.first().is_some_and(|b| takes("address", *b)),
+                [b, ..] => !takes("address", *b),
+                [] => true,
+            }
+        }
+        [b':' | b'.', behind @ ..] => !behind.first().is_some_and(|b| takes(field, *b)),
+        _ => false,
+    }
+}
+
 fn takes(field: &str, b: u8) -> bool {
     if let Some((_, except)) = field.split_once('^') {
         return !except.as_bytes().contains(&b);
     }
     match field {
-        "address" => b.is_ascii_hexdigit() || b == b':' || b == b'.',
+        "address" | "v6" => b.is_ascii_hexdigit() || b == b':' || b == b'.',
+        "v4" => b.is_ascii_digit() || b == b'.',
         "port" | "number" => b.is_ascii_digit(),
         "token" => b != b' ',
         _ => true,

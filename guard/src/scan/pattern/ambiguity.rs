@@ -9,35 +9,45 @@
 //! message. It knows neither that fields take as many bytes as they can nor which of several places a search
 //! finds first, so it may only err towards refusing.
 
-use std::collections::VecDeque;
-
-use foldhash::{HashMap, HashMapExt, HashSet, HashSetExt};
+use foldhash::{HashMap, HashMapExt};
 
 use super::byte_set::ByteSet;
 use super::form::{Field, Form, Part};
+#[cfg(test)]
+use crate::scan::address;
 
 /// Two forms, by their number, and a message that they read with different addresses.
 pub(in crate::scan) type Clash = (usize, usize, String);
 
-/// The first clash between forms, which are sorted by their heads.
-pub(in crate::scan) fn clash(forms: &[&Form]) -> Option<Clash> {
-    let alphabet = alphabet(forms);
-    let automata: Vec<Vec<_>> = forms
-        .iter()
-        .map(|form| Notation::of(form).iter().map(|notation| Automaton::new(form, *notation)).collect())
-        .collect();
+/// The first clash between forms, which are sorted by their heads. Those that are `known` have none among each other.
+pub(in crate::scan) fn clash(forms: &[&Form], known: &[bool]) -> Option<Clash> {
+    let automata: Vec<Automata> = forms.iter().map(|form| Automata::new(form)).collect();
     // Forms whose way to the address is the same find the same address.
     let paths: Vec<_> = forms.iter().map(|form| form.path_to_address()).collect();
+    let mut seen = Seen::default();
     for (number, form) in forms.iter().enumerate() {
         // Sorted: once a head does not begin with this one, none does any more.
         let rivals = forms.iter().enumerate().skip(number);
         for (rival, _) in rivals.take_while(|(_, rival)| rival.head().starts_with(form.head())) {
-            if paths[number].is_some() && paths[number] == paths[rival] {
+            let same = paths[number].is_some() && paths[number] == paths[rival];
+            if same || known[number] && known[rival] {
                 continue;
             }
-            for a in &automata[number] {
-                for b in &automata[rival] {
-                    if let Some(message) = search(a, b, &alphabet) {
+            let (a, b) = (&automata[number], &automata[rival]);
+            // Any bytes of addresses are more than all notations together.
+            let (coarse_a, coarse_b) = (&a.coarse, &b.coarse);
+            if !agree(&coarse_a.1, &coarse_b.1, &mut seen)
+                || same_in_front(&coarse_a.1, &coarse_b.1, &mut seen)
+                || !differ(&coarse_a.0, &coarse_b.0, &mut seen)
+            {
+                continue;
+            }
+            for (a, front_a) in &a.whole {
+                for (b, front_b) in &b.whole {
+                    if same_in_front(front_a, front_b, &mut seen) || !differ(a, b, &mut seen) {
+                        continue;
+                    }
+                    if let Some(message) = witness(a, b) {
                         return Some((number, rival, message));
                     }
                 }
@@ -47,34 +57,33 @@ pub(in crate::scan) fn clash(forms: &[&Form]) -> Option<Clash> {
     None
 }
 
-/// The steps of a form, from the end of the message towards its front.
+/// What a form accepts, in each notation that its address can have.
 #[derive(Debug)]
-struct Automaton {
-    steps: Vec<Step>,
-    /// The first step behind which there is no address any more.
+struct Automata {
+    /// From the end of the message to its front, and from the front to the first gap that holds any byte.
+    whole: Vec<(Steps, Steps)>,
+    /// The same with any bytes of addresses for the address.
+    coarse: (Steps, Steps),
+}
+
+/// A way through a message, byte by byte.
+#[derive(Debug)]
+struct Steps {
+    each: Vec<Step>,
+    /// Where nothing of the address comes any more; 0 if there is none.
     settled: usize,
-    /// The steps from the front of the message to the first gap.
-    front: Vec<Step>,
-    /// Whether there is a gap.
-    gaps: bool,
+    /// Whether more of the message may follow, of which nothing is known.
+    open: bool,
 }
 
 /// One step of a form.
 #[derive(Clone, Copy, Debug)]
 struct Step {
-    takes: Takes,
+    takes: ByteSet,
     /// Whether it may take any number of bytes, none included; otherwise exactly one.
     repeats: bool,
     /// Whether its bytes are the address.
     address: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Takes {
-    Byte(u8),
-    Field(Field),
-    Hex,
-    AllBut(ByteSet),
 }
 
 /// A way to write an address.
@@ -87,118 +96,115 @@ enum Notation {
     Open,
     /// `::` itself.
     Unspecified,
+    /// Whatever has the bytes of one.
+    Any,
 }
 
 /// How far each form has come, and whether their addresses have differed.
 type State = (usize, usize, bool);
 
-/// One byte for each way in which bytes can differ between the forms.
-fn alphabet(forms: &[&Form]) -> Vec<u8> {
-    let mut literal = [false; 256];
-    for (part, _) in forms.iter().flat_map(|form| form.backwards()) {
-        match part {
-            Part::Literal(bytes) => bytes.iter().for_each(|b| literal[usize::from(*b)] = true),
-            Part::Free(free) => free.except.bytes().for_each(|b| literal[usize::from(b)] = true),
-            Part::Field(_) => {}
-        }
-    }
-    let (literal, rest): (Vec<u8>, Vec<u8>) = (0..=255u8).partition(|byte| literal[usize::from(*byte)]);
-    let mut kinds = std::collections::BTreeMap::new();
-    // Readable ones, for the message that is shown.
-    for byte in rest.into_iter().filter(|byte| *byte == b' ' || byte.is_ascii_graphic()) {
-        let fields = [Field::Number, Field::Address].map(|field| field.takes(byte));
-        kinds.entry((fields, byte == b':', byte == b'.')).or_insert(byte);
-    }
-    literal.into_iter().chain(kinds.into_values()).collect()
+/// Which states a search has met. Kept from one search to the next, because there are thousands of small ones.
+#[derive(Debug, Default)]
+struct Seen {
+    marks: Vec<u32>,
+    round: u32,
+    width: usize,
 }
 
-/// A message that both forms read with different addresses.
-fn search(a: &Automaton, b: &Automaton, alphabet: &[u8]) -> Option<String> {
-    let mut ends = false;
-    both(&a.steps, 0, &b.steps, 0, alphabet, |_, _, _| ends = true);
-    if !ends || !fronts_agree(a, b, alphabet) {
-        return None;
+impl Seen {
+    fn begin(&mut self, a: &Steps, b: &Steps) {
+        self.round += 1;
+        self.width = b.each.len() + 1;
+        let size = (a.each.len() + 1) * self.width * 2;
+        if self.marks.len() < size {
+            self.marks.resize(size, 0);
+        }
     }
+
+    /// Marks a state; whether it is new.
+    fn add(&mut self, (a, b, differs): State) -> bool {
+        let mark = &mut self.marks[(a * self.width + b) * 2 + usize::from(differs)];
+        std::mem::replace(mark, self.round) != self.round
+    }
+}
+
+/// Whether a message can begin as both forms do. Cheap, and most pairs fail.
+fn agree(a: &Steps, b: &Steps, seen: &mut Seen) -> bool {
+    reaches(a, b, seen, |(at_a, at_b, _)| is_front(a, at_a, b, at_b))
+}
+
+/// Whether both addresses stand in front of the first gap and no message has two there.
+fn same_in_front(a: &Steps, b: &Steps, seen: &mut Seen) -> bool {
+    let settled = |(at_a, at_b, differs): State| differs && at_a >= a.settled && at_b >= b.settled;
+    // A form that is through while the other is still to come to its address leaves it unknown.
+    let left = |(at_a, at_b, _): State| {
+        a.is_through(at_a) && at_b < b.settled || b.is_through(at_b) && at_a < a.settled
+    };
+    a.settled > 0 && b.settled > 0 && !reaches(a, b, seen, |state| settled(state) || left(state))
+}
+
+/// Whether both forms read some message with different addresses.
+fn differ(a: &Steps, b: &Steps, seen: &mut Seen) -> bool {
+    reaches(a, b, seen, |state| is_clash(a, b, state))
+}
+
+fn is_front(a: &Steps, at_a: usize, b: &Steps, at_b: usize) -> bool {
+    let (through_a, through_b) = (a.is_through(at_a), b.is_through(at_b));
+    through_a && a.open || through_b && b.open || through_a && through_b
+}
+
+fn is_clash(a: &Steps, b: &Steps, (at_a, at_b, differs): State) -> bool {
+    differs && a.is_through(at_a) && b.is_through(at_b)
+}
+
+/// Whether a search through both at once comes to a state that `is`.
+fn reaches(a: &Steps, b: &Steps, seen: &mut Seen, is: impl Fn(State) -> bool) -> bool {
+    seen.begin(a, b);
+    let start = (0, 0, false);
+    seen.add(start);
+    let mut open = vec![start];
+    while let Some(state) = open.pop() {
+        if is(state) {
+            return true;
+        }
+        each_next(a, b, state, |next, _| {
+            if seen.add(next) {
+                open.push(next);
+            }
+        });
+    }
+    false
+}
+
+/// Calls `each` for every state that one more byte leads to, with the bytes that do.
+fn each_next(a: &Steps, b: &Steps, (at_a, at_b, differs): State, mut each: impl FnMut(State, ByteSet)) {
+    for (next_a, step_a) in a.next(at_a) {
+        for (next_b, step_b) in b.next(at_b) {
+            let takes = step_a.takes.and(step_b.takes);
+            if !takes.is_empty() {
+                each((next_a, next_b, differs || step_a.address != step_b.address), takes);
+            }
+        }
+    }
+}
+
+/// The shortest message that both forms read with different addresses.
+fn witness(a: &Steps, b: &Steps) -> Option<String> {
     let mut from: HashMap<State, (State, u8)> = HashMap::new();
     let start = (0, 0, false);
-    let mut queue = VecDeque::from([start]);
+    let mut queue = std::collections::VecDeque::from([start]);
     while let Some(state) = queue.pop_front() {
-        let (at_a, at_b, differs) = state;
-        if differs && is_end(&a.steps[at_a..]) && is_end(&b.steps[at_b..]) {
+        if is_clash(a, b, state) {
             return Some(message(&from, state));
         }
-        if !differs && at_a >= a.settled && at_b >= b.settled {
-            continue;
-        }
-        both(&a.steps, at_a, &b.steps, at_b, alphabet, |byte, (next_a, in_a), (next_b, in_b)| {
-            let next = (next_a, next_b, differs || in_a != in_b);
+        each_next(a, b, state, |next, takes| {
             if next != start && !from.contains_key(&next) {
-                from.insert(next, (state, byte));
+                from.insert(next, (state, takes.readable()));
                 queue.push_back(next);
             }
         });
     }
     None
-}
-
-/// Whether a message can begin as both forms do, up to the free text of one of them. Cheap, and most pairs fail.
-fn fronts_agree(a: &Automaton, b: &Automaton, alphabet: &[u8]) -> bool {
-    let mut seen = HashSet::new();
-    let mut queue = vec![(0, 0)];
-    while let Some(state @ (at_a, at_b)) = queue.pop() {
-        let (done_a, done_b) = (is_end(&a.front[at_a..]), is_end(&b.front[at_b..]));
-        if (done_a && a.gaps) || (done_b && b.gaps) || (done_a && done_b) {
-            return true;
-        }
-        if seen.insert(state) {
-            both(&a.front, at_a, &b.front, at_b, alphabet, |_, (a, _), (b, _)| queue.push((a, b)));
-        }
-    }
-    false
-}
-
-/// Calls `each` for every byte that both forms can take next, with where each is then.
-fn both(
-    a: &[Step],
-    at_a: usize,
-    b: &[Step],
-    at_b: usize,
-    alphabet: &[u8],
-    mut each: impl FnMut(u8, (usize, bool), (usize, bool)),
-) {
-    let only = only_byte(a, at_a).or_else(|| only_byte(b, at_b));
-    for &byte in only.as_ref().map_or(alphabet, std::slice::from_ref) {
-        for next_a in moves(a, at_a, byte) {
-            for next_b in moves(b, at_b, byte) {
-                each(byte, next_a, next_b);
-            }
-        }
-    }
-}
-
-/// The only byte that can come next, where that is plain.
-fn only_byte(steps: &[Step], at: usize) -> Option<u8> {
-    match steps.get(at) {
-        Some(Step { takes: Takes::Byte(byte), repeats: false, .. }) => Some(*byte),
-        _ => None,
-    }
-}
-
-/// Where a form can be after one more byte, and whether that byte was part of its address.
-fn moves(steps: &[Step], at: usize, byte: u8) -> impl Iterator<Item = (usize, bool)> {
-    let rest = &steps[at..];
-    // Steps that may take nothing can be skipped.
-    let reachable = rest.iter().take_while(|step| step.repeats).count() + 1;
-    let possible = rest.iter().take(reachable).enumerate();
-    possible.filter(move |(_, step)| step.takes(byte)).map(move |(skipped, step)| {
-        let here = at + skipped;
-        (if step.repeats { here } else { here + 1 }, step.address)
-    })
-}
-
-/// Whether nothing more has to come.
-fn is_end(rest: &[Step]) -> bool {
-    rest.iter().all(|step| step.repeats)
 }
 
 /// The message that led to a state; what was read last stands first.
@@ -211,35 +217,68 @@ fn message(from: &HashMap<State, (State, u8)>, mut state: State) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-impl Automaton {
-    fn new(form: &Form, notation: Notation) -> Self {
-        let mut steps = Vec::new();
-        // Where the steps behind the last gap seen begin; from the end, the last gap seen is the first of the message.
-        let mut front = 0;
-        for (part, is_gap) in form.backwards() {
-            let address = || notation.steps().into_iter().map(Step::address);
-            let digits = [once(Takes::Field(Field::Number)), repeat(Takes::Field(Field::Number))];
-            match part {
-                Part::Literal(bytes) => steps.extend(bytes.iter().rev().map(|b| once(Takes::Byte(*b)))),
-                Part::Free(free) => steps.push(repeat(Takes::AllBut(free.except))),
-                Part::Field(Field::Address | Field::V4 | Field::V6) => steps.extend(address()),
-                Part::Field(Field::Peer) => {
-                    steps.extend(digits);
-                    steps.push(once(Takes::Byte(b':')));
-                    steps.extend(address());
-                }
-                Part::Field(Field::Port | Field::Number) => steps.extend(digits),
-            }
-            if is_gap {
-                front = steps.len();
-            }
-        }
-        let settled = steps.iter().rposition(|step| step.address).map_or(0, |last| last + 1);
-        let gaps = front > 0;
-        let front = steps[front..].iter().rev().copied().collect();
-        Self { steps, settled, front, gaps }
+impl Automata {
+    fn new(form: &Form) -> Self {
+        let parts = form.backwards();
+        let both = |notation: &Notation| (whole(&parts, *notation), front(&parts, *notation));
+        Self { whole: Notation::of(form).iter().map(both).collect(), coarse: both(&Notation::Any) }
     }
 }
+
+/// From the end of a message to its front.
+fn whole(parts: &[(Part, bool)], notation: Notation) -> Steps {
+    let steps = parts.iter().flat_map(|(part, _)| steps_back(part, notation)).collect();
+    Steps::new(steps, false)
+}
+
+/// From the front of a message to the first gap that holds any byte.
+fn front(parts: &[(Part, bool)], notation: Notation) -> Steps {
+    let is_any = |part: &Part| matches!(part, Part::Free(free) if free.except.is_empty());
+    let first = parts.iter().rposition(|(part, _)| is_any(part));
+    let parts = &parts[first.map_or(0, |first| first + 1)..];
+    let mut steps: Vec<Step> = parts.iter().flat_map(|(part, _)| steps_back(part, notation)).collect();
+    steps.reverse();
+    Steps::new(steps, first.is_some())
+}
+
+/// The steps through a part, from its end.
+fn steps_back(part: &Part, notation: Notation) -> Vec<Step> {
+    let digits = [once(DIGITS), repeat(DIGITS)];
+    let address = || notation.steps().into_iter().map(|step| Step { address: true, ..step });
+    match part {
+        Part::Literal(bytes) => bytes.iter().rev().map(|b| once(ByteSet::of(&[*b]))).collect(),
+        Part::Free(free) => vec![repeat(free.except.not())],
+        Part::Field(Field::Address | Field::V4 | Field::V6) => address().collect(),
+        Part::Field(Field::Peer) => {
+            digits.into_iter().chain([once(ByteSet::of(b":"))]).chain(address()).collect()
+        }
+        Part::Field(Field::Port | Field::Number) => digits.into(),
+    }
+}
+
+impl Steps {
+    fn new(steps: Vec<Step>, open: bool) -> Self {
+        let settled = steps.iter().rposition(|step| step.address).map_or(0, |last| last + 1);
+        Self { each: steps, settled, open }
+    }
+
+    /// Where one more byte can lead, and the step that takes it. Steps that may take nothing can be skipped.
+    fn next(&self, at: usize) -> impl Iterator<Item = (usize, &Step)> {
+        let rest = &self.each[at..];
+        let reachable = rest.iter().take_while(|step| step.repeats).count() + 1;
+        let possible = rest.iter().take(reachable).zip(at..);
+        possible.map(|(step, here)| (if step.repeats { here } else { here + 1 }, step))
+    }
+
+    /// Whether nothing more has to come.
+    fn is_through(&self, at: usize) -> bool {
+        self.each[at..].iter().all(|step| step.repeats)
+    }
+}
+
+const DIGITS: ByteSet = ByteSet::of(b"0123456789");
+const HEX: ByteSet = ByteSet::of(b"0123456789abcdefABCDEF");
+const ADDRESS: ByteSet = ByteSet::of(b"0123456789abcdefABCDEF:.");
 
 impl Notation {
     const ALL: [Self; 4] = [Self::Dotted, Self::Colons, Self::Open, Self::Unspecified];
@@ -254,42 +293,26 @@ impl Notation {
         }
     }
 
+    /// The steps through an address, from its end.
     fn steps(self) -> Vec<Step> {
-        let colon = once(Takes::Byte(b':'));
-        let any = repeat(Takes::Field(Field::Address));
+        let colon = once(ByteSet::of(b":"));
+        let any = repeat(ADDRESS);
         match self {
-            Self::Dotted => {
-                let octet = [once(Takes::Field(Field::Number)), repeat(Takes::Field(Field::Number))];
-                [octet; 4].join(&once(Takes::Byte(b'.')))
-            }
-            Self::Colons => vec![once(Takes::Hex), any, colon, any],
-            Self::Open => vec![colon, colon, once(Takes::Hex), any],
+            Self::Dotted => [[once(DIGITS), repeat(DIGITS)]; 4].join(&once(ByteSet::of(b"."))),
+            Self::Colons => vec![once(HEX), any, colon, any],
+            Self::Open => vec![colon, colon, once(HEX), any],
             Self::Unspecified => vec![colon, colon],
+            Self::Any => vec![once(ADDRESS), any],
         }
     }
 }
 
-const fn once(takes: Takes) -> Step {
+const fn once(takes: ByteSet) -> Step {
     Step { takes, repeats: false, address: false }
 }
 
-const fn repeat(takes: Takes) -> Step {
+const fn repeat(takes: ByteSet) -> Step {
     Step { takes, repeats: true, address: false }
-}
-
-impl Step {
-    const fn address(self) -> Self {
-        Self { address: true, ..self }
-    }
-
-    const fn takes(self, byte: u8) -> bool {
-        match self.takes {
-            Takes::Byte(b) => b == byte,
-            Takes::Field(field) => field.takes(byte),
-            Takes::Hex => byte.is_ascii_hexdigit(),
-            Takes::AllBut(bytes) => !bytes.has(byte),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -300,7 +323,8 @@ mod tests {
         let mut forms = compile(a, Place::Message).unwrap();
         forms.extend(compile(b, Place::Message).unwrap());
         forms.sort_by(|a, b| a.head().cmp(b.head()));
-        super::clash(&forms.iter().collect::<Vec<_>>()).map(|(_, _, message)| message)
+        super::clash(&forms.iter().collect::<Vec<_>>(), &vec![false; forms.len()])
+            .map(|(_, _, message)| message)
     }
 
     #[test]
@@ -315,6 +339,13 @@ mod tests {
         ] {
             let message = clash(a, b).unwrap_or_else(|| panic!("{a} | {b}"));
             assert!(clash(b, a).is_some(), "{message}");
+        }
+    }
+
+    #[test]
+    fn addresses_have_the_bytes_they_have() {
+        for byte in 0..=255 {
+            assert_eq!(super::ADDRESS.has(byte), super::address::is_address_byte(byte));
         }
     }
 

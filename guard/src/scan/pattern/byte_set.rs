@@ -28,9 +28,21 @@ impl ByteSet {
         self == Self::default()
     }
 
-    /// Its bytes.
-    pub(super) fn bytes(self) -> impl Iterator<Item = u8> {
-        (0..=255).filter(move |byte| self.has(*byte))
+    /// The bytes that both sets hold.
+    #[inline]
+    pub(super) fn and(self, other: Self) -> Self {
+        Self(std::array::from_fn(|word| self.0[word] & other.0[word]))
+    }
+
+    /// The bytes it does not hold.
+    pub(super) fn not(self) -> Self {
+        Self(self.0.map(|word| !word))
+    }
+
+    /// One of its bytes, if possible one that can be shown.
+    pub(super) fn readable(self) -> u8 {
+        let shown = (b'a'..=b'z').chain(b'0'..=b'9').chain([b' ']).chain(b'!'..=b'~').chain(0..=255);
+        shown.into_iter().find(|byte| self.has(*byte)).unwrap_or(b'?')
     }
 
     /// Where the first of its bytes stands in `text`.
@@ -68,8 +80,11 @@ mod tests {
             let text: Vec<u8> = (0..=255).chain(0..=255).collect();
             assert_eq!(set.first_in(&text), text.iter().position(|b| set.has(*b)));
             assert_eq!(set.last_in(&text), text.iter().rposition(|b| set.has(*b)));
-            assert_eq!(set.is_empty(), set.bytes().next().is_none());
+            assert_eq!(set.is_empty(), set.first_in(&text).is_none());
+            assert!(set.is_empty() || set.has(set.readable()));
         }
-        assert_eq!(ByteSet::of(b":a").bytes().collect::<Vec<_>>(), b":a");
+        let (both, neither) = (ByteSet::of(b":a").and(ByteSet::of(b"ab")), ByteSet::of(b":a").not());
+        assert!(both.has(b'a') && !both.has(b':') && !both.has(b'b'));
+        assert!(neither.has(b'b') && !neither.has(b'a'));
     }
 }

@@ -7,6 +7,7 @@
 use memchr::memmem::Finder;
 
 use super::byte_set::ByteSet;
+use super::steps::Steps;
 use crate::scan::address::{self, Bits};
 use crate::scan::{bytes, simd};
 
@@ -26,6 +27,8 @@ pub(in crate::scan) struct Form {
     gap: Option<Free>,
     /// Matched from the end, last part first.
     back: Box<[Part]>,
+    /// `front` and `back` as they are read.
+    steps: (Steps, Steps),
 }
 
 /// A gap, and what stands behind it.
@@ -123,7 +126,8 @@ impl Form {
             }
             _ => Box::default(),
         };
-        Ok(Self { head, front: parts.into(), pieces, gap, back: back.into() })
+        let steps = (Steps::forwards(&parts), Steps::backwards(&back));
+        Ok(Self { head, front: parts.into(), pieces, gap, back: back.into(), steps })
     }
 
     /// The literal that a message must begin with.
@@ -195,20 +199,10 @@ impl Form {
     /// what was found means nothing.
     #[inline(always)]
     pub(in crate::scan) fn read<'a>(&self, after_head: &'a [u8], found: &mut Found<'a>) -> bool {
-        let mut rest = after_head;
+        let (front, back) = &self.steps;
         // The end differs more often than the front.
-        for part in &self.back {
-            match part.read_back(rest, found) {
-                Some(left) => rest = left,
-                None => return false,
-            }
-        }
-        for part in &self.front {
-            match part.read_front(rest, found) {
-                Some(left) => rest = left,
-                None => return false,
-            }
-        }
+        let Some(rest) = back.read_back(after_head, found) else { return false };
+        let Some(rest) = front.read_front(rest, found) else { return false };
         match (self.gap, &*self.pieces) {
             (None, _) => rest.is_empty(),
             (Some(gap), []) => gap.take(rest, found),
@@ -279,6 +273,32 @@ impl Free {
         true
     }
 
+    /// Whether it ends at a space and nowhere else.
+    pub(super) fn is_token(self) -> bool {
+        self.except == ByteSet::SPACE
+    }
+
+    /// Takes the text up to a byte it cannot hold, of which the first is at `end`, and answers what follows.
+    #[inline(always)]
+    pub(super) fn read_front<'a>(
+        self,
+        text: &'a [u8],
+        end: Option<usize>,
+        found: &mut Found<'a>,
+    ) -> &'a [u8] {
+        let (value, rest) = text.split_at(end.unwrap_or(text.len()));
+        self.keep(value, found);
+        rest
+    }
+
+    /// Takes the text behind the last byte it cannot hold, and answers what precedes.
+    #[inline(always)]
+    pub(super) fn read_back<'a>(self, text: &'a [u8], found: &mut Found<'a>) -> &'a [u8] {
+        let (rest, value) = text.split_at(self.except.last_in(text).map_or(0, |last| last + 1));
+        self.keep(value, found);
+        rest
+    }
+
     #[inline(always)]
     fn keep<'a>(self, text: &'a [u8], found: &mut Found<'a>) {
         if self.account {
@@ -293,77 +313,11 @@ impl Part {
         matches!(self, Self::Field(Field::Address | Field::V4 | Field::V6 | Field::Peer))
     }
 
-    #[inline]
     fn read_front<'a>(&self, text: &'a [u8], found: &mut Found<'a>) -> Option<&'a [u8]> {
         match self {
             Self::Literal(literal) => bytes::after(text, literal),
-            Self::Field(Field::Address) => {
-                let (address, length) = address::at_front(text)?;
-                found.address = address;
-                Some(&text[length..])
-            }
-            Self::Field(Field::V4) => {
-                let (address, length) = address::v4_at_front(text)?;
-                found.address = address;
-                Some(&text[length..])
-            }
-            Self::Field(Field::V6) => {
-                let (address, length) = address::v6_at_front(text)?;
-                found.address = address;
-                Some(&text[length..])
-            }
-            Self::Field(Field::Peer) => {
-                let (address, port, length) = address::with_port_at_front(text)?;
-                (found.address, found.port) = (address, port);
-                Some(&text[length..])
-            }
-            Self::Field(field) => {
-                let (value, rest) = text.split_at(simd::digits_at_front(text));
-                field.number(value, found)?;
-                Some(rest)
-            }
-            Self::Free(free) => {
-                let (value, rest) = text.split_at(free.except.first_in(text).unwrap_or(text.len()));
-                free.keep(value, found);
-                Some(rest)
-            }
-        }
-    }
-
-    #[inline]
-    fn read_back<'a>(&self, text: &'a [u8], found: &mut Found<'a>) -> Option<&'a [u8]> {
-        match self {
-            Self::Literal(literal) => bytes::before(text, literal),
-            Self::Field(Field::Address) => {
-                let (address, length) = address::at_end(text)?;
-                found.address = address;
-                Some(&text[..text.len() - length])
-            }
-            Self::Field(Field::V4) => {
-                let (address, length) = address::v4_at_end(text)?;
-                found.address = address;
-                Some(&text[..text.len() - length])
-            }
-            Self::Field(Field::V6) => {
-                let (address, length) = address::v6_at_end(text)?;
-                found.address = address;
-                Some(&text[..text.len() - length])
-            }
-            Self::Field(Field::Peer) => {
-                let (address, port, length) = address::with_port_at_end(text)?;
-                (found.address, found.port) = (address, port);
-                Some(&text[..text.len() - length])
-            }
-            Self::Field(field) => {
-                let (rest, value) = text.split_at(text.len() - simd::digits_at_end(text));
-                field.number(value, found)?;
-                Some(rest)
-            }
-            Self::Free(free) => {
-                let (rest, value) = text.split_at(free.except.last_in(text).map_or(0, |last| last + 1));
-                free.keep(value, found);
-                Some(rest)
-            }
+            Self::Field(field) => field.read_front(text, found),
+            Self::Free(free) => Some(free.read_front(text, free.except.first_in(text), found)),
         }
     }
 }
@@ -379,8 +333,52 @@ impl Field {
         }
     }
 
+    /// Reads the field at the front of a text, and answers what follows it.
+    #[inline(always)]
+    pub(super) fn read_front<'a>(self, text: &'a [u8], found: &mut Found<'a>) -> Option<&'a [u8]> {
+        let (address, length) = match self {
+            Self::Address => address::at_front(text)?,
+            Self::V4 => address::v4_at_front(text)?,
+            Self::V6 => address::v6_at_front(text)?,
+            Self::Peer => {
+                let (address, port, length) = address::with_port_at_front(text)?;
+                found.port = port;
+                (address, length)
+            }
+            Self::Port | Self::Number => {
+                let (digits, rest) = text.split_at(simd::digits_at_front(text));
+                self.number(digits, found)?;
+                return Some(rest);
+            }
+        };
+        found.address = address;
+        Some(&text[length..])
+    }
+
+    /// Reads the field at the end of a text, and answers what precedes it.
+    #[inline(always)]
+    pub(super) fn read_back<'a>(self, text: &'a [u8], found: &mut Found<'a>) -> Option<&'a [u8]> {
+        let (address, length) = match self {
+            Self::Address => address::at_end(text)?,
+            Self::V4 => address::v4_at_end(text)?,
+            Self::V6 => address::v6_at_end(text)?,
+            Self::Peer => {
+                let (address, port, length) = address::with_port_at_end(text)?;
+                found.port = port;
+                (address, length)
+            }
+            Self::Port | Self::Number => {
+                let (rest, digits) = text.split_at(text.len() - simd::digits_at_end(text));
+                self.number(digits, found)?;
+                return Some(rest);
+            }
+        };
+        found.address = address;
+        Some(&text[..text.len() - length])
+    }
+
     /// Takes the digits of a field of digits.
-    #[inline]
+    #[inline(always)]
     fn number(self, digits: &[u8], found: &mut Found<'_>) -> Option<()> {
         if self == Self::Port {
             found.port = address::port(digits)?;

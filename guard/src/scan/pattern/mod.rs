@@ -27,6 +27,7 @@
 mod ambiguity;
 mod byte_set;
 mod form;
+mod steps;
 
 pub(super) use ambiguity::clash;
 pub(super) use form::{Form, Found, Place};

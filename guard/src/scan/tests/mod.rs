@@ -2,6 +2,7 @@
 //! corpora.
 
 mod hostile;
+mod layouts;
 mod own;
 mod records;
 mod reference;

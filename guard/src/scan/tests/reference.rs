@@ -101,7 +101,7 @@ fn address() -> impl Strategy<Value = String> {
 /// A line of sshd as it could be.
 fn line() -> impl Strategy<Value = Vec<u8>> {
     let host = prop_oneof![Just("web1".to_owned()), "[a-z.]{1,40}"];
-    let tag = prop_oneof![3 => Just("sshd[7]"), 1 => Just("sshd-session[12345]"), 1 => Just("sshd"), 1 => Just("sudo[7]"), 1 => Just("sshdx[1]")];
+    let tag = prop_oneof![3 => Just("sshd[7]"), 1 => Just("sshd-session[12345]"), 1 => Just("sshd"), 1 => Just("systemd-logind[7]"), 1 => Just("sshdx[1]")];
     (host, tag, account(), address(), any::<u16>(), 0..9usize).prop_map(|(host, tag, account, address, port, shape)| {
         let account = account.as_slice();
         let [front, back] = match shape {

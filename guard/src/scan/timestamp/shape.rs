@@ -61,7 +61,15 @@ pub(super) fn iso_end(text: &[u8]) -> Option<usize> {
 #[inline]
 fn digits(text: &[u8], bracketed: bool) -> Option<(Notation, usize, usize)> {
     let (notation, length) = match (text.get(2)?, text.get(4)) {
-        (_, Some(b'-')) => (Notation::Iso, iso(text)?),
+        (_, Some(b'-')) => match iso(text) {
+            Some(length) => (Notation::Iso, length),
+            // MySQL and MariaDB pad the hour with a blank.
+            None if fits(text, b"0000-00-00  0:00:00") => {
+                let end = 19 + fraction(&text[19..]);
+                (Notation::Iso, end + zone::detached(&text[end..], false))
+            }
+            None => return None,
+        },
         (_, Some(b'/')) if fits(text, b"0000/00/00 00:00:00") => {
             (Notation::Slashed, 19 + fraction(&text[19..]))
         }

@@ -145,7 +145,7 @@ impl FileReader {
 
     /// One buffer of each file that may have something: none of them starves the others.
     fn read_once(&mut self, sink: &mut dyn Sink, batches: &mut u32) -> Result<(), Closed> {
-        for tail in &mut self.tails {
+        for (tail, reported) in self.tails.iter_mut().zip(&mut self.reported) {
             if !tail.dirty {
                 continue;
             }
@@ -156,7 +156,9 @@ impl FileReader {
             if tail.dirty {
                 *batches += 1;
                 if batches.is_multiple_of(REPORT_EVERY) {
-                    sink.deliver(Delivery::Status(tail.source(), tail.status()))?;
+                    let status = tail.status();
+                    sink.deliver(Delivery::Status(tail.source(), status.clone()))?;
+                    *reported = Some(status);
                 }
             }
         }
@@ -169,10 +171,14 @@ impl FileReader {
             if tail.dirty {
                 continue;
             }
-            if reported.as_ref().is_some_and(|old| tail.says(old)) {
+            // One that was behind has to be told of when it has caught up.
+            if reported.as_ref().is_some_and(|old| old.behind == 0 && tail.says(old)) {
                 continue;
             }
             let status = tail.status();
+            if reported.as_ref() == Some(&status) {
+                continue;
+            }
             sink.deliver(Delivery::Status(tail.source(), status.clone()))?;
             *reported = Some(status);
         }

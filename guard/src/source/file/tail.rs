@@ -410,6 +410,7 @@ impl Log {
             let scanned = scan.lines(chunk, Wall::now(), &mut |sighting| batch.push(sighting));
             batch.read.add(&ReadCount {
                 lines: scanned.lines,
+                known: scanned.known,
                 bytes: chunk.len() as u64,
                 matched: scanned.matched,
                 ..ReadCount::default()

@@ -455,6 +455,7 @@ impl JournalReader {
             pid: fields.pid,
             message: &fields.message,
         };
+        batch.read.known += 1;
         if let Some(sighting) = scan.entry(&entry) {
             batch.push(&sighting);
             batch.read.matched += 1;

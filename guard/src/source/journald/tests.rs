@@ -367,8 +367,8 @@ impl Journald {
     /// A program of root that sends a message and lives until its input is closed: of a process that is gone when
     /// journald reads its message there is no command name.
     fn relay(&self, message: &str) -> Child {
-        let program = self.dir.path().join(RELAY);
-        fs::copy("/usr/bin/logger", &program).unwrap();
+        fs::copy("/usr/bin/logger", self.dir.path().join("run").join(RELAY)).unwrap();
+        let program = Path::new("/run/log/journal").join(RELAY);
         let mut enter = Command::new("nsenter");
         enter.args(["-m", "-t", &self.child.id().to_string()]).arg(program).args(["-t", "sshd"]);
         let mut relay = enter.stdin(Stdio::piped()).spawn().unwrap();

@@ -1,0 +1,140 @@
+//! `guardctl replay`: the real scanner and engine over old logs, on the logs' own time. Needs no daemon.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::{CliError, Screen, effective};
+use crate::config::Config;
+use crate::scan::{FilterSet, Scanner};
+use crate::time::Wall;
+
+mod chunks;
+mod diff;
+mod judge;
+mod tell;
+#[cfg(test)]
+mod tests;
+mod threads;
+
+use chunks::Chunks;
+use diff::Difference;
+use judge::{Judge, Outcome};
+
+/// What the command line asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Replayed<'a> {
+    /// The logs, in the order they were written; `-` is standard input.
+    pub(super) files: &'a [PathBuf],
+    /// Another configuration to be compared with the one in force.
+    pub(super) against: Option<&'a Path>,
+    /// Scanners at work on one file.
+    pub(super) threads: usize,
+}
+
+pub(super) fn replay(
+    screen: &mut Screen<'_>,
+    config: &Config,
+    asked: &Replayed<'_>,
+) -> Result<ExitCode, CliError> {
+    let mut sides = vec![Side::new(config)?];
+    if let Some(other) = asked.against {
+        sides.push(Side::new(&effective(Some(other))?)?);
+    }
+    let mut replay = Replay { chunks: Chunks::default(), sides, threads: asked.threads };
+    for file in asked.files {
+        replay.file(file).map_err(|error| CliError::Failed(format!("{}: {error}", file.display())))?;
+    }
+    let mut outcomes = replay.outcomes();
+    match (asked.against, outcomes.pop(), outcomes.pop()) {
+        (Some(path), Some(other), Some(outcome)) => {
+            let difference = Difference::between(outcome.bans, other.bans);
+            if screen.json {
+                screen.json(&difference)?;
+            } else {
+                tell::difference(screen, path, outcome.lines, &difference)?;
+            }
+        }
+        (_, Some(outcome), _) if screen.json => screen.json(&outcome)?,
+        (_, Some(outcome), _) => tell::outcome(screen, &outcome)?,
+        // There is always the side of the configuration in force.
+        (_, None, _) => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One configuration at work: what reads the lines, and what decides.
+struct Side {
+    scanner: Scanner,
+    judge: Judge,
+    /// Lines read.
+    lines: u64,
+    /// Lines that a pattern matched.
+    matched: u64,
+}
+
+impl Side {
+    fn new(config: &Config) -> Result<Self, CliError> {
+        let filters =
+            FilterSet::load(&config.filter).map_err(|error| CliError::Usage(super::error::chain(&error)))?;
+        let filters = Arc::new(filters);
+        let scanner = Scanner::new(Arc::clone(&filters));
+        Ok(Self { scanner, judge: Judge::new(config, filters), lines: 0, matched: 0 })
+    }
+
+    fn scan(&mut self, text: &[u8], reference: Wall) {
+        let scanned = self.scanner.scan(text, reference, |sighting| self.judge.take(sighting));
+        self.lines += scanned.lines;
+        self.matched += scanned.matched;
+    }
+}
+
+struct Replay {
+    chunks: Chunks,
+    /// The configuration in force, and the one it is compared with. Every chunk is read once.
+    sides: Vec<Side>,
+    threads: usize,
+}
+
+impl Replay {
+    fn file(&mut self, path: &Path) -> io::Result<()> {
+        let (chunks, sides) = (&mut self.chunks, &mut self.sides);
+        if path == Path::new("-") {
+            let reference = Wall::now();
+            return chunks.read(&mut io::stdin().lock(), |text| {
+                scan(sides, text, reference);
+                Ok(())
+            });
+        }
+        let mut file = File::open(path)?;
+        let known = file.metadata()?;
+        // Stamps without a year are those of the time when the file was last written to.
+        let age = known.modified()?.duration_since(std::time::UNIX_EPOCH);
+        let reference = Wall(age.map_or(0, |age| age.as_millis() as i64));
+        if self.threads > 1 && known.is_file() {
+            return threads::replay(sides, chunks, &mut file, reference, self.threads);
+        }
+        chunks.read(&mut file, |text| {
+            scan(sides, text, reference);
+            Ok(())
+        })
+    }
+
+    /// What came of it, one for each side.
+    fn outcomes(self) -> Vec<Outcome> {
+        let Chunks { bytes, cut, .. } = self.chunks;
+        let outcome = |side: Side| {
+            let (lines, matched) = (side.lines, side.matched);
+            Outcome { lines, bytes, matched, cut, ..side.judge.outcome() }
+        };
+        self.sides.into_iter().map(outcome).collect()
+    }
+}
+
+fn scan(sides: &mut [Side], text: &[u8], reference: Wall) {
+    for side in sides {
+        side.scan(text, reference);
+    }
+}

@@ -1,0 +1,187 @@
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use serde_json::Value;
+
+use super::diff::Difference;
+use super::judge::Ban;
+use crate::cli::{Cli, Screen, run};
+use crate::time::Moment;
+
+/// A folder with configurations and logs.
+struct Logs(tempfile::TempDir);
+
+impl Logs {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn file(&self, name: &str, text: impl AsRef<[u8]>) -> String {
+        let path: PathBuf = self.0.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// A configuration with few filters, which are soon compiled.
+    fn config(&self, name: &str, text: &str) -> String {
+        self.file(name, format!("{text}[filter]\nenable = [\"sshd\", \"http\"]\n"))
+    }
+
+    /// What a replay prints with a configuration.
+    fn replay(&self, config: &str, options: &[&str]) -> String {
+        let config = self.config("guard.toml", config);
+        let line = [&["guardctl", "--config", &config, "replay"], options].concat();
+        let cli = Cli::try_parse_from(line).unwrap();
+        let mut out = Vec::new();
+        let code = run(&cli, &mut Screen::new(&mut out, cli.color, cli.json)).unwrap();
+        assert_eq!(code, ExitCode::SUCCESS);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn json(&self, config: &str, options: &[&str]) -> Value {
+        serde_json::from_str(&self.replay(config, &[&["--json"], options].concat())).unwrap()
+    }
+}
+
+fn failed(address: &str, minute: u32, second: u32) -> String {
+    format!(
+        "2026-11-20T21:{minute:02}:{second:02}+00:00 host sshd[{}]: Failed password for root from {address} port {} ssh2\n",
+        1000 + minute * 60 + second,
+        40_000 + second
+    )
+}
+
+fn login(address: &str, minute: u32) -> String {
+    format!(
+        "2026-11-20T21:{minute:02}:59+00:00 host sshd[9]: Accepted password for anna from {address} port 50000 ssh2\n"
+    )
+}
+
+fn targets(bans: &Value) -> Vec<&str> {
+    bans.as_array().unwrap().iter().map(|ban| ban["target"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn bans_of_addresses_that_log_in_later_are_marked() {
+    let logs = Logs::new();
+    let attack = |address: &str| (0..6).map(|n| failed(address, 1, n)).collect::<String>();
+    let text =
+        [login("203.0.113.9", 0), attack("203.0.113.7"), attack("203.0.113.9"), login("203.0.113.7", 2)];
+    let log = logs.file("auth.log", text.concat());
+    let outcome = logs.json("", &[&log]);
+    let bans = &outcome["bans"];
+    assert_eq!(targets(bans), ["203.0.113.7", "203.0.113.9"], "{outcome}");
+    assert_eq!(bans[0]["logged_in_later"], true);
+    assert_eq!(bans[1]["logged_in_later"], false, "it had logged in before only");
+    let text = logs.replay("", &[&log]);
+    assert_eq!(text.matches("logged in later").count(), 2, "beside the ban and in the sum: {text}");
+}
+
+#[test]
+fn another_configuration_is_shown_as_a_difference() {
+    let logs = Logs::new();
+    let three: String = (0..3).map(|n| failed("203.0.113.3", 1, n)).collect();
+    let six: String = (0..6).map(|n| failed("203.0.113.6", 2, n)).collect();
+    let allowed: String = (0..6).map(|n| failed("203.0.113.8", 3, n)).collect();
+    let log = logs.file("auth.log", [three, six, allowed, login("203.0.113.3", 5)].concat());
+    let other = logs.config(
+        "other.toml",
+        "[decide]\nthreshold = 3\nladder = [\"2h\"]\njitter = 0\n[allow]\ntargets = [\"203.0.113.8\"]\n",
+    );
+    let present = "[decide]\njitter = 0\n";
+    let found = logs.json(present, &["--against", &other, &log]);
+    assert_eq!(targets(&found["added"]), ["203.0.113.3"], "{found}");
+    assert_eq!(found["added"][0]["logged_in_later"], true);
+    assert_eq!(targets(&found["dropped"]), ["203.0.113.8"]);
+    assert_eq!(targets(&found["changed"]), ["203.0.113.6"]);
+    assert_eq!(
+        (&found["changed"][0]["seconds"], &found["changed"][0]["seconds_before"]),
+        (&7200.into(), &3600.into())
+    );
+    let text = logs.replay(present, &["--against", &other, &log]);
+    assert!(text.contains("1 ban added, 1 dropped, 1 of another length, 0 as before"), "{text}");
+    assert!(text.contains("1 ban would have hit an address that logged in later"), "{text}");
+}
+
+#[test]
+fn a_configuration_does_not_differ_from_itself() {
+    let logs = Logs::new();
+    let log = logs.file("auth.log", (0..6).map(|n| failed("203.0.113.6", 2, n)).collect::<String>());
+    let same = logs.config("same.toml", "");
+    let found = logs.json("", &["--against", &same, &log]);
+    assert_eq!(found, serde_json::json!({ "added": [], "dropped": [], "changed": [], "unchanged": 1 }));
+}
+
+fn ban(since: i64, minutes: Option<i64>) -> Ban {
+    let length = minutes.map(|minutes| minutes * 60_000);
+    Ban {
+        target: "203.0.113.7".parse().unwrap(),
+        at: String::new(),
+        seconds: length.map(|length| length as u64 / 1000),
+        rule: "sshd".into(),
+        score: 5.0,
+        logged_in_later: false,
+        since: Moment(since * 60_000),
+        until: length.map(|length| Moment(since * 60_000 + length)),
+    }
+}
+
+#[test]
+fn bans_of_one_target_are_one_if_they_hold_together() {
+    let present = vec![ban(0, Some(10)), ban(11, Some(10)), ban(100, Some(10))];
+    let other = vec![ban(1, Some(60)), ban(99, Some(10)), ban(200, None)];
+    let found = Difference::between(present, other);
+    let since = |bans: &[Ban]| bans.iter().map(|ban| ban.since.0 / 60_000).collect::<Vec<_>>();
+    assert_eq!(since(&found.added), [200]);
+    assert_eq!(since(&found.dropped), [11], "the longer ban before it covers it");
+    assert_eq!(found.changed.len(), 1);
+    assert_eq!((found.changed[0].ban.seconds, found.changed[0].seconds_before), (Some(3600), Some(600)));
+    assert_eq!(found.unchanged, 1, "it only began earlier");
+}
+
+/// Some MiB of what logs are made of: attacks that span parts, other programs, records, lines longer than guard reads.
+fn mixed() -> Vec<u8> {
+    let mut text = Vec::new();
+    let mut chance = 7u32;
+    for n in 0u32..30_000 {
+        chance = chance.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let address = format!("198.51.{}.{}", chance >> 30, chance >> 24 & 255);
+        let (minute, second) = (n / 600 % 60, n / 10 % 60);
+        let line = match chance >> 12 & 15 {
+            0..6 => failed(&address, minute, second),
+            6 => login(&address, minute),
+            7 => format!(
+                "Nov 20 21:{minute:02}:{second:02} host sshd[7]: Invalid user {n} from {address} port 4\n"
+            ),
+            8 => format!(
+                "{address} - - [20/Nov/2026:21:{minute:02}:{second:02} +0000] \"GET /.env HTTP/1.1\" 404 9\n"
+            ),
+            _ => format!("2026-11-20T21:{minute:02}:{second:02}+00:00 host cron[{n}]: (root) CMD (true)\n"),
+        };
+        text.extend_from_slice(line.as_bytes());
+        if n % 5_000 == 0 {
+            text.extend(std::iter::repeat_n(b'x', 50_000 * (n / 5_000) as usize));
+            text.push(b'\n');
+        }
+    }
+    text.extend_from_slice(failed("203.0.113.1", 59, 59).trim_end().as_bytes());
+    text
+}
+
+#[test]
+fn many_threads_decide_what_one_decides() {
+    let logs = Logs::new();
+    let log = logs.file("mixed.log", mixed());
+    let empty = logs.file("empty.log", "");
+    let other = logs.config("other.toml", "[decide]\nthreshold = 9\n");
+    for options in [&["--json"][..], &["--against", &other, "--json"], &[]] {
+        let with =
+            |threads: &str| logs.replay("", &[options, &["--threads", threads, &empty, &log]].concat());
+        let one = with("1");
+        assert!(one.len() > 1000, "{one}");
+        for threads in ["2", "5"] {
+            assert!(with(threads) == one, "{threads} threads, {options:?}");
+        }
+    }
+}
