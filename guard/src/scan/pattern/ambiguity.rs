@@ -90,7 +90,7 @@ struct Step {
 #[derive(Clone, Copy, Debug)]
 enum Notation {
     Dotted,
-    /// IPv6, with a digit at its end.
+    /// IPv6, with a digit at its end. Dots can only follow its last colon.
     Colons,
     /// IPv6, with `::` after a digit at its end. A single colon never ends an address.
     Open,
@@ -280,6 +280,10 @@ const DIGITS: ByteSet = ByteSet::of(b"0123456789");
 const HEX: ByteSet = ByteSet::of(b"0123456789abcdefABCDEF");
 const ADDRESS: ByteSet = ByteSet::of(b"0123456789abcdefABCDEF:.");
 
+/// IPv6 up to its last colon, and behind it.
+const GROUPS: ByteSet = ByteSet::of(b"0123456789abcdefABCDEF:");
+const LAST: ByteSet = ByteSet::of(b"0123456789abcdefABCDEF.");
+
 impl Notation {
     const ALL: [Self; 4] = [Self::Dotted, Self::Colons, Self::Open, Self::Unspecified];
 
@@ -296,13 +300,12 @@ impl Notation {
     /// The steps through an address, from its end.
     fn steps(self) -> Vec<Step> {
         let colon = once(ByteSet::of(b":"));
-        let any = repeat(ADDRESS);
         match self {
             Self::Dotted => [[once(DIGITS), repeat(DIGITS)]; 4].join(&once(ByteSet::of(b"."))),
-            Self::Colons => vec![once(HEX), any, colon, any],
-            Self::Open => vec![colon, colon, once(HEX), any],
+            Self::Colons => vec![once(HEX), repeat(LAST), colon, repeat(GROUPS)],
+            Self::Open => vec![colon, colon, once(HEX), repeat(GROUPS)],
             Self::Unspecified => vec![colon, colon],
-            Self::Any => vec![once(ADDRESS), any],
+            Self::Any => vec![once(ADDRESS), repeat(ADDRESS)],
         }
     }
 }
@@ -359,6 +362,8 @@ mod tests {
             ("user \"<account>\" was not found in \"<text^:>\", client: <address>, <text>", true),
             ("user <account> at <address>:<port> \\(<text^()>\\)", false),
             ("user <account> at <address>:<port> \\(<text^)>\\)", true),
+            ("login of <account> from <peer> failed", false),
+            ("login of <account> from <peer>", false),
         ] {
             assert_eq!(clash(form, "other").is_some(), steered, "{form}");
         }
