@@ -44,7 +44,7 @@ fn what_was_found_once_is_not_found_again() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
 
     #[test]
     fn damaged_seeds_do_no_harm(
