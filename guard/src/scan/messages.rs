@@ -119,12 +119,15 @@ pub(super) fn refuse_two_readings(usage: &Use<'_>, forms: &[(&Form, Hit)]) -> Re
         Proof::Own => filters[usize::from(hit.pattern.filter)].shipped,
         Proof::Known => true,
     };
-    let known: Vec<bool> = forms.iter().map(|(_, hit)| is_known(hit)).collect();
-    if known.iter().all(|known| *known) {
+    if forms.iter().all(|(_, hit)| is_known(hit)) {
         return Ok(());
     }
+    let pass = |a: usize, b: usize| {
+        let (a, b) = (&forms[a].1, &forms[b].1);
+        is_known(a) && is_known(b) || !usage.meet(a.pattern.filter, b.pattern.filter)
+    };
     let only: Vec<&Form> = forms.iter().map(|(form, _)| *form).collect();
-    let Some((a, b, message)) = pattern::clash(&only, &known) else { return Ok(()) };
+    let Some((a, b, message)) = pattern::clash(&only, pass) else { return Ok(()) };
     let (a, b) = (forms[a].1.pattern, forms[b].1.pattern);
     let pattern = |id: PatternId| &filters[usize::from(id.filter)].patterns[usize::from(id.pattern)];
     let (other, later) = (pattern(a.min(b)), pattern(a.max(b)));

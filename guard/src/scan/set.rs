@@ -51,6 +51,8 @@ pub(super) struct Use<'a> {
     mode: Mode,
     /// Which filters have to be shown to read no line in two ways.
     pub(super) proof: Proof,
+    /// Whether all of them read the same lines. Otherwise they have no more than the form of their lines in common.
+    together: bool,
 }
 
 /// Which filters have to be shown to read no line in two ways, alone and beside the others.
@@ -144,7 +146,7 @@ impl FilterSet {
         by_format: impl Fn(u16) -> bool,
     ) -> Result<Self, FilterError> {
         let mut services: Vec<Service> = Vec::new();
-        let mut service = |reads: &dyn Fn(u16, &Filter) -> bool| {
+        let mut service = |together: bool, reads: &dyn Fn(u16, &Filter) -> bool| {
             let readers: Vec<u16> =
                 (0..).zip(&**filters).filter(|(at, filter)| reads(*at, filter)).map(|(at, _)| at).collect();
             if readers.is_empty() {
@@ -153,7 +155,7 @@ impl FilterSet {
             let known = services.iter().position(|service| service.filters == readers);
             let number = known.unwrap_or(services.len());
             if known.is_none() {
-                services.push(Service::new(&Use { filters, readers: &readers, mode, proof })?);
+                services.push(Service::new(&Use { filters, readers: &readers, mode, proof, together })?);
             }
             Ok(Some(number as u32))
         };
@@ -170,12 +172,12 @@ impl FilterSet {
             let reads = |at, filter: &Filter| {
                 by_identifier(at) && filter.identifiers.iter().any(|known| known == name)
             };
-            numbers.extend(service(&reads)?.map(|number| (name, number)));
+            numbers.extend(service(true, &reads)?.map(|number| (name, number)));
         }
         let mut formats = [None; Format::ALL.len()];
         for format in Format::ALL {
             let reads = |at, filter: &Filter| by_format(at) && filter.format == Some(format);
-            formats[format as usize] = service(&reads)?;
+            formats[format as usize] = service(false, &reads)?;
         }
         let identifiers = Identifiers::new(numbers.into_iter());
         Ok(Self {
@@ -340,6 +342,20 @@ impl<'a> Use<'a> {
                 (pattern, Hit { pattern: id, kind: pattern.kind, points: pattern.points })
             })
         })
+    }
+
+    /// Whether two filters may read the same line: of one program, or of a file that both take for their service's
+    /// own. What has only the form in common is told apart by the file it stands in; where that is not known, in a
+    /// replay, a line is one of the service whose fixed text it begins with.
+    pub(super) fn meet(&self, a: u16, b: u16) -> bool {
+        let files = |filter: u16| &self.filters[usize::from(filter)].files;
+        let owns = |filter: u16, file: &glob::Pattern| {
+            self.filters[usize::from(filter)].owns(Path::new(&file.as_str().replace('*', "")))
+        };
+        self.together
+            || a == b
+            || files(a).iter().any(|file| files(b).contains(file) || owns(b, file))
+            || files(b).iter().any(|file| owns(a, file))
     }
 
     /// The format of the filter that a pattern belongs to.

@@ -19,8 +19,8 @@ use crate::scan::address;
 /// Two forms, by their number, and a message that they read with different addresses.
 pub(in crate::scan) type Clash = (usize, usize, String);
 
-/// The first clash between forms, which are sorted by their heads. Those that are `known` have none among each other.
-pub(in crate::scan) fn clash(forms: &[&Form], known: &[bool]) -> Option<Clash> {
+/// The first clash between forms, which are sorted by their heads. Pairs that may `pass` are not looked at.
+pub(in crate::scan) fn clash(forms: &[&Form], pass: impl Fn(usize, usize) -> bool) -> Option<Clash> {
     let automata: Vec<Automata> = forms.iter().map(|form| Automata::new(form)).collect();
     // Forms whose way to the address is the same find the same address.
     let paths: Vec<_> = forms.iter().map(|form| form.path_to_address()).collect();
@@ -30,7 +30,7 @@ pub(in crate::scan) fn clash(forms: &[&Form], known: &[bool]) -> Option<Clash> {
         let rivals = forms.iter().enumerate().skip(number);
         for (rival, _) in rivals.take_while(|(_, rival)| rival.head().starts_with(form.head())) {
             let same = paths[number].is_some() && paths[number] == paths[rival];
-            if same || known[number] && known[rival] {
+            if same || pass(number, rival) {
                 continue;
             }
             let (a, b) = (&automata[number], &automata[rival]);
@@ -326,8 +326,7 @@ mod tests {
         let mut forms = compile(a, Place::Message).unwrap();
         forms.extend(compile(b, Place::Message).unwrap());
         forms.sort_by(|a, b| a.head().cmp(b.head()));
-        super::clash(&forms.iter().collect::<Vec<_>>(), &vec![false; forms.len()])
-            .map(|(_, _, message)| message)
+        super::clash(&forms.iter().collect::<Vec<_>>(), |_, _| false).map(|(_, _, message)| message)
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | RFC 3164 | `Nov 20 12:00:00` | syslog daemons, Dovecot, Asterisk |
 //! | ISO 8601, RFC 3339 | `2026-11-20T12:00:00.123+01:00`, `2026-11-20 12:00:00,123 CET` | rsyslogd, PostgreSQL, log4j |
-//! | with a padded hour | `2026-11-20  1:02:03` | MySQL, MariaDB |
+//! | with a padded hour | `2026-11-20  1:02:03` | `MySQL`, `MariaDB` |
 //! | with slashes | `2026/11/20 12:00:00.123` | nginx, Go's `log`, Squid |
 //! | CLF | `20/Nov/2026:12:00:00 +0000`, `20/Nov/2026:12:00:00.123` | access logs, haproxy |
 //! | `ctime(3)` | `Fri Nov 20 12:00:00.123456 2026` | Apache, vsftpd, openvpn |
