@@ -40,6 +40,9 @@ fn read(scanner: &mut Scanner, line: &str) -> Option<(u16, String)> {
     Some((sighting.pattern.pattern, sighting.address.to_string()))
 }
 
+/// A line of some format, from a path, a status and an agent.
+type Line<'a> = &'a dyn Fn(&str, u16, &str) -> String;
+
 #[test]
 fn fields_are_the_same_in_every_format() {
     let fields = [
@@ -57,8 +60,7 @@ fn fields_are_the_same_in_every_format() {
     let logfmt = |path: &str, status: u16, agent: &str| {
         format!(r#"client=192.0.2.1 path={path} status={status} agent="{agent}""#)
     };
-    let formats: [(&str, &dyn Fn(&str, u16, &str) -> String); 3] =
-        [("access", &clf), ("json", &json), ("logfmt", &logfmt)];
+    let formats: [(&str, Line<'_>); 3] = [("access", &clf), ("json", &json), ("logfmt", &logfmt)];
     for (format, line) in formats {
         let mut scanner = scanner(&[file("x", format, &patterns(&fields))]);
         for (path, status, agent, expected) in [
