@@ -128,10 +128,8 @@ impl Fuzzer {
         for folder in [&corpus, &found] {
             fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
         }
-        let seeds = self.command(target).env("GUARD_FUZZ_SEEDS", &corpus).status()?;
-        if !seeds.success() {
-            bail!("{target}: the seeds were not written");
-        }
+        process::output(self.command(target).env("GUARD_FUZZ_SEEDS", &corpus))
+            .with_context(|| format!("{target}: the seeds were not written"))?;
         let mut command = self.command(target);
         command
             .arg(format!("-max_total_time={}", time.as_secs().max(1)))
