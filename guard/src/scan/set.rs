@@ -227,7 +227,9 @@ impl FilterSet {
     /// The service that an identifier names, as a number for [`Self::read`].
     #[inline]
     pub(super) fn service(&self, identifier: &[u8]) -> Option<u32> {
-        self.identifiers.find(identifier)
+        let known = self.identifiers.find(identifier);
+        // `wordpress(www.example.org)`, where one program speaks for many.
+        known.or_else(|| self.identifiers.find(&identifier[..memchr::memchr(b'(', identifier)?]))
     }
 
     /// The service that reads lines of a format.

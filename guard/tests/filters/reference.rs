@@ -37,6 +37,8 @@ static FILTERS: LazyLock<Vec<Filter>> = LazyLock::new(|| {
 
 /// Different addresses that the first pattern with a reading finds in a message of a program.
 pub(crate) fn addresses(identifier: &str, message: &[u8]) -> Vec<IpAddr> {
+    // `wordpress(www.example.org)` is wordpress.
+    let identifier = identifier.split('(').next().unwrap();
     let readers = FILTERS.iter().filter(|filter| filter.identifiers.iter().any(|name| name == identifier));
     for pattern in readers.flat_map(|filter| &filter.patterns) {
         let mut found = Vec::new();

