@@ -13,6 +13,9 @@ mod dense;
 pub mod encode;
 pub mod enforce;
 pub mod engine;
+#[cfg(any(test, feature = "fuzz"))]
+#[doc(hidden)]
+pub mod fuzz;
 pub mod metrics;
 pub mod protect;
 pub mod scan;

@@ -1,4 +1,4 @@
-//! guard's own commands: `cargo xtask build-ebpf | test | run | demo | bench | clean-root`.
+//! guard's own commands: `cargo xtask build-ebpf | test | fuzz | run | demo | bench | clean-root`.
 //!
 //! Each command sets up what it needs on the machine it runs on, says what it does, and leaves nothing running.
 
@@ -6,6 +6,7 @@ mod bench;
 mod clean_root;
 mod demo;
 mod ebpf;
+mod fuzz;
 mod isolation;
 mod licences;
 mod mounts;
@@ -43,6 +44,8 @@ enum Command {
     },
     /// Set up what the tests need and run all of them
     Test(test::Options),
+    /// Fuzz the parsers
+    Fuzz(fuzz::Options),
     /// Set up, build and start the daemon in the foreground on this machine's real logs
     Run {
         /// Passed on to guard, for example --observe
@@ -80,6 +83,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
     match command {
         Command::BuildEbpf { bench, force } => ebpf::build(&workspace, ebpf::Request { bench, force })?,
         Command::Test(options) => return Ok(test::run(&workspace, &options)),
+        Command::Fuzz(options) => return fuzz::run(&workspace, &options),
         Command::Run { arguments } => run::run(&workspace, &arguments)?,
         Command::Demo { nftables } => return demo::run(&workspace, nftables),
         Command::Bench { arguments } => bench::run(&workspace, &arguments)?,

@@ -28,6 +28,9 @@ pub const BUILD: &[Package] = &[
     package("libc6-dev", "/usr/include/stdlib.h", "headers for the same"),
 ];
 
+/// What fuzzing needs beside that.
+pub const FUZZ: &[Package] = &[package("g++", "c++", "compiles libFuzzer")];
+
 /// What the end-to-end tests and the demo drive.
 pub const TEST: &[Package] = &[
     package("openssh-server", "sshd", "the server under attack"),

@@ -55,6 +55,11 @@ impl Workspace {
     pub fn ebpf_crate(&self) -> PathBuf {
         self.root.join("guard-ebpf")
     }
+
+    /// The fuzzer's crate, built with other flags and therefore outside the workspace.
+    pub fn fuzz_crate(&self) -> PathBuf {
+        self.root.join("fuzz")
+    }
 }
 
 /// The cargo that runs xtask.

@@ -17,6 +17,8 @@ mod dotted;
 mod explain;
 mod fields;
 mod filter;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod groups;
 mod header;
 mod identifiers;

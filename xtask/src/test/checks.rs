@@ -8,13 +8,15 @@ use super::tally::Tally;
 use crate::workspace::Workspace;
 use crate::{ebpf, licences, process};
 
-/// Formatting of the workspace and of the eBPF crate.
+/// Formatting of the workspace and of the crates beside it.
 pub fn fmt(workspace: &Workspace) -> Result<Tally> {
     component(workspace, "fmt", "rustfmt")?;
     process::run(workspace.cargo("fmt").args(["--all", "--check"]))?;
-    let manifest = workspace.ebpf_crate().join("Cargo.toml");
-    if manifest.exists() {
-        process::run(workspace.cargo("fmt").arg("--check").arg("--manifest-path").arg(manifest))?;
+    for folder in [workspace.ebpf_crate(), workspace.fuzz_crate()] {
+        let manifest = folder.join("Cargo.toml");
+        if manifest.exists() {
+            process::run(workspace.cargo("fmt").arg("--check").arg("--manifest-path").arg(manifest))?;
+        }
     }
     Ok(Tally::one())
 }

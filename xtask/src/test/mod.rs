@@ -10,9 +10,13 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use clap::ValueEnum;
 
+use crate::fuzz::Fuzzer;
 use crate::workspace::Workspace;
 use crate::{ebpf, mounts, packages, process};
 use tally::Tally;
+
+/// How long `cargo xtask test` fuzzes each target.
+const FUZZED: Duration = Duration::from_secs(2);
 
 /// What to run.
 #[derive(Debug, clap::Args)]
@@ -41,13 +45,15 @@ enum Step {
     Licences,
     /// Tests of the crates, documentation examples included
     Unit,
+    /// The parsers against what fuzzing has found, and a few seconds of new inputs
+    Fuzz,
     /// Tests of the built programs on real kernels, servers and journals
     E2e,
 }
 
 impl Step {
     fn needs_build(self) -> bool {
-        !matches!(self, Self::Fmt | Self::Licences)
+        !matches!(self, Self::Fmt | Self::Licences | Self::Fuzz)
     }
 
     fn runs_programs(self) -> bool {
@@ -85,6 +91,13 @@ pub fn run(workspace: &Workspace, options: &Options) -> ExitCode {
                 report.time("unit", || suite.run_unit(workspace, filter));
                 report.time("doc examples", || binaries::run_doc_examples(workspace, filter));
             }
+            (Step::Fuzz, _) => {
+                let mut fuzzer = None;
+                report.time("fuzz build", || build_fuzzer(workspace, &mut fuzzer));
+                if let Some(fuzzer) = fuzzer {
+                    report.time("fuzz", || fuzz_briefly(&fuzzer, filter));
+                }
+            }
             (Step::E2e, Some(suite)) => report.time("e2e", || suite.run_e2e(workspace, filter)),
             // The build has failed and is counted.
             (Step::Unit | Step::E2e, None) => {}
@@ -118,6 +131,24 @@ fn set_up(workspace: &Workspace, steps: &[Step]) -> Result<Tally> {
         tally.skip("set-up: the eBPF object cannot be built on this machine".to_owned());
     }
     Ok(tally)
+}
+
+fn build_fuzzer(workspace: &Workspace, fuzzer: &mut Option<Fuzzer>) -> Result<Tally> {
+    let mut tally = Tally::default();
+    match packages::ensure(packages::FUZZ) {
+        Ok(()) => *fuzzer = Some(Fuzzer::build(workspace)?),
+        Err(error) => tally.skip(format!("fuzz: {error:#}")),
+    }
+    Ok(tally)
+}
+
+/// Each target on all it has learnt, on what was found once, and on new inputs for a moment.
+fn fuzz_briefly(fuzzer: &Fuzzer, filter: Option<&str>) -> Result<Tally> {
+    let mut targets = fuzzer.targets()?;
+    targets.retain(|target| filter.is_none_or(|filter| target.contains(filter)));
+    let broken = fuzzer.fuzz(&targets, FUZZED)?;
+    let failed: Vec<String> = broken.iter().map(|target| format!("fuzz {target}")).collect();
+    Ok(Tally { passed: (targets.len() - failed.len()) as u64, failed, ..Tally::default() })
 }
 
 /// What the steps have given so far.

@@ -3,6 +3,8 @@
 
 mod hostile;
 mod layouts;
+mod own;
+mod records;
 mod reference;
 
 use std::sync::{Arc, OnceLock};

@@ -7,6 +7,9 @@ use super::format::{COMPRESSED, LZ4, XZ, ZSTD};
 /// Largest LZ4 field that is decompressed: its format allows no prefix.
 const LZ4_MAX: usize = 1 << 20;
 
+/// Largest XZ field: its decoder holds all of it before it hands out the first byte.
+const XZ_MAX: usize = 1 << 20;
+
 /// Largest dictionary window of a field.
 const ZSTD_WINDOW: u64 = 8 << 20;
 
@@ -38,11 +41,52 @@ fn lz4(payload: &[u8], limit: usize, out: &mut Vec<u8>) -> Option<()> {
 }
 
 fn xz(mut payload: &[u8], limit: usize, out: &mut Vec<u8>) -> Option<()> {
+    xz_size(payload).filter(|size| *size <= XZ_MAX)?;
     let mut bounded = Bounded { out, limit };
     match lzma_rs::xz_decompress(&mut payload, &mut bounded) {
         Ok(()) => Some(()),
         Err(_) => (out.len() == limit).then_some(()),
     }
+}
+
+/// How large the contents of a stream with at most one block become: what the chunks of the block say, each of which
+/// becomes exactly that. <https://tukaani.org/xz/xz-file-format.txt> has the layout of streams, xz-embedded that of
+/// LZMA2's chunks.
+fn xz_size(stream: &[u8]) -> Option<usize> {
+    const HEADER: usize = 12;
+    let number = |at: usize| stream.get(at..at + 2).map(|b| usize::from(u16::from_be_bytes([b[0], b[1]])));
+    let block = usize::from(*stream.get(HEADER)?);
+    if block == 0 {
+        // The index: there is no block.
+        return Some(0);
+    }
+    let mut at = HEADER + (block + 1) * 4;
+    let mut size = 0;
+    loop {
+        match *stream.get(at)? {
+            0 => break,
+            1 | 2 => {
+                let plain = number(at + 1)? + 1;
+                size += plain;
+                at += 3 + plain;
+            }
+            control @ 0x80.. => {
+                size += (usize::from(control & 0x1f) << 16) + number(at + 1)? + 1;
+                let properties = usize::from(control >= 0xc0);
+                at += 5 + properties + number(at + 3)? + 1;
+            }
+            _ => return None,
+        }
+    }
+    let check = match stream[7] & 0xf {
+        0 => 0,
+        1 => 4,
+        4 => 8,
+        10 => 32,
+        _ => return None,
+    };
+    // The index again, not another block.
+    (*stream.get((at + 1).next_multiple_of(4) + check)? == 0).then_some(size)
 }
 
 /// Takes what fits, then fails, which ends the decoder.
@@ -105,6 +149,9 @@ mod tests {
         let mut lz4 = u64::MAX.to_le_bytes().to_vec();
         lz4.extend([0; 32]);
         assert!(prefix(LZ4, &lz4, 100, &mut out).is_none());
+        let mut xz = Vec::new();
+        lzma_rs::xz_compress(&mut &vec![b'x'; XZ_MAX + 1][..], &mut xz).unwrap();
+        assert!(prefix(XZ, &xz, 100, &mut out).is_none());
         assert!(prefix(0, b"x", 100, &mut out).is_none());
         assert!(prefix(XZ | LZ4, b"x", 100, &mut out).is_none());
     }

@@ -133,7 +133,7 @@ impl Journal {
 
     /// Entries of wanted identifiers that were not read yet.
     pub(super) fn behind(&self) -> u64 {
-        self.streams.iter().map(|s| s.available - s.consumed).sum()
+        self.streams.iter().fold(0, |sum: u64, s| sum.saturating_add(s.available - s.consumed))
     }
 
     /// Looks whether the file has grown; one system call if not. Answers whether there may be something to read.
@@ -241,7 +241,7 @@ impl Journal {
             return Err(JournalError::Damaged { offset: table, what: "the field table is too large" });
         }
         for bucket in 0..size / 16 {
-            let mut field = self.number(table + bucket * 16)?;
+            let mut field = self.number(table.saturating_add(bucket * 16))?;
             while field != 0 {
                 let size = self.object(field, FIELD, FIELD_NAME)?;
                 let length = (size - FIELD_NAME) as usize;

@@ -12,6 +12,8 @@ mod decompress;
 mod fields;
 mod folder;
 mod format;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz;
 mod journal;
 mod window;
 mod writer;

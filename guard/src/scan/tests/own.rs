@@ -1,0 +1,173 @@
+//! Lines of services' own files, and messages that hold such lines.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+
+use super::REFERENCE;
+use crate::scan::{FilterFile, FilterSet, Mode, Scanner};
+use crate::time::Wall;
+
+fn file(name: &str, head: &str, pattern: &str) -> FilterFile {
+    let text = format!("{head}\n[[pattern]]\nkind = \"failed-auth\"\n{pattern}\n");
+    FilterFile { name: name.into(), path: format!("{name}.toml").into(), text, shipped: false }
+}
+
+/// One filter of each sort: a stamp and text, a record, and text behind a syslog header.
+fn filters() -> FilterSet {
+    let files = [
+        file(
+            "stamped",
+            "identifiers = [\"stampd\"]\nfiles = [\"/var/log/stampd/*.log\"]\nformat = \"stamped\"",
+            "text = 'login of <account> from <address> failed'",
+        ),
+        file(
+            "record",
+            "identifiers = [\"recordd\"]\nfiles = [\"/var/log/recordd.log\"]\nformat = \"json\"",
+            "fields = { msg = 'denied', ip = '<address>' }",
+        ),
+        file("plain", "identifiers = [\"plaind\"]", "text = 'refused <address>'"),
+    ];
+    FilterSet::compile(&files, Mode::Normal).unwrap()
+}
+
+fn scanner(filters: FilterSet) -> Scanner {
+    Scanner::with_zone(Arc::new(filters), TimeZone::UTC)
+}
+
+/// Whom a line blames, and when it was written.
+fn read(scanner: &mut Scanner, line: &str) -> Option<(String, Option<Wall>)> {
+    let sighting = scanner.line(line.as_bytes(), REFERENCE)?;
+    Some((sighting.address.to_string(), sighting.at))
+}
+
+const MESSAGE: &str = "login of root from 192.0.2.1 failed";
+const RECORD: &str = r#"{"time":"2026-11-20T00:00:00Z","msg":"denied","ip":"192.0.2.2"}"#;
+
+#[test]
+fn stamped_lines_of_a_file_of_their_own() {
+    let mut scanner = scanner(filters());
+    let stamps = [
+        "2026-11-20 00:00:00",
+        "2026/11/20 00:00:00",
+        "2026-11-20T01:00:00+01:00",
+        "20-Nov-2026 00:00:00.000",
+        "Fri Nov 20 00:00:00 2026",
+        "2026-11-20 00:00:00",
+    ];
+    for stamp in stamps {
+        let line = format!("{stamp} {MESSAGE}");
+        assert_eq!(read(&mut scanner, &line), Some(("192.0.2.1".into(), Some(REFERENCE))), "{line}");
+    }
+    for line in [MESSAGE, "2026-11-20 00:00:00", "2026-11-20 00:00:00 x", ""] {
+        assert_eq!(read(&mut scanner, line), None, "{line}");
+    }
+    // What is in no syslog line is in no stamped line either.
+    assert_eq!(read(&mut scanner, "2026-11-20 00:00:00 refused 192.0.2.1"), None);
+}
+
+#[test]
+fn a_chunk_of_stamped_lines_and_records() {
+    let text = format!("2026-11-20 00:00:00 {MESSAGE}\nx\n{RECORD}\r\n2026-11-20 00:00:01 {MESSAGE}");
+    let mut seen = Vec::new();
+    let scanned = scanner(filters()).scan(text.as_bytes(), REFERENCE, |s| {
+        seen.push((s.address.to_string(), s.at.unwrap().0 - REFERENCE.0));
+    });
+    assert_eq!((scanned.lines, scanned.matched), (4, 3));
+    assert_eq!(seen, [("192.0.2.1".into(), 0), ("192.0.2.2".into(), 0), ("192.0.2.1".to_owned(), 1000)]);
+}
+
+#[test]
+fn a_message_may_hold_a_stamp_of_its_own() {
+    let mut scanner = scanner(filters());
+    let header = "Nov 20 00:00:00 web1 ";
+    for message in [MESSAGE.to_owned(), format!("2001-01-01 00:00:00 {MESSAGE}")] {
+        let line = format!("{header}stampd[7]: {message}");
+        // The header is the syslog daemon's: it is the one that is believed.
+        assert_eq!(read(&mut scanner, &line), Some(("192.0.2.1".into(), Some(REFERENCE))), "{line}");
+        let entry = scanner.message(b"stampd", 7, None, message.as_bytes()).unwrap();
+        assert_eq!((entry.pid, entry.account), (7, Some(&b"root"[..])));
+    }
+    // Only where a filter says that its service's lines begin with one.
+    let stamped = "2001-01-01 00:00:00 refused 192.0.2.1";
+    assert_eq!(read(&mut scanner, &format!("{header}plaind[7]: refused 192.0.2.1")).unwrap().0, "192.0.2.1");
+    assert_eq!(read(&mut scanner, &format!("{header}plaind[7]: {stamped}")), None);
+    assert_eq!(read(&mut scanner, &format!("{header}stampd[7]: {stamped}")), None);
+}
+
+#[test]
+fn a_message_may_be_a_record() {
+    let mut scanner = scanner(filters());
+    let line = format!("Nov 20 00:00:00 web1 recordd[7]: {RECORD}");
+    assert_eq!(read(&mut scanner, &line), Some(("192.0.2.2".into(), Some(REFERENCE))));
+    for identifier in ["plaind", "stampd", "nobody"] {
+        let line = format!("Nov 20 00:00:00 web1 {identifier}[7]: {RECORD}");
+        assert_eq!(read(&mut scanner, &line), None, "{line}");
+    }
+}
+
+#[test]
+fn haproxy_logs_requests_through_syslog() {
+    let request = |path: &str, status: u16| {
+        format!(
+            "192.0.2.1:51745 [20/Nov/2026:00:00:00.000] web~ app/one 0/0/1/2/3 {status} 217 - - ---- 1/1/0/0/0 0/0 \
+             \"GET {path} HTTP/1.1\""
+        )
+    };
+    let mut scanner = super::scanner();
+    for (message, expected) in [
+        (request("/.env", 404), true),
+        (request("/index.html", 200), false),
+        ("192.0.2.1:51745 [20/Nov/2026:00:00:00.000] web/1: SSL handshake failure".into(), true),
+    ] {
+        for line in [
+            format!("Nov 20 00:00:00 web1 haproxy[7]: {message}"),
+            format!("2026-11-20T00:00:00+00:00 web1 haproxy[7]: {message}"),
+        ] {
+            let sighting = scanner.line(line.as_bytes(), REFERENCE);
+            assert_eq!(
+                sighting.map(|s| s.address.to_string()),
+                expected.then(|| "192.0.2.1".into()),
+                "{line}"
+            );
+        }
+        let line = format!("Nov 20 00:00:00 web1 sshd[7]: {message}");
+        assert!(scanner.line(line.as_bytes(), REFERENCE).is_none(), "{line}");
+    }
+}
+
+#[test]
+fn a_file_of_a_service_is_read_by_its_filters_only() {
+    let filters = filters();
+    let owners = filters.owners(Path::new("/var/log/stampd/a.log"));
+    assert_eq!(owners, filters.numbers(&["stamped".to_owned()]));
+    assert!(filters.owners(Path::new("/var/log/other.log")).is_empty());
+    let mut own = scanner(filters.for_own_files(&owners).unwrap());
+    for (line, expected) in [
+        (format!("2026-11-20 00:00:00 {MESSAGE}"), true),
+        // A syslog daemon may write the file.
+        (format!("Nov 20 00:00:00 web1 stampd[7]: {MESSAGE}"), true),
+        (RECORD.to_owned(), false),
+        (format!("Nov 20 00:00:00 web1 recordd[7]: {RECORD}"), false),
+        ("Nov 20 00:00:00 web1 plaind[7]: refused 192.0.2.1".to_owned(), false),
+    ] {
+        assert_eq!(read(&mut own, &line).is_some(), expected, "{line}");
+    }
+}
+
+#[test]
+fn a_file_of_a_syslog_daemon_holds_no_line_without_a_header() {
+    let mut syslog = scanner(filters().for_syslog().unwrap());
+    for (line, expected) in [
+        (format!("Nov 20 00:00:00 web1 stampd[7]: {MESSAGE}"), true),
+        (format!("Nov 20 00:00:00 web1 stampd[7]: 2026-11-20 00:00:00 {MESSAGE}"), true),
+        (format!("Nov 20 00:00:00 web1 recordd[7]: {RECORD}"), true),
+        ("Nov 20 00:00:00 web1 plaind[7]: refused 192.0.2.1".to_owned(), true),
+        // What a service writes there as it likes would be another's word.
+        (format!("2026-11-20 00:00:00 {MESSAGE}"), false),
+        (RECORD.to_owned(), false),
+    ] {
+        assert_eq!(read(&mut syslog, &line).is_some(), expected, "{line}");
+    }
+}
