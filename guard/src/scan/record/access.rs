@@ -63,6 +63,10 @@ impl Name {
     }
 }
 
+/// Fields that every log in JSON has under a key of its own.
+const PLAIN: [Name; 6] =
+    [Name::User, Name::Method, Name::Protocol, Name::Agent, Name::Referrer, Name::Status];
+
 /// When a line was written, by its own account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Time<'a> {
@@ -97,6 +101,13 @@ impl<'a> Access<'a> {
     pub(super) fn set(&mut self, name: Name, text: &'a [u8]) {
         if !matches!(text, b"" | b"-") {
             self.fields[name as usize] = Some(text);
+        }
+    }
+
+    /// Sets the fields of [`PLAIN`], as far as they are there.
+    fn set_plain(&mut self, texts: [Option<&'a [u8]>; PLAIN.len()]) {
+        for (name, text) in PLAIN.into_iter().zip(texts) {
+            self.set(name, text.unwrap_or_default());
         }
     }
 
@@ -253,17 +264,8 @@ impl Caddy<NodeId> {
             Some(host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host))
         })?;
         let mut access = Access::of_client(client);
-        let keys = [
-            (Name::User, self.user),
-            (Name::Method, self.method),
-            (Name::Protocol, self.protocol),
-            (Name::Agent, self.agent),
-            (Name::Referrer, self.referrer),
-            (Name::Status, self.status),
-        ];
-        for (name, key) in keys {
-            access.set(name, get(key).unwrap_or_default());
-        }
+        let keys = [self.user, self.method, self.protocol, self.agent, self.referrer, self.status];
+        access.set_plain(keys.map(&get));
         access.set_host(get(self.host).unwrap_or_default());
         access.set_target(get(self.uri).unwrap_or_default());
         Some((access, Time::Texts([get(self.stamp), None])))
@@ -273,17 +275,8 @@ impl Caddy<NodeId> {
 impl Traefik<NodeId> {
     fn read<'a>(&self, get: impl Fn(NodeId) -> Option<&'a [u8]>) -> Option<(Access<'a>, Time<'a>)> {
         let mut access = Access::of_client(get(self.client)?);
-        let keys = [
-            (Name::User, self.user),
-            (Name::Method, self.method),
-            (Name::Protocol, self.protocol),
-            (Name::Agent, self.agent),
-            (Name::Referrer, self.referrer),
-            (Name::Status, self.status),
-        ];
-        for (name, key) in keys {
-            access.set(name, get(key).unwrap_or_default());
-        }
+        let keys = [self.user, self.method, self.protocol, self.agent, self.referrer, self.status];
+        access.set_plain(keys.map(&get));
         access.set_host(get(self.host).unwrap_or_default());
         access.set_target(get(self.path).unwrap_or_default());
         Some((access, Time::Texts([get(self.stamp), get(self.start)])))
