@@ -64,11 +64,6 @@ impl Heads {
 
     /// A tree over sorted heads; forms are numbered by their place among them. `None` if there are too many.
     pub(super) fn new(heads: &[&[u8]]) -> Option<Self> {
-        Self::beside(heads, &[])
-    }
-
-    /// The same, where a message that begins like one of `others` may mean something as well.
-    pub(super) fn beside(heads: &[&[u8]], others: &[&[u8]]) -> Option<Self> {
         if heads.len() >= usize::from(NONE) || heads.iter().any(|head| head.len() >= usize::from(NONE)) {
             return None;
         }
@@ -76,6 +71,13 @@ impl Heads {
         if !heads.is_empty() {
             tree.add(heads, 0, 0, NONE)?;
         }
+        Some(tree)
+    }
+
+    /// The same, which can tell from the opening of a message where to begin, or that it means nothing. A message that
+    /// begins like one of `others` may mean something as well.
+    pub(super) fn beside(heads: &[&[u8]], others: &[&[u8]]) -> Option<Self> {
+        let mut tree = Self::new(heads)?;
         let openings = Openings::new(&[heads, others].concat(), |front| {
             let meant = others.iter().any(|other| other.starts_with(front));
             if meant { Start::default() } else { tree.walk(front) }

@@ -1,14 +1,12 @@
-//! The forms that messages of some programs can have, compiled to a dispatch on the beginning of the message.
+//! The forms that messages of some programs can have, compiled to a tree over what they begin with.
 //!
-//! The head of a message leads to the few forms it can have. The form with the longest head is tried first, and that no
-//! message has two readings with different addresses is checked when the filters are loaded.
+//! The front of a message leads to the few forms it can have; that no message has two readings with different addresses
+//! is checked when the filters are loaded.
 
-use aho_corasick::AhoCorasick;
-
-use super::dispatch::{Heads, Start};
+use super::dispatch::Start;
 use super::filter::{FilterError, Shape};
 use super::openings::OPENING;
-use super::pattern::{self, Form, Found};
+use super::pattern::{self, Form, Fronts, Found};
 use super::set::{Hit, Proof, Use};
 use crate::encode::printable;
 use crate::sighting::{PatternId, Points};
@@ -21,24 +19,10 @@ const MAX_REPEATS: i32 = 50;
 /// The forms of every filter that reads messages of some programs.
 #[derive(Debug)]
 pub(super) struct Messages {
-    /// Forms sorted by head; among those of one head the order of filters and patterns decides.
+    /// Sorted by head; among those of one head in the order of filters and patterns.
     candidates: Vec<Candidate>,
-    heads: Heads,
-    /// For the forms without a head, which come first.
-    headless: Option<Headless>,
+    fronts: Fronts,
 }
-
-/// Forms without a head, of which every message could be one: each holds a literal somewhere, so one search for all
-/// these literals leaves the few that a message can be.
-#[derive(Debug)]
-struct Headless {
-    needles: AhoCorasick,
-}
-
-/// Forms without a head that are told apart.
-const MAX_HEADLESS: usize = 1024;
-/// A bit for each of them.
-type Holding = [u64; MAX_HEADLESS / 64];
 
 #[derive(Debug)]
 struct Candidate {
@@ -55,20 +39,19 @@ impl Messages {
                 candidates.extend(forms.iter().map(|form| Candidate { form: form.clone(), hit }));
             }
         }
-        // Stable: among forms of the same head the order of the file decides.
+        // Stable: among forms of the same head the order of the files decides.
         candidates.sort_by(|a, b| a.form.head().cmp(b.form.head()));
         let forms: Vec<_> = candidates.iter().map(|candidate| (&candidate.form, candidate.hit)).collect();
         refuse_two_readings(usage, &forms)?;
-        let heads: Vec<&[u8]> = candidates.iter().map(|candidate| candidate.form.head()).collect();
-        let heads = Heads::beside(&heads, &[REPEATED]).ok_or_else(|| usage.too_large())?;
-        let headless = Headless::new(&candidates);
-        Ok(Self { candidates, heads, headless })
+        let forms: Vec<&Form> = candidates.iter().map(|candidate| &candidate.form).collect();
+        let fronts = Fronts::new(&forms, &[REPEATED]).ok_or_else(|| usage.too_large())?;
+        Ok(Self { candidates, fronts })
     }
 
     /// Where to begin to read a message that begins with `opening`; `None` if it says nothing.
     #[inline(always)]
     pub(super) fn start(&self, opening: &[u8; OPENING]) -> Option<Start> {
-        self.heads.start(opening)
+        self.fronts.start(opening)
     }
 
     /// Reads a message.
@@ -94,42 +77,10 @@ impl Messages {
 
     #[inline(always)]
     fn read_once<'a>(&self, start: Start, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
-        let mut fit = self.heads.longest_from(start, message);
-        while let Some(this) = fit {
-            let (forms, head) = self.heads.forms(this);
-            if let Some(headless) = self.headless.as_ref().filter(|_| head == 0) {
-                return self.read_headless(headless, message, found);
-            }
-            let rest = &message[head..];
-            for candidate in &self.candidates[forms] {
-                if candidate.form.read(rest, found) {
-                    return Some(candidate.hit);
-                }
-                *found = Found::default();
-            }
-            fit = self.heads.shorter(this);
-        }
-        None
-    }
-
-    fn read_headless<'a>(
-        &self,
-        headless: &Headless,
-        message: &'a [u8],
-        found: &mut Found<'a>,
-    ) -> Option<Hit> {
-        let holding = headless.holding(message);
-        for (word, mut bits) in holding.into_iter().enumerate() {
-            while bits != 0 {
-                let candidate = &self.candidates[word * 64 + bits.trailing_zeros() as usize];
-                if candidate.form.read(message, found) {
-                    return Some(candidate.hit);
-                }
-                *found = Found::default();
-                bits &= bits - 1;
-            }
-        }
-        None
+        self.fronts.read(start, message, found, |form, rest, found| {
+            let candidate = &self.candidates[form];
+            candidate.form.read_behind_front(rest, found).then_some(candidate.hit)
+        })
     }
 
     /// `message repeated 3 times: [ … ]`, which syslog daemons write instead of a message's repetitions. It counts
@@ -148,31 +99,6 @@ impl Messages {
     /// The patterns, each with how many bytes of a message fit from the front.
     pub(super) fn nearness(&self, message: &[u8]) -> impl Iterator<Item = (PatternId, usize)> {
         self.candidates.iter().map(|candidate| (candidate.hit.pattern, candidate.form.nearness(message)))
-    }
-}
-
-impl Headless {
-    /// `None` if there are none, or too many, or one that holds no literal.
-    fn new(candidates: &[Candidate]) -> Option<Self> {
-        let headless = candidates.iter().take_while(|candidate| candidate.form.head().is_empty());
-        let needles: Vec<&[u8]> = headless.map(|candidate| candidate.form.needle()).collect();
-        if needles.is_empty()
-            || needles.len() > MAX_HEADLESS
-            || needles.iter().any(|needle| needle.is_empty())
-        {
-            return None;
-        }
-        Some(Self { needles: AhoCorasick::new(needles).ok()? })
-    }
-
-    /// The forms whose literal a message holds.
-    fn holding(&self, message: &[u8]) -> Holding {
-        let mut holding = Holding::default();
-        for found in self.needles.find_overlapping_iter(message) {
-            let number = found.pattern().as_usize();
-            holding[number / 64] |= 1 << (number % 64);
-        }
-        holding
     }
 }
 

@@ -135,6 +135,12 @@ impl Form {
         &self.head
     }
 
+    /// What is matched from the front, the head among it.
+    pub(super) fn front(&self) -> Vec<Part> {
+        let head = (!self.head.is_empty()).then(|| Part::Literal(self.head.clone()));
+        head.into_iter().chain(self.front.iter().cloned()).collect()
+    }
+
     /// The longest literal behind the first gap, which a message must hold.
     pub(in crate::scan) fn needle(&self) -> &[u8] {
         let pieces = self.pieces.iter().map(|piece| piece.literal.needle());
@@ -197,12 +203,15 @@ impl Form {
 
     /// Reads a whole message, given what follows the head, and answers whether it is of this form. If it is not,
     /// what was found means nothing.
-    #[inline(always)]
     pub(in crate::scan) fn read<'a>(&self, after_head: &'a [u8], found: &mut Found<'a>) -> bool {
-        let (front, back) = &self.steps;
-        // The end differs more often than the front.
-        let Some(rest) = back.read_back(after_head, found) else { return false };
-        let Some(rest) = front.read_front(rest, found) else { return false };
+        let rest = self.steps.0.read_front(after_head, found);
+        rest.is_some_and(|rest| self.read_behind_front(rest, found))
+    }
+
+    /// The same, given what follows the front, which has been read.
+    #[inline(always)]
+    pub(in crate::scan) fn read_behind_front<'a>(&self, text: &'a [u8], found: &mut Found<'a>) -> bool {
+        let Some(rest) = self.steps.1.read_back(text, found) else { return false };
         match (self.gap, &*self.pieces) {
             (None, _) => rest.is_empty(),
             (Some(gap), []) => gap.take(rest, found),

@@ -27,10 +27,12 @@
 mod ambiguity;
 mod byte_set;
 mod form;
+mod fronts;
 mod steps;
 
 pub(super) use ambiguity::clash;
 pub(super) use form::{Form, Found, Place};
+pub(super) use fronts::Fronts;
 
 use byte_set::ByteSet;
 use form::{Field, Free, Part};
