@@ -147,15 +147,9 @@ impl Heads {
         }
     }
 
-    /// The longest head that the message begins with.
-    #[inline]
-    pub(super) fn longest(&self, message: &[u8]) -> Option<Fit> {
-        self.longest_from(Start::default(), message)
-    }
-
     /// The longest head that a message begins with whose opening led to `start`; any opening leads to the default.
     #[inline(always)]
-    pub(super) fn longest_from(&self, start: Start, message: &[u8]) -> Option<Fit> {
+    pub(super) fn longest(&self, start: Start, message: &[u8]) -> Option<Fit> {
         let mut at = start.node;
         let mut best = NONE;
         let mut rest = message.get(usize::from(start.depth)..)?;
@@ -228,7 +222,7 @@ mod tests {
         fn finds_every_head_longest_first(mut heads in proptest::collection::vec("[ab]{0,6}", 1..20), message in "[abc]{0,10}") {
             heads.sort();
             let tree = tree(&heads, &[]);
-            prop_assert_eq!(fits(&tree, tree.longest(message.as_bytes())), expected(&heads, &message));
+            prop_assert_eq!(fits(&tree, tree.longest(Start::default(), message.as_bytes())), expected(&heads, &message));
         }
 
         #[test]
@@ -238,7 +232,7 @@ mod tests {
             // Half of the messages begin with a head.
             let message = if message.len() % 2 == 0 { format!("{}{message}", which.get(&heads)) } else { message };
             let opening = *format!("{message}{behind}").as_bytes().first_chunk().unwrap();
-            let longest = tree.start(&opening).and_then(|start| tree.longest_from(start, message.as_bytes()));
+            let longest = tree.start(&opening).and_then(|start| tree.longest(start, message.as_bytes()));
             prop_assert_eq!(fits(&tree, longest), expected(&heads, &message));
             if message.starts_with("abbaab") {
                 prop_assert!(tree.start(&opening).is_some());

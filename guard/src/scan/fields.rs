@@ -5,14 +5,17 @@
 //! the literals its forms begin with and one search for the literals they hold, so a record costs the number of
 //! different keys, not of patterns. Only then are the other fields of the few patterns that are left compared.
 
+use std::sync::Arc;
+
 use aho_corasick::AhoCorasick;
 
-use super::dispatch::Heads;
-use super::filter::{FieldForms, FilterError, Format, Shape};
+use super::dispatch::Start;
+use super::filter::{FilterError, Format};
 use super::messages::refuse_two_readings;
-use super::pattern::{Form, Found};
+use super::pattern::{Ending, Form, Found, Fronts};
 use super::record::Fields;
 use super::set::{Hit, Use};
+use super::shape::FieldForms;
 
 /// Forms of one field that begin with free text.
 const MAX_HOLDING: usize = 1024;
@@ -31,28 +34,22 @@ pub(super) struct RecordPatterns {
 struct Candidate {
     hit: Hit,
     /// Fields other than the key, the address last: most records fail before it is read.
-    rest: Box<[(usize, Box<[Form]>)]>,
+    rest: Box<[(usize, Arc<Fronts<()>>)]>,
 }
 
-/// The forms that one field can have as the key of a pattern.
+/// The forms that one field can have as the key of a pattern, each with the number of its candidate.
 #[derive(Debug)]
 struct Key {
     field: usize,
-    /// Sorted by head.
-    forms: Vec<KeyForm>,
-    heads: Heads,
+    fronts: Fronts<usize>,
     /// Literals of forms that begin with free text, by number of the form.
     needles: AhoCorasick,
-    holding: Vec<KeyForm>,
-    /// Forms with no literal at all.
-    others: Vec<KeyForm>,
+    holding: Vec<(Ending, usize)>,
 }
 
-#[derive(Debug)]
-struct KeyForm {
-    form: Form,
-    candidate: usize,
-}
+/// The forms that fields other than keys can have. Most patterns have the same for the address.
+#[derive(Debug, Default)]
+struct Known(Vec<(Vec<Form>, Arc<Fronts<()>>)>);
 
 /// The best pattern so far.
 struct Best<'a> {
@@ -64,14 +61,13 @@ impl RecordPatterns {
     pub(super) fn of_each_format(usage: &Use<'_>) -> Result<Vec<Self>, FilterError> {
         let mut all = Vec::new();
         for format in Format::ALL {
-            let patterns: Vec<(&[FieldForms], Hit)> = usage
-                .patterns()
-                .filter(|(_, hit)| usage.format(hit.pattern) == Some(format))
-                .filter_map(|(pattern, hit)| match &pattern.shape {
-                    Shape::Record(fields) => Some((&fields[..], hit)),
-                    Shape::Message(_) => None,
-                })
-                .collect();
+            let mut patterns: Vec<(Vec<FieldForms>, Hit)> = Vec::new();
+            for (pattern, hit) in usage.patterns() {
+                if usage.format(hit.pattern) == Some(format) {
+                    let fields = usage.field_forms(pattern, hit)?;
+                    patterns.extend((!fields.is_empty()).then_some((fields, hit)));
+                }
+            }
             if !patterns.is_empty() {
                 all.push(Self::new(usage, format, &patterns)?);
             }
@@ -79,7 +75,11 @@ impl RecordPatterns {
         Ok(all)
     }
 
-    fn new(usage: &Use<'_>, format: Format, patterns: &[(&[FieldForms], Hit)]) -> Result<Self, FilterError> {
+    fn new(
+        usage: &Use<'_>,
+        format: Format,
+        patterns: &[(Vec<FieldForms>, Hit)],
+    ) -> Result<Self, FilterError> {
         let mut names: Vec<String> =
             patterns.iter().flat_map(|(fields, _)| fields.iter().map(|field| field.name.clone())).collect();
         names.sort_unstable();
@@ -105,20 +105,22 @@ impl RecordPatterns {
         let number =
             |field: &FieldForms| names.iter().position(|name| *name == field.name).unwrap_or_default();
         let mut candidates = Vec::with_capacity(patterns.len());
-        let mut keyed: Vec<Vec<KeyForm>> = names.iter().map(|_| Vec::new()).collect();
+        let mut keyed: Vec<Vec<(&Form, usize)>> = names.iter().map(|_| Vec::new()).collect();
+        let mut known = Known::default();
         for (fields, hit) in patterns {
             let Some(key) = fields.iter().max_by_key(|field| rarity(field)) else { continue };
             let candidate = candidates.len();
-            keyed[number(key)].extend(key.forms.iter().map(|form| KeyForm { form: form.clone(), candidate }));
+            keyed[number(key)].extend(key.forms.iter().map(|form| (form, candidate)));
             let mut rest: Vec<&FieldForms> = fields.iter().filter(|field| field.name != key.name).collect();
             rest.sort_by_key(|field| field.forms[0].has_address());
-            let rest = rest.into_iter().map(|field| (number(field), field.forms.clone().into_boxed_slice()));
-            candidates.push(Candidate { hit: *hit, rest: rest.collect() });
+            let rest = rest.into_iter().map(|field| Some((number(field), known.fronts(&field.forms)?)));
+            let rest = rest.collect::<Option<_>>().ok_or_else(|| usage.too_large())?;
+            candidates.push(Candidate { hit: *hit, rest });
         }
         let mut keys = Vec::new();
         for (field, forms) in keyed.into_iter().enumerate() {
             if !forms.is_empty() {
-                keys.push(Key::new(field, forms).ok_or_else(|| usage.too_large())?);
+                keys.push(Key::new(field, &forms).ok_or_else(|| usage.too_large())?);
             }
         }
         Ok(Self { format, fields, candidates, keys })
@@ -134,21 +136,22 @@ impl RecordPatterns {
         let mut best = Best { found: None };
         for key in &self.keys {
             let Some(text) = value(key.field) else { continue };
-            key.each(text, |form, head| self.consider(form, &text[head..], &value, &mut best));
+            key.each(text, |candidate, found| self.consider(candidate, *found, &value, &mut best));
         }
         let (hit, its) = best.found?;
         *found = its;
         Some(hit)
     }
 
+    /// Takes up a pattern of whose key this was found, if its other fields fit and none better is known.
     fn consider<'a>(
         &self,
-        form: &KeyForm,
-        text: &'a [u8],
+        candidate: usize,
+        mut found: Found<'a>,
         value: &impl Fn(usize) -> Option<&'a [u8]>,
         best: &mut Best<'a>,
     ) {
-        let candidate = &self.candidates[form.candidate];
+        let candidate = &self.candidates[candidate];
         let hit = candidate.hit;
         let worse = |known: Hit| {
             (known.points, std::cmp::Reverse(known.pattern)) >= (hit.points, std::cmp::Reverse(hit.pattern))
@@ -156,13 +159,9 @@ impl RecordPatterns {
         if best.found.is_some_and(|(known, _)| worse(known)) {
             return;
         }
-        let mut found = Found::default();
-        if !form.form.read(text, &mut found) {
-            return;
-        }
         for (field, forms) in &candidate.rest {
             let Some(text) = value(*field) else { return };
-            if !forms.iter().any(|form| reads(form, text, &mut found)) {
+            if forms.read(Start::default(), text, &mut found, |(), _| Some(())).is_none() {
                 return;
             }
         }
@@ -170,15 +169,15 @@ impl RecordPatterns {
     }
 }
 
-/// Reads a field; what was found stays as it was unless the form fits.
-fn reads<'a>(form: &Form, text: &'a [u8], found: &mut Found<'a>) -> bool {
-    let Some(rest) = text.strip_prefix(form.head()) else { return false };
-    let before = *found;
-    let fits = form.read(rest, found);
-    if !fits {
-        *found = before;
+impl Known {
+    fn fronts(&mut self, forms: &[Form]) -> Option<Arc<Fronts<()>>> {
+        if let Some((_, known)) = self.0.iter().find(|(known, _)| known == forms) {
+            return Some(Arc::clone(known));
+        }
+        let fronts = Arc::new(Fronts::new(&forms.iter().map(|form| (form, ())).collect::<Vec<_>>(), &[])?);
+        self.0.push((forms.to_vec(), Arc::clone(&fronts)));
+        Some(fronts)
     }
-    fits
 }
 
 /// How rare the values of a field are that a pattern wants: bytes of literal that each of them has at least.
@@ -189,40 +188,38 @@ fn rarity(field: &FieldForms) -> (bool, usize) {
 }
 
 impl Key {
-    fn new(field: usize, forms: Vec<KeyForm>) -> Option<Self> {
-        let (mut with_head, without): (Vec<_>, Vec<_>) =
-            forms.into_iter().partition(|form| !form.form.head().is_empty());
-        with_head.sort_by(|a, b| a.form.head().cmp(b.form.head()));
-        let heads: Vec<&[u8]> = with_head.iter().map(|form| form.form.head()).collect();
-        let heads = Heads::new(&heads)?;
-        let (holding, others): (Vec<_>, Vec<_>) =
-            without.into_iter().partition(|form| !form.form.needle().is_empty());
+    fn new(field: usize, forms: &[(&Form, usize)]) -> Option<Self> {
+        let is_held = |(form, _): &(&Form, usize)| form.is_frontless() && !form.needle().is_empty();
+        let (holding, with_front): (Vec<_>, Vec<_>) = forms.iter().copied().partition(is_held);
         if holding.len() > MAX_HOLDING {
             return None;
         }
-        let needles = AhoCorasick::new(holding.iter().map(|form| form.form.needle())).ok()?;
-        Some(Self { field, forms: with_head, heads, needles, holding, others })
+        let needles = AhoCorasick::new(holding.iter().map(|(form, _)| form.needle())).ok()?;
+        let holding = holding.into_iter().map(|(form, candidate)| (form.ending(), candidate));
+        Some(Self { field, fronts: Fronts::new(&with_front, &[])?, needles, holding: holding.collect() })
     }
 
-    /// Calls `each` for every form that may fit, with the length of its head.
-    fn each(&self, text: &[u8], mut each: impl FnMut(&KeyForm, usize)) {
-        let mut fit = self.heads.longest(text);
-        while let Some(this) = fit {
-            let (forms, head) = self.heads.forms(this);
-            self.forms[forms].iter().for_each(|form| each(form, head));
-            fit = self.heads.shorter(this);
+    /// Calls `each` for every form that a text has, with what was found in it.
+    fn each<'a>(&self, text: &'a [u8], mut each: impl FnMut(usize, &Found<'a>)) {
+        self.fronts.read(Start::default(), text, &mut Found::default(), |candidate, found| {
+            each(candidate, found);
+            None::<()>
+        });
+        if self.holding.is_empty() {
+            return;
         }
-        if !self.holding.is_empty() {
-            // However often a literal stands in a text: its form is read once.
-            let mut seen = [0u64; MAX_HOLDING / 64];
-            for found in self.needles.find_overlapping_iter(text) {
-                let number = found.pattern().as_usize();
-                if seen[number / 64] >> (number % 64) & 1 == 0 {
-                    seen[number / 64] |= 1 << (number % 64);
-                    each(&self.holding[number], 0);
+        // However often a literal stands in a text: its form is read once.
+        let mut seen = [0u64; MAX_HOLDING / 64];
+        for needle in self.needles.find_overlapping_iter(text) {
+            let number = needle.pattern().as_usize();
+            if seen[number / 64] >> (number % 64) & 1 == 0 {
+                seen[number / 64] |= 1 << (number % 64);
+                let (form, candidate) = &self.holding[number];
+                let mut found = Found::default();
+                if form.read(text, &mut found) {
+                    each(*candidate, &found);
                 }
             }
         }
-        self.others.iter().for_each(|form| each(form, 0));
     }
 }

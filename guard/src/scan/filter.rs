@@ -9,8 +9,9 @@ use thiserror::Error;
 use toml::Spanned;
 
 use super::Mode;
-use super::pattern::{self, Form, Place};
+use super::pattern::Form;
 pub(super) use super::record::Format;
+use super::shape::{self, FieldForms, Shape, Texts};
 use crate::sighting::{Kind, Points};
 use crate::source::Sender;
 
@@ -18,8 +19,6 @@ use crate::source::Sender;
 const MAX_FILE: usize = 256 * 1024;
 /// Patterns of one filter.
 const MAX_PATTERNS: usize = 1024;
-/// Forms one field of a record may have.
-const MAX_FORMS: usize = 4096;
 
 /// Why a filter is refused.
 #[derive(Debug, Error)]
@@ -129,20 +128,22 @@ pub(super) struct Pattern {
     pub(super) shape: Shape,
 }
 
-/// What a pattern is compared with.
-#[derive(Clone, Debug)]
-pub(super) enum Shape {
-    /// The whole message.
-    Message(Vec<Form>),
-    /// Fields of a record, each as a whole.
-    Record(Vec<FieldForms>),
-}
+impl Pattern {
+    /// The forms a message can have; none if it looks at fields. The reason if it cannot be used.
+    pub(super) fn message_forms(&self) -> Result<Vec<Form>, String> {
+        match self.shape {
+            Shape::Message => shape::message_forms(&self.text),
+            Shape::Record(_) => Ok(Vec::new()),
+        }
+    }
 
-/// What a field of a record must be: any of these.
-#[derive(Clone, Debug)]
-pub(super) struct FieldForms {
-    pub(super) name: String,
-    pub(super) forms: Vec<Form>,
+    /// The forms its fields can have; none if it looks at messages. The reason if it cannot be used.
+    pub(super) fn field_forms(&self) -> Result<Vec<FieldForms>, String> {
+        match &self.shape {
+            Shape::Message => Ok(Vec::new()),
+            Shape::Record(fields) => shape::field_forms(fields),
+        }
+    }
 }
 
 /// What a filter's file says about itself.
@@ -209,28 +210,11 @@ struct RawJournal {
 struct RawPattern {
     kind: Spanned<String>,
     text: Option<Spanned<String>>,
-    fields: Option<Spanned<BTreeMap<String, RawField>>>,
+    fields: Option<Spanned<BTreeMap<String, Texts>>>,
     points: Option<Spanned<f64>>,
     #[serde(default)]
     mode: Mode,
 }
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RawField {
-    One(String),
-    Any(Vec<String>),
-}
-
-impl RawField {
-    fn texts(&self) -> &[String] {
-        match self {
-            Self::One(text) => std::slice::from_ref(text),
-            Self::Any(texts) => texts,
-        }
-    }
-}
-
 impl Filter {
     /// Reads and checks a filter.
     pub(super) fn read(file: &FilterFile) -> Result<Self, FilterError> {
@@ -295,21 +279,14 @@ fn read_pattern(
         )
     })?;
     let (text, span, shape) = match (&raw.text, &raw.fields) {
-        (Some(text), None) => {
-            let refuse = |reason: String| fault.refusal(text.span(), text.get_ref(), &reason);
-            let forms = message_forms(text.get_ref()).map_err(refuse)?;
-            (text.get_ref().clone(), text.span(), Shape::Message(forms))
-        }
+        (Some(text), None) => (text.get_ref().clone(), text.span(), Shape::Message),
         (None, Some(fields)) => {
-            let text = written(fields.get_ref());
-            let refuse = |reason: String| fault.refusal(fields.span(), &text, &reason);
+            let text = shape::written(fields.get_ref());
             if matches!(format, None | Some(Format::Stamped)) {
-                return Err(refuse(
-                    "only lines of a `format` with fields (json, logfmt, access) have them".into(),
-                ));
+                let reason = "only lines of a `format` with fields (json, logfmt, access) have them";
+                return Err(fault.refusal(fields.span(), &text, reason));
             }
-            let forms = field_forms(fields.get_ref()).map_err(refuse)?;
-            (text, fields.span(), Shape::Record(forms))
+            (text, fields.span(), Shape::Record(fields.get_ref().clone()))
         }
         _ => return Err(fault.at(whole, "a pattern has either `text` or `fields`".into())),
     };
@@ -322,51 +299,11 @@ fn read_pattern(
     if kind == Kind::Spoofable && points.0 > 0 {
         return Err(fault.refusal(span, &text, "what can be forged earns no points"));
     }
-    Ok(Pattern { text, line: fault.line(span.start), kind, points, mode: raw.mode, shape })
-}
-
-fn message_forms(text: &str) -> Result<Vec<Form>, String> {
-    let forms = pattern::compile(text, Place::Message)?;
-    match forms.iter().find(|form| !form.has_address()) {
-        None => Ok(forms),
-        Some(form) => {
-            let head = String::from_utf8_lossy(form.head()).into_owned();
-            Err(format!("one of its forms (beginning with `{head}`) has no `<address>`"))
-        }
-    }
-}
-
-fn field_forms(fields: &BTreeMap<String, RawField>) -> Result<Vec<FieldForms>, String> {
-    let mut all = Vec::with_capacity(fields.len());
-    for (name, field) in fields {
-        let mut forms = Vec::new();
-        for text in field.texts() {
-            forms.extend(pattern::compile(text, Place::Field).map_err(|reason| format!("{name}: {reason}"))?);
-        }
-        if forms.is_empty() || forms.len() > MAX_FORMS {
-            return Err(format!("{name}: a field has 1 to {MAX_FORMS} forms"));
-        }
-        let with_address = forms.iter().filter(|form| form.has_address()).count();
-        if with_address > 0 && with_address < forms.len() {
-            return Err(format!("{name}: some of its forms have an `<address>` and some have none"));
-        }
-        all.push(FieldForms { name: name.clone(), forms });
-    }
-    match all.iter().filter(|field| field.forms[0].has_address()).count() {
-        1 => Ok(all),
-        0 => Err("none of its fields has an `<address>`".into()),
-        _ => Err("more than one of its fields has an `<address>`: which one is the peer?".into()),
-    }
-}
-
-/// Fields as text for people.
-fn written(fields: &BTreeMap<String, RawField>) -> String {
-    let fields = fields.iter().map(|(name, field)| match field.texts() {
-        [one] => format!("{name} = {one}"),
-        [first, rest @ ..] => format!("{name} = {first} or {} others", rest.len()),
-        [] => format!("{name} = nothing"),
-    });
-    fields.collect::<Vec<_>>().join(", ")
+    let pattern = Pattern { text, line: fault.line(span.start), kind, points, mode: raw.mode, shape };
+    let refuse = |reason: String| fault.refusal(span.clone(), &pattern.text, &reason);
+    pattern.message_forms().map_err(refuse)?;
+    pattern.field_forms().map_err(refuse)?;
+    Ok(pattern)
 }
 
 struct Fault<'a> {

@@ -89,9 +89,7 @@ pub(crate) fn pattern(bytes: &[u8]) {
         let Ok(forms) = pattern::compile(text, place) else { continue };
         for form in &forms {
             assert!(form.nearness(message) <= message.len());
-            if let Some(rest) = message.strip_prefix(form.head()) {
-                form.read(rest, &mut Found::default());
-            }
+            form.read(message, &mut Found::default());
         }
     }
 }

@@ -4,9 +4,9 @@
 //! is checked when the filters are loaded.
 
 use super::dispatch::Start;
-use super::filter::{FilterError, Shape};
+use super::filter::FilterError;
 use super::openings::OPENING;
-use super::pattern::{self, Form, Fronts, Found};
+use super::pattern::{self, Form, Found, Fronts};
 use super::set::{Hit, Proof, Use};
 use crate::encode::printable;
 use crate::sighting::{PatternId, Points};
@@ -19,33 +19,22 @@ const MAX_REPEATS: i32 = 50;
 /// The forms of every filter that reads messages of some programs.
 #[derive(Debug)]
 pub(super) struct Messages {
-    /// Sorted by head; among those of one head in the order of filters and patterns.
-    candidates: Vec<Candidate>,
-    fronts: Fronts,
-}
-
-#[derive(Debug)]
-struct Candidate {
-    form: Form,
-    hit: Hit,
+    fronts: Fronts<Hit>,
 }
 
 impl Messages {
     /// The message patterns that are in use.
     pub(super) fn new(usage: &Use<'_>) -> Result<Self, FilterError> {
-        let mut candidates = Vec::new();
+        let mut forms = Vec::new();
         for (pattern, hit) in usage.patterns() {
-            if let Shape::Message(forms) = &pattern.shape {
-                candidates.extend(forms.iter().map(|form| Candidate { form: form.clone(), hit }));
-            }
+            forms.extend(usage.message_forms(pattern, hit)?.into_iter().map(|form| (form, hit)));
         }
         // Stable: among forms of the same head the order of the files decides.
-        candidates.sort_by(|a, b| a.form.head().cmp(b.form.head()));
-        let forms: Vec<_> = candidates.iter().map(|candidate| (&candidate.form, candidate.hit)).collect();
+        forms.sort_by(|a, b| a.0.head().cmp(b.0.head()));
+        let forms: Vec<(&Form, Hit)> = forms.iter().map(|(form, hit)| (form, *hit)).collect();
         refuse_two_readings(usage, &forms)?;
-        let forms: Vec<&Form> = candidates.iter().map(|candidate| &candidate.form).collect();
         let fronts = Fronts::new(&forms, &[REPEATED]).ok_or_else(|| usage.too_large())?;
-        Ok(Self { candidates, fronts })
+        Ok(Self { fronts })
     }
 
     /// Where to begin to read a message that begins with `opening`; `None` if it says nothing.
@@ -77,10 +66,7 @@ impl Messages {
 
     #[inline(always)]
     fn read_once<'a>(&self, start: Start, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
-        self.fronts.read(start, message, found, |form, rest, found| {
-            let candidate = &self.candidates[form];
-            candidate.form.read_behind_front(rest, found).then_some(candidate.hit)
-        })
+        self.fronts.read(start, message, found, |hit, _| Some(hit))
     }
 
     /// `message repeated 3 times: [ … ]`, which syslog daemons write instead of a message's repetitions. It counts
@@ -94,11 +80,6 @@ impl Messages {
         let hit = self.read_once(Start::default(), rest.trim_ascii_end(), found)?;
         let points = Points(hit.points.0.saturating_mul(times.clamp(1, MAX_REPEATS)));
         Some(Hit { points, ..hit })
-    }
-
-    /// The patterns, each with how many bytes of a message fit from the front.
-    pub(super) fn nearness(&self, message: &[u8]) -> impl Iterator<Item = (PatternId, usize)> {
-        self.candidates.iter().map(|candidate| (candidate.hit.pattern, candidate.form.nearness(message)))
     }
 }
 

@@ -31,6 +31,7 @@ mod pattern;
 mod record;
 mod scanner;
 mod set;
+mod shape;
 mod simd;
 #[cfg(test)]
 mod tests;

@@ -5,14 +5,15 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::Mode;
 use super::fields::RecordPatterns;
-use super::filter::{self, Filter, FilterError, FilterFile, Format, Pattern, Shape};
+use super::filter::{self, Filter, FilterError, FilterFile, Format, Pattern};
 use super::identifiers::Identifiers;
 use super::messages::Messages;
-use super::pattern::Found;
+use super::pattern::{Form, Found};
+use super::shape::{FieldForms, Shape};
 use crate::config::Filters;
 use crate::sighting::{Kind, PatternId, Points};
 use crate::source::Sender;
@@ -42,6 +43,8 @@ pub(super) struct Service {
     stamps: bool,
     /// The filters it is made of.
     filters: Vec<u16>,
+    /// The forms of its messages, made when a message is to be explained.
+    forms: OnceLock<Vec<(PatternId, Form)>>,
 }
 
 /// Which patterns a service is made of.
@@ -67,7 +70,7 @@ pub(super) enum Proof {
 }
 
 /// What a matching form says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct Hit {
     pub(super) pattern: PatternId,
     pub(super) kind: Kind,
@@ -303,7 +306,21 @@ impl FilterSet {
     /// The pattern that fits furthest from the front, and how many bytes of the message do.
     pub(super) fn nearest(&self, service: u32, message: &[u8]) -> Option<(PatternId, usize)> {
         let service = self.services.get(service as usize)?;
-        service.messages.nearness(message).max_by_key(|(_, bytes)| *bytes).filter(|(_, bytes)| *bytes > 0)
+        let forms = service.forms.get_or_init(|| self.message_forms(&service.filters));
+        let all = forms.iter().map(|(pattern, form)| (*pattern, form.nearness(message)));
+        all.max_by_key(|(_, bytes)| *bytes).filter(|(_, bytes)| *bytes > 0)
+    }
+
+    /// The forms that messages of some filters have.
+    fn message_forms(&self, readers: &[u16]) -> Vec<(PatternId, Form)> {
+        let (filters, mode) = (&*self.filters, self.mode);
+        let usage = Use { filters, readers, mode, proof: Proof::Known, together: true };
+        let forms = usage.patterns().flat_map(|(pattern, hit)| {
+            // They were good when the filter was read.
+            let forms = pattern.message_forms().unwrap_or_default();
+            forms.into_iter().map(move |form| (hit.pattern, form))
+        });
+        forms.collect()
     }
 
     /// Whether any filter that reads this identifier believes a journal entry of this sender.
@@ -324,7 +341,8 @@ impl Service {
         let records = RecordPatterns::of_each_format(usage)?;
         let stamped = |reader: &u16| usage.filters[usize::from(*reader)].format == Some(Format::Stamped);
         let stamps = usage.readers.iter().any(stamped);
-        Ok(Self { messages: Messages::new(usage)?, records, stamps, filters: usage.readers.to_vec() })
+        let (messages, filters) = (Messages::new(usage)?, usage.readers.to_vec());
+        Ok(Self { messages, records, stamps, filters, forms: OnceLock::new() })
     }
 
     #[inline]
@@ -365,9 +383,25 @@ impl<'a> Use<'a> {
         self.filters[usize::from(id.filter)].format
     }
 
+    /// The forms that messages of a pattern can have.
+    pub(super) fn message_forms(&self, pattern: &Pattern, hit: Hit) -> Result<Vec<Form>, FilterError> {
+        pattern.message_forms().map_err(|reason| self.wrong(pattern, hit, reason))
+    }
+
+    /// The forms that fields of a pattern can have.
+    pub(super) fn field_forms(&self, pattern: &Pattern, hit: Hit) -> Result<Vec<FieldForms>, FilterError> {
+        pattern.field_forms().map_err(|reason| self.wrong(pattern, hit, reason))
+    }
+
+    fn wrong(&self, pattern: &Pattern, hit: Hit, reason: String) -> FilterError {
+        let path = self.filters[usize::from(hit.pattern.filter)].path.clone();
+        FilterError::Wrong { path, line: pattern.line, reason }
+    }
+
     /// A pattern names a field that records of the format do not have.
     pub(super) fn no_field(&self, format: Format, name: &str) -> FilterError {
-        let names_it = |pattern: &Pattern| matches!(&pattern.shape, Shape::Record(fields) if fields.iter().any(|field| field.name == name));
+        let names_it =
+            |pattern: &Pattern| matches!(&pattern.shape, Shape::Record(fields) if fields.contains_key(name));
         let known = format.names().map(|known| known.collect::<Vec<_>>().join(", "));
         let known = known.map_or(String::new(), |known| format!("; there are {known}"));
         let reason = format!("there is no field `{name}`{known}");

@@ -1,55 +1,55 @@
-//! One form of a pattern, and reading a message with it.
+//! One form of a pattern: its parts, and from which side each is matched.
 //!
 //! What stands before the first gap is matched from the front, what stands after the last one from the end. Between
 //! two gaps stands a piece that is searched for, from the left. The search decides nothing about the address: that
 //! all readings of a message agree on it has been shown by `ambiguity` when the form was loaded.
 
-use memchr::memmem::Finder;
+use std::sync::Arc;
 
 use super::byte_set::ByteSet;
-use super::steps::Steps;
+use super::ending::Ending;
 use crate::scan::address::{self, Bits};
 use crate::scan::{bytes, simd};
 
-/// Places looked at in one message at most: text that imitates a piece more often hides its peer, and costs no more.
-const SEARCHES: u32 = 64;
-
 /// One way to write a message: no options or alternatives any more.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::scan) struct Form {
-    /// The literal a message begins with; empty if a field stands there.
-    head: Box<[u8]>,
-    /// Matched from the front, behind the head.
-    front: Box<[Part]>,
+    /// Matched from the front.
+    pub(super) front: Vec<Part>,
+    /// What stands behind the front.
+    pub(super) end: End,
+}
+
+/// What stands behind the front of a form.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct End {
     /// Matched between the first gap and the last.
-    pieces: Box<[Piece]>,
+    pub(super) pieces: Vec<Piece>,
     /// The last gap. Without one, the front is the whole form.
-    gap: Option<Free>,
+    pub(super) gap: Option<Free>,
     /// Matched from the end, last part first.
-    back: Box<[Part]>,
-    /// `front` and `back` as they are read.
-    steps: (Steps, Steps),
+    pub(super) back: Vec<Part>,
 }
 
 /// A gap, and what stands behind it.
-#[derive(Clone, Debug)]
-struct Piece {
-    gap: Free,
-    literal: Finder<'static>,
-    rest: Box<[Part]>,
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Piece {
+    pub(super) gap: Free,
+    pub(super) literal: Arc<[u8]>,
+    pub(super) rest: Vec<Part>,
 }
 
 /// A part of a pattern.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Part {
-    Literal(Box<[u8]>),
+    Literal(Arc<[u8]>),
     Field(Field),
     /// Text of any length. It ends where a byte stands that it cannot hold, or it is a gap.
     Free(Free),
 }
 
 /// Text of any length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Free {
     /// Whether it is the account.
     pub(super) account: bool,
@@ -58,7 +58,7 @@ pub(super) struct Free {
 }
 
 /// What ends where its kind of byte ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Field {
     Address,
     /// An IPv4 address only.
@@ -118,33 +118,31 @@ impl Form {
         let back: Vec<Part> = parts.drain((last + 1).min(parts.len())..).rev().collect();
         let middle = parts.split_off(first);
         let (pieces, gap) = pieces(middle)?;
-        let head = match parts.first_mut() {
-            Some(Part::Literal(bytes)) => {
-                let head = std::mem::take(bytes);
-                parts.remove(0);
-                head
-            }
-            _ => Box::default(),
-        };
-        let steps = (Steps::forwards(&parts), Steps::backwards(&back));
-        Ok(Self { head, front: parts.into(), pieces, gap, back: back.into(), steps })
+        Ok(Self { front: parts, end: End { pieces, gap, back } })
     }
 
-    /// The literal that a message must begin with.
+    /// The literal that a message must begin with; empty if a field stands there.
     pub(in crate::scan) fn head(&self) -> &[u8] {
-        &self.head
+        match self.front.first() {
+            Some(Part::Literal(head)) => head,
+            _ => &[],
+        }
     }
 
-    /// What is matched from the front, the head among it.
-    pub(super) fn front(&self) -> Vec<Part> {
-        let head = (!self.head.is_empty()).then(|| Part::Literal(self.head.clone()));
-        head.into_iter().chain(self.front.iter().cloned()).collect()
+    /// Whether it begins with a gap.
+    pub(in crate::scan) fn is_frontless(&self) -> bool {
+        self.front.is_empty()
+    }
+
+    /// What stands behind its front.
+    pub(in crate::scan) fn ending(&self) -> Ending {
+        Ending::new(&self.end)
     }
 
     /// The longest literal behind the first gap, which a message must hold.
     pub(in crate::scan) fn needle(&self) -> &[u8] {
-        let pieces = self.pieces.iter().map(|piece| piece.literal.needle());
-        let back = self.back.iter().filter_map(|part| match part {
+        let pieces = self.end.pieces.iter().map(|piece| &*piece.literal);
+        let back = self.end.back.iter().filter_map(|part| match part {
             Part::Literal(bytes) => Some(&**bytes),
             _ => None,
         });
@@ -158,23 +156,20 @@ impl Form {
 
     /// Whether the address stands between two gaps, where only a search finds it.
     pub(super) fn is_searched(&self) -> bool {
-        self.pieces.iter().any(|piece| piece.rest.iter().any(Part::is_address))
+        self.end.pieces.iter().any(|piece| piece.rest.iter().any(Part::is_address))
     }
 
-    /// Its parts from the last to the first, the head among them, and whether each is a gap.
+    /// Its parts from the last to the first, and whether each is a gap.
     pub(super) fn backwards(&self) -> Vec<(Part, bool)> {
         let plain = |part: &Part| (part.clone(), false);
-        let mut all: Vec<_> = self.back.iter().map(plain).collect();
-        all.extend(self.gap.map(|gap| (Part::Free(gap), true)));
-        for piece in self.pieces.iter().rev() {
+        let mut all: Vec<_> = self.end.back.iter().map(plain).collect();
+        all.extend(self.end.gap.map(|gap| (Part::Free(gap), true)));
+        for piece in self.end.pieces.iter().rev() {
             all.extend(piece.rest.iter().rev().map(plain));
-            all.push((Part::Literal(piece.literal.needle().into()), false));
+            all.push((Part::Literal(Arc::clone(&piece.literal)), false));
             all.push((Part::Free(piece.gap), true));
         }
         all.extend(self.front.iter().rev().map(plain));
-        if !self.head.is_empty() {
-            all.push((Part::Literal(self.head.clone()), false));
-        }
         all
     }
 
@@ -194,39 +189,24 @@ impl Form {
         if self.is_searched() {
             return None;
         }
-        if self.back.iter().any(Part::is_address) {
-            return Some((true, path(&mut self.back.iter())));
+        if self.end.back.iter().any(Part::is_address) {
+            return Some((true, path(&mut self.end.back.iter())));
         }
-        let head = Part::Literal(self.head.clone());
-        Some((false, path(&mut std::iter::once(&head).chain(&self.front))))
+        Some((false, path(&mut self.front.iter())))
     }
 
-    /// Reads a whole message, given what follows the head, and answers whether it is of this form. If it is not,
-    /// what was found means nothing.
-    pub(in crate::scan) fn read<'a>(&self, after_head: &'a [u8], found: &mut Found<'a>) -> bool {
-        let rest = self.steps.0.read_front(after_head, found);
-        rest.is_some_and(|rest| self.read_behind_front(rest, found))
-    }
-
-    /// The same, given what follows the front, which has been read.
-    #[inline(always)]
-    pub(in crate::scan) fn read_behind_front<'a>(&self, text: &'a [u8], found: &mut Found<'a>) -> bool {
-        let Some(rest) = self.steps.1.read_back(text, found) else { return false };
-        match (self.gap, &*self.pieces) {
-            (None, _) => rest.is_empty(),
-            (Some(gap), []) => gap.take(rest, found),
-            (Some(gap), pieces) => search(pieces, gap, rest, found, &mut { SEARCHES }),
-        }
+    /// Reads a whole text, one part after the other.
+    #[cfg(any(test, feature = "fuzz"))]
+    pub(in crate::scan) fn read<'a>(&self, text: &'a [u8], found: &mut Found<'a>) -> bool {
+        let rest = self.front.iter().try_fold(text, |rest, part| part.read_front(rest, found));
+        rest.is_some_and(|rest| self.ending().read(rest, found))
     }
 
     /// How many bytes of a message fit from the front: how near a miss was.
     pub(in crate::scan) fn nearness(&self, message: &[u8]) -> usize {
         let common =
             |literal: &[u8], text: &[u8]| literal.iter().zip(text).take_while(|(a, b)| a == b).count();
-        let Some(mut rest) = bytes::after(message, &self.head) else {
-            return common(&self.head, message);
-        };
-        let mut found = Found::default();
+        let (mut rest, mut found) = (message, Found::default());
         for part in &self.front {
             let Some(left) = part.read_front(rest, &mut found) else {
                 let more = if let Part::Literal(literal) = part { common(literal, rest) } else { 0 };
@@ -238,50 +218,7 @@ impl Form {
     }
 }
 
-/// Finds pieces one behind the other, and a gap up to the end of the text: the leftmost places that fit. Places where
-/// the rest does not fit are passed over, as long as there are searches left.
-#[cold]
-fn search<'a>(pieces: &[Piece], last: Free, text: &'a [u8], found: &mut Found<'a>, left: &mut u32) -> bool {
-    let Some((piece, others)) = pieces.split_first() else { return last.take(text, found) };
-    let literal = piece.literal.needle().len();
-    // The gap may reach up to a byte that it cannot hold.
-    let reach = piece.gap.except.first_in(text).unwrap_or(text.len());
-    let window = &text[..text.len().min(reach + literal)];
-    let mut from = 0;
-    while let Some(at) = piece.literal.find(&window[from..]).map(|at| from + at) {
-        if *left == 0 {
-            return false;
-        }
-        *left -= 1;
-        if let Some(rest) = piece.read(&text[at + literal..], found)
-            && search(others, last, rest, found, left)
-        {
-            piece.gap.keep(&text[..at], found);
-            return true;
-        }
-        from = at + 1;
-    }
-    false
-}
-
-impl Piece {
-    /// Reads what stands behind the literal, and answers what follows it.
-    fn read<'a>(&self, text: &'a [u8], found: &mut Found<'a>) -> Option<&'a [u8]> {
-        self.rest.iter().try_fold(text, |rest, part| part.read_front(rest, found))
-    }
-}
-
 impl Free {
-    /// Takes the text of a gap, if it can hold it.
-    #[inline(always)]
-    fn take<'a>(self, text: &'a [u8], found: &mut Found<'a>) -> bool {
-        if !self.except.is_empty() && self.except.first_in(text).is_some() {
-            return false;
-        }
-        self.keep(text, found);
-        true
-    }
-
     /// Whether it ends at a space and nowhere else.
     pub(super) fn is_token(self) -> bool {
         self.except == ByteSet::SPACE
@@ -309,7 +246,7 @@ impl Free {
     }
 
     #[inline(always)]
-    fn keep<'a>(self, text: &'a [u8], found: &mut Found<'a>) {
+    pub(super) fn keep<'a>(self, text: &'a [u8], found: &mut Found<'a>) {
         if self.account {
             found.account = text;
             found.has_account = true;
@@ -322,7 +259,7 @@ impl Part {
         matches!(self, Self::Field(Field::Address | Field::V4 | Field::V6 | Field::Peer))
     }
 
-    fn read_front<'a>(&self, text: &'a [u8], found: &mut Found<'a>) -> Option<&'a [u8]> {
+    pub(super) fn read_front<'a>(&self, text: &'a [u8], found: &mut Found<'a>) -> Option<&'a [u8]> {
         match self {
             Self::Literal(literal) => bytes::after(text, literal),
             Self::Field(field) => field.read_front(text, found),
@@ -417,7 +354,7 @@ fn is_gap_backwards(parts: &[Part], at: usize) -> bool {
 }
 
 /// From the first gap to the last: the pieces between them, and the last gap.
-fn pieces(middle: Vec<Part>) -> Result<(Box<[Piece]>, Option<Free>), String> {
+fn pieces(middle: Vec<Part>) -> Result<(Vec<Piece>, Option<Free>), String> {
     let mut pieces = Vec::new();
     let mut gap = None;
     let mut parts = middle.into_iter().peekable();
@@ -432,9 +369,9 @@ fn pieces(middle: Vec<Part>) -> Result<(Box<[Piece]>, Option<Free>), String> {
         while let Some(part) = parts.next_if(|part| !matches!(part, Part::Free(_))) {
             rest.push(part);
         }
-        pieces.push(Piece { gap: free, literal: Finder::new(&literal).into_owned(), rest: rest.into() });
+        pieces.push(Piece { gap: free, literal, rest });
     }
-    Ok((pieces.into(), gap))
+    Ok((pieces, gap))
 }
 
 const NO_LITERAL: &str = "between two free fields a literal has to stand behind the first";

@@ -5,99 +5,81 @@
 //! level. At each place the longest literal that fits is tried first, among equals the form that comes first; a field
 //! ends where its kind of byte ends, so there is one way to read it and nothing is searched.
 
-use super::form::{Form, Found, Part};
+use std::hash::Hash;
+
+use foldhash::{HashMap, HashMapExt};
+
+use super::ending::Ending;
+use super::form::{End, Form, Found, Part};
 use super::steps::Steps;
 use crate::scan::dispatch::{Heads, Start};
 use crate::scan::openings::OPENING;
 
-/// The fronts of forms, which are known by their numbers.
+/// Forms, each with what it says.
 #[derive(Debug)]
-pub(in crate::scan) struct Fronts {
+pub(in crate::scan) struct Fronts<T> {
     /// The root comes first.
-    levels: Vec<Level>,
+    levels: Vec<Level<T>>,
+    /// What stands behind the fronts. Many forms of one pattern have the same end.
+    ends: Vec<Ending>,
 }
 
 #[derive(Debug)]
-struct Level {
+struct Level<T> {
     /// The literals that stand next, one for each way.
     heads: Heads,
-    ways: Vec<Way>,
+    ways: Vec<Way<T>>,
 }
 
 /// What can follow a literal.
 #[derive(Debug)]
-struct Way {
+struct Way<T> {
     /// What all its forms have in common.
     lead: Steps,
-    then: Then,
+    then: Then<T>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Then {
+enum Then<T> {
     /// The front of a form ends here.
-    Form(u32),
+    End(Leaf<T>),
     Level(u32),
 }
 
-/// What is left of the front of a form.
-struct Rest<'f> {
-    literal: &'f [u8],
-    behind: &'f [Part],
-    form: u32,
+/// The end of a form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Leaf<T> {
+    end: u32,
+    says: T,
 }
 
-impl Fronts {
+/// What is left of the front of a form.
+type Rest<'f, T> = (&'f [Part], Leaf<T>);
+
+/// Levels being built. Forms that go on in the same ways share a level, however they began.
+struct Builder<'f, T> {
+    levels: Vec<Option<Level<T>>>,
+    known: HashMap<Vec<Rest<'f, T>>, u32>,
+}
+
+impl<T: Copy + Eq + Hash> Fronts<T> {
     /// The fronts of these forms; `None` if they are too many. A message that begins with one of `others` may mean
     /// something as well.
-    pub(in crate::scan) fn new(forms: &[&Form], others: &[&[u8]]) -> Option<Self> {
-        let rest = |(number, form): (usize, &&'_ Form)| -> Option<(u32, Vec<Part>)> {
-            Some((u32::try_from(number).ok()?, form.front()))
-        };
-        let fronts: Vec<(u32, Vec<Part>)> = forms.iter().enumerate().map(rest).collect::<Option<_>>()?;
-        let mut tree = Self { levels: Vec::new() };
-        tree.add(fronts.iter().map(|(form, parts)| Rest::new(*form, parts)).collect(), others)?;
-        Some(tree)
-    }
-
-    /// Adds the level at which these forms go on, and answers its number.
-    fn add(&mut self, mut forms: Vec<Rest<'_>>, others: &[&[u8]]) -> Option<u32> {
-        let number = u32::try_from(self.levels.len()).ok()?;
-        // Stable: of forms with one literal the first is tried first.
-        forms.sort_by(|a, b| a.literal.cmp(b.literal));
-        let (mut heads, mut groups): (Vec<&[u8]>, Vec<Vec<&Rest<'_>>>) = (Vec::new(), Vec::new());
-        for same in forms.chunk_by(|a, b| a.literal == b.literal) {
-            let first = groups.len();
-            for form in same {
-                let next = |group: &&mut Vec<&Rest<'_>>| {
-                    form.behind.first().is_some_and(|next| group[0].behind.first() == Some(next))
-                };
-                match groups[first..].iter_mut().find(next) {
-                    Some(group) => group.push(form),
-                    None => groups.push(vec![form]),
-                }
+    pub(in crate::scan) fn new(forms: &[(&Form, T)], others: &[&[u8]]) -> Option<Self> {
+        let mut numbers: HashMap<&End, u32> = HashMap::new();
+        let mut ends = Vec::new();
+        let mut rests: Vec<Rest<'_, T>> = Vec::with_capacity(forms.len());
+        for (form, says) in forms {
+            let next = u32::try_from(ends.len()).ok()?;
+            let end = *numbers.entry(&form.end).or_insert(next);
+            if end == next {
+                ends.push(Ending::new(&form.end));
             }
-            heads.resize(groups.len(), same[0].literal);
+            rests.push((&form.front, Leaf { end, says: *says }));
         }
-        let heads = if number == 0 { Heads::beside(&heads, others) } else { Heads::new(&heads) }?;
-        self.levels.push(Level { heads, ways: Vec::with_capacity(groups.len()) });
-        for group in groups {
-            let way = self.way(&group)?;
-            self.levels[number as usize].ways.push(way);
-        }
-        Some(number)
-    }
-
-    /// The way for forms that go on with the same part, or for one form.
-    fn way(&mut self, group: &[&Rest<'_>]) -> Option<Way> {
-        let common = common(group);
-        let lead = Steps::forwards(&group[0].behind[..common]);
-        let then = if let [form] = group {
-            Then::Form(form.form)
-        } else {
-            let rests = group.iter().map(|rest| Rest::new(rest.form, &rest.behind[common..]));
-            Then::Level(self.add(rests.collect(), &[])?)
-        };
-        Some(Way { lead, then })
+        let mut builder = Builder { levels: Vec::new(), known: HashMap::new() };
+        builder.level(rests, Some(others))?;
+        Some(Self { levels: builder.levels.into_iter().collect::<Option<_>>()?, ends })
     }
 
     /// Where to begin to read a message with this opening; `None` if it means nothing, whatever follows.
@@ -106,37 +88,37 @@ impl Fronts {
         self.levels[0].heads.start(opening)
     }
 
-    /// Reads the front of a message whose opening led to `start`; any opening leads to the default. Calls `end` for
-    /// the forms whose front it has, with what is left of the message, until it answers something.
+    /// Reads a message whose opening led to `start`; any opening leads to the default. Calls `take` with what each
+    /// form says that the message has, until it answers something.
     #[inline(always)]
-    pub(in crate::scan) fn read<'a, T>(
+    pub(in crate::scan) fn read<'a, A>(
         &self,
         start: Start,
         message: &'a [u8],
         found: &mut Found<'a>,
-        mut end: impl FnMut(usize, &'a [u8], &mut Found<'a>) -> Option<T>,
-    ) -> Option<T> {
-        self.level(&self.levels[0], start, message, found, &mut end)
+        mut take: impl FnMut(T, &mut Found<'a>) -> Option<A>,
+    ) -> Option<A> {
+        self.level(&self.levels[0], start, message, found, &mut take)
     }
 
     #[inline(always)]
-    fn level<'a, T>(
+    fn level<'a, A>(
         &self,
-        level: &Level,
+        level: &Level<T>,
         start: Start,
         text: &'a [u8],
         found: &mut Found<'a>,
-        end: &mut impl FnMut(usize, &'a [u8], &mut Found<'a>) -> Option<T>,
-    ) -> Option<T> {
+        take: &mut impl FnMut(T, &mut Found<'a>) -> Option<A>,
+    ) -> Option<A> {
         let before = *found;
-        let mut fit = level.heads.longest_from(start, text);
+        let mut fit = level.heads.longest(start, text);
         while let Some(this) = fit {
             let (ways, head) = level.heads.forms(this);
             for way in &level.ways[ways] {
                 if let Some(rest) = way.lead.read_front(&text[head..], found) {
                     let answer = match way.then {
-                        Then::Form(form) => end(form as usize, rest, found),
-                        Then::Level(deeper) => self.deeper(deeper, rest, found, end),
+                        Then::End(leaf) => self.end(leaf, rest, found, take),
+                        Then::Level(deeper) => self.deeper(deeper, rest, found, take),
                     };
                     if answer.is_some() {
                         return answer;
@@ -149,30 +131,89 @@ impl Fronts {
         None
     }
 
-    fn deeper<'a, T>(
+    fn deeper<'a, A>(
         &self,
         level: u32,
         text: &'a [u8],
         found: &mut Found<'a>,
-        end: &mut impl FnMut(usize, &'a [u8], &mut Found<'a>) -> Option<T>,
-    ) -> Option<T> {
-        self.level(&self.levels[level as usize], Start::default(), text, found, end)
+        take: &mut impl FnMut(T, &mut Found<'a>) -> Option<A>,
+    ) -> Option<A> {
+        self.level(&self.levels[level as usize], Start::default(), text, found, take)
+    }
+
+    fn end<'a, A>(
+        &self,
+        leaf: Leaf<T>,
+        text: &'a [u8],
+        found: &mut Found<'a>,
+        take: &mut impl FnMut(T, &mut Found<'a>) -> Option<A>,
+    ) -> Option<A> {
+        if self.ends[leaf.end as usize].read(text, found) { take(leaf.says, found) } else { None }
     }
 }
 
-impl<'f> Rest<'f> {
-    fn new(form: u32, parts: &'f [Part]) -> Self {
-        match parts {
-            [Part::Literal(literal), behind @ ..] => Self { literal, behind, form },
-            behind => Self { literal: b"", behind, form },
+impl<'f, T: Copy + Eq + Hash> Builder<'f, T> {
+    /// The number of the level at which these forms go on. `others` are for the root alone.
+    fn level(&mut self, rests: Vec<Rest<'f, T>>, others: Option<&[&[u8]]>) -> Option<u32> {
+        if let Some(known) = self.known.get(&rests) {
+            return Some(*known);
         }
+        let number = u32::try_from(self.levels.len()).ok()?;
+        self.levels.push(None);
+        let mut sorted = rests.clone();
+        // Stable: of forms with one literal the first is tried first.
+        sorted.sort_by(|a, b| split(a.0).0.cmp(split(b.0).0));
+        let (mut heads, mut groups): (Vec<&[u8]>, Vec<Vec<Rest<'f, T>>>) = (Vec::new(), Vec::new());
+        for same in sorted.chunk_by(|a, b| split(a.0).0 == split(b.0).0) {
+            let first = groups.len();
+            for rest in same {
+                let (parts, leaf) = (split(rest.0).1, rest.1);
+                let next = |group: &&mut Vec<Rest<'f, T>>| {
+                    parts.first().is_some_and(|next| group[0].0.first() == Some(next))
+                };
+                match groups[first..].iter_mut().find(next) {
+                    Some(group) => group.push((parts, leaf)),
+                    None => groups.push(vec![(parts, leaf)]),
+                }
+            }
+            heads.resize(groups.len(), split(same[0].0).0);
+        }
+        let heads = match others {
+            Some(others) => Heads::beside(&heads, others),
+            None => Heads::new(&heads),
+        }?;
+        let ways = groups.iter().map(|group| self.way(group)).collect::<Option<_>>()?;
+        self.levels[number as usize] = Some(Level { heads, ways });
+        self.known.insert(rests, number);
+        Some(number)
+    }
+
+    /// The way for forms that go on with the same part, or for one form.
+    fn way(&mut self, group: &[Rest<'f, T>]) -> Option<Way<T>> {
+        let first = group[0].0;
+        let common = common(group);
+        let then = if let [(_, leaf)] = group {
+            Then::End(*leaf)
+        } else {
+            let rests = group.iter().map(|(parts, leaf)| (&parts[common..], *leaf));
+            Then::Level(self.level(rests.collect(), None)?)
+        };
+        Some(Way { lead: Steps::forwards(&first[..common]), then })
+    }
+}
+
+/// The literal that stands next, perhaps an empty one, and what stands behind it.
+fn split(parts: &[Part]) -> (&[u8], &[Part]) {
+    match parts {
+        [Part::Literal(literal), behind @ ..] => (literal, behind),
+        behind => (b"", behind),
     }
 }
 
 /// How many parts all of them begin with.
-fn common(group: &[&Rest<'_>]) -> usize {
-    let first = group[0].behind;
-    let like = |other: &&Rest<'_>| first.iter().zip(other.behind).take_while(|(a, b)| a == b).count();
+fn common<T>(group: &[Rest<'_, T>]) -> usize {
+    let first = group[0].0;
+    let like = |other: &Rest<'_, T>| first.iter().zip(other.0).take_while(|(a, b)| a == b).count();
     group[1..].iter().map(like).min().unwrap_or(first.len())
 }
 
@@ -202,6 +243,10 @@ mod tests {
         patterns.iter().flat_map(|pattern| compile(pattern, Place::Message).unwrap_or_default()).collect()
     }
 
+    fn tree(forms: &[Form], says: impl Iterator<Item = usize>) -> Fronts<usize> {
+        Fronts::new(&forms.iter().zip(says).collect::<Vec<_>>(), &[]).unwrap()
+    }
+
     proptest! {
         #[test]
         fn finds_the_forms_that_each_alone_would_find(
@@ -209,25 +254,19 @@ mod tests {
             message in "(a|ab|b |x: |u |7-|from |1\\.2\\.3\\.4| x |y){0,8}",
         ) {
             let forms = forms(&patterns);
-            let tree = Fronts::new(&forms.iter().collect::<Vec<_>>(), &[]).unwrap();
+            let tree = tree(&forms, 0..);
             let mut all = Vec::new();
-            let none: Option<()> =
-                tree.read(Start::default(), message.as_bytes(), &mut Found::default(), |number, rest, found| {
-                    let mut found = *found;
-                    if forms[number].read_behind_front(rest, &mut found) {
-                        all.push((number, found));
-                    }
-                    None
-                });
-            prop_assert!(none.is_none());
+            tree.read(Start::default(), message.as_bytes(), &mut Found::default(), |number, found| {
+                all.push((number, *found));
+                None::<()>
+            });
             all.sort_by_key(|(number, _)| *number);
             let alone = |form: &Form| {
                 let mut found = Found::default();
-                let rest = message.as_bytes().strip_prefix(form.head())?;
-                form.read(rest, &mut found).then_some(found)
+                form.read(message.as_bytes(), &mut found).then_some(found)
             };
             let expected: Vec<_> =
-                forms.iter().enumerate().filter_map(|(number, form)| Some((number, alone(form)?))).collect();
+                (0..).zip(&forms).filter_map(|(number, form)| Some((number, alone(form)?))).collect();
             prop_assert_eq!(all, expected, "{:?} {:?}", patterns, message);
         }
     }
@@ -236,12 +275,20 @@ mod tests {
     fn the_longer_literal_comes_first_then_the_order() {
         let patterns = ["a <token> <text>", "a <token> b <text>", "<token> <text>", "a <token> <text>"];
         let forms = forms(&patterns.map(str::to_owned));
-        let tree = Fronts::new(&forms.iter().collect::<Vec<_>>(), &[]).unwrap();
         let mut order = Vec::new();
-        tree.read(Start::default(), b"a x b c", &mut Found::default(), |number, _, _| -> Option<()> {
+        tree(&forms, 0..).read(Start::default(), b"a x b c", &mut Found::default(), |number, _| {
             order.push(number);
-            None
+            None::<()>
         });
         assert_eq!(order, [1, 0, 3, 2]);
+    }
+
+    #[test]
+    fn forms_that_go_on_alike_share_their_levels() {
+        let forms = forms(&["[<number>-][<token> ][x: ](a|b|c) <address>[ y]".to_owned()]);
+        assert_eq!(forms.len(), 48);
+        let tree = tree(&forms, std::iter::repeat(7));
+        assert!(tree.levels.len() < 16, "{} levels", tree.levels.len());
+        assert_eq!(tree.ends.len(), 1);
     }
 }

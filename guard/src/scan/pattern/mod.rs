@@ -26,11 +26,13 @@
 
 mod ambiguity;
 mod byte_set;
+mod ending;
 mod form;
 mod fronts;
 mod steps;
 
 pub(super) use ambiguity::clash;
+pub(super) use ending::Ending;
 pub(super) use form::{Form, Found, Place};
 pub(super) use fronts::Fronts;
 
@@ -205,7 +207,7 @@ mod tests {
         let forms = compile(pattern, Place::Message).unwrap();
         let found = forms.iter().find_map(|form| {
             let mut found = Found::default();
-            form.read(message.as_bytes().strip_prefix(form.head())?, &mut found).then_some(found)
+            form.read(message.as_bytes(), &mut found).then_some(found)
         })?;
         let account = found.has_account.then(|| std::str::from_utf8(found.account).unwrap());
         Some((found.address.address().to_string(), found.port, account))

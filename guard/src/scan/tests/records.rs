@@ -10,8 +10,9 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::REFERENCE;
-use crate::scan::filter::{FieldForms, Filter, Shape};
+use crate::scan::filter::Filter;
 use crate::scan::pattern::{Form, Found};
+use crate::scan::shape::FieldForms;
 use crate::scan::{FilterError, FilterFile, FilterSet, Mode, Scanner};
 
 /// A filter of lines in a format; the patterns begin in line 3 of its file.
@@ -213,8 +214,7 @@ fn overlapping() -> FilterFile {
 fn plain(filter: &Filter, record: &BTreeMap<&str, String>) -> Option<(u16, String)> {
     let fits = |form: &Form, text: &str, found: &mut Found<'_>| {
         let mut its = Found::default();
-        let rest = text.as_bytes().strip_prefix(form.head());
-        let fits = rest.is_some_and(|rest| form.read(rest, &mut its));
+        let fits = form.read(text.as_bytes(), &mut its);
         if fits && form.has_address() {
             found.address = its.address;
         }
@@ -222,7 +222,7 @@ fn plain(filter: &Filter, record: &BTreeMap<&str, String>) -> Option<(u16, Strin
     };
     let mut best: Option<(i32, u16, String)> = None;
     for (number, pattern) in (0..).zip(&filter.patterns) {
-        let Shape::Record(fields) = &pattern.shape else { continue };
+        let fields = pattern.field_forms().unwrap();
         let mut found = Found::default();
         let mut field = |field: &FieldForms| {
             record
