@@ -151,7 +151,8 @@ impl Form {
 
     /// Whether the form has an address.
     pub(in crate::scan) fn has_address(&self) -> bool {
-        self.backwards().iter().any(|(part, _)| part.is_address())
+        let pieces = self.end.pieces.iter().flat_map(|piece| &piece.rest);
+        self.front.iter().chain(&self.end.back).chain(pieces).any(Part::is_address)
     }
 
     /// Whether the address stands between two gaps, where only a search finds it.

@@ -104,25 +104,31 @@ impl Reader<'_> {
                     let inner = Reader { text: PEER.1, at: 0 }.sequence(depth)?;
                     forms = product(&forms, &inner)?;
                 }
-                b'<' => {
-                    let part = self.field()?;
-                    for form in &mut forms {
-                        form.push(part.clone());
-                    }
-                }
                 _ => {
-                    if b == b'\\' {
-                        self.at += 1;
-                    }
-                    let byte = *self.text.get(self.at).ok_or("`\\` stands at the end")?;
-                    self.at += 1;
+                    let part = if b == b'<' { self.field()? } else { self.literal(depth)? };
                     for form in &mut forms {
-                        push_literal(form, &[byte]);
+                        push(form, &part);
                     }
                 }
             }
         }
         Ok(forms)
+    }
+
+    /// Literal text up to a field, an option or an alternative.
+    fn literal(&mut self, depth: usize) -> Result<Part, String> {
+        let mut literal = Vec::new();
+        while let Some(&b) = self.text.get(self.at) {
+            match b {
+                b'(' | b'[' | b')' | b']' | b'<' => break,
+                b'|' if depth > 0 => break,
+                b'\\' => self.at += 1,
+                _ => {}
+            }
+            literal.push(*self.text.get(self.at).ok_or("`\\` stands at the end")?);
+            self.at += 1;
+        }
+        Ok(Part::Literal(literal.into()))
     }
 
     fn field(&mut self) -> Result<Part, String> {
@@ -178,12 +184,10 @@ fn product(left: &Sequences, right: &Sequences) -> Result<Sequences, String> {
     let mut all = Vec::with_capacity(left.len() * right.len());
     for head in left {
         for tail in right {
-            let mut form = head.clone();
+            let mut form = Vec::with_capacity(head.len() + tail.len());
+            form.extend_from_slice(head);
             for part in tail {
-                match part {
-                    Part::Literal(bytes) => push_literal(&mut form, bytes),
-                    part => form.push(part.clone()),
-                }
+                push(&mut form, part);
             }
             all.push(form);
         }
@@ -191,11 +195,11 @@ fn product(left: &Sequences, right: &Sequences) -> Result<Sequences, String> {
     Ok(all)
 }
 
-fn push_literal(form: &mut Vec<Part>, bytes: &[u8]) {
-    if let Some(Part::Literal(last)) = form.last_mut() {
-        *last = [last, bytes].concat().into();
-    } else {
-        form.push(Part::Literal(bytes.into()));
+/// Adds a part; literals that meet become one.
+fn push(form: &mut Vec<Part>, part: &Part) {
+    match (form.last_mut(), part) {
+        (Some(Part::Literal(last)), Part::Literal(more)) => *last = [&**last, more].concat().into(),
+        _ => form.push(part.clone()),
     }
 }
 
