@@ -24,6 +24,7 @@ impl Control {
             Ok((changes, at_restart)) => {
                 self.problems.clear("configuration");
                 info!(?changes, ?at_restart, "configuration reloaded");
+                crate::memory::give_back();
                 self.event("reload", None, &json!({ "changes": changes, "at_restart": at_restart }));
                 Ok((changes, at_restart))
             }

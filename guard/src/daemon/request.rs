@@ -35,6 +35,7 @@ impl Control {
         let Asked { caller, request, reply } = asked;
         if request.is_change() {
             info!(uid = caller.uid, pid = caller.pid, ?request, "asked");
+            crate::memory::give_back();
         }
         let durable = request.is_change();
         // Questions that need the store are answered from its thread, so that a slow disk holds nothing up.

@@ -184,6 +184,7 @@ impl Control {
             self.restore = Restore::Done;
             self.lifted = Lifted::default();
             info!(bans = self.bans.len(), adopted, took = ?Moment::now().since(self.started), "bans restored");
+            crate::memory::give_back();
         }
     }
 

@@ -42,9 +42,8 @@ struct Candidate {
 struct Key {
     field: usize,
     fronts: Fronts<usize>,
-    /// Literals of forms that begin with free text, by number of the form.
-    needles: AhoCorasick,
-    holding: Vec<(Ending, usize)>,
+    /// Forms that begin with free text, and the literals they hold; none if there are no such forms.
+    holding: Option<(AhoCorasick, Vec<(Ending, usize)>)>,
 }
 
 /// The forms that fields other than keys can have. Most patterns have the same for the address.
@@ -194,9 +193,13 @@ impl Key {
         if holding.len() > MAX_HOLDING {
             return None;
         }
+        let fronts = Fronts::new(&with_front, &[])?;
+        if holding.is_empty() {
+            return Some(Self { field, fronts, holding: None });
+        }
         let needles = AhoCorasick::new(holding.iter().map(|(form, _)| form.needle())).ok()?;
         let holding = holding.into_iter().map(|(form, candidate)| (form.ending(), candidate));
-        Some(Self { field, fronts: Fronts::new(&with_front, &[])?, needles, holding: holding.collect() })
+        Some(Self { field, fronts, holding: Some((needles, holding.collect())) })
     }
 
     /// Calls `each` for every form that a text has, with what was found in it.
@@ -205,16 +208,14 @@ impl Key {
             each(candidate, found);
             None::<()>
         });
-        if self.holding.is_empty() {
-            return;
-        }
+        let Some((needles, holding)) = &self.holding else { return };
         // However often a literal stands in a text: its form is read once.
         let mut seen = [0u64; MAX_HOLDING / 64];
-        for needle in self.needles.find_overlapping_iter(text) {
+        for needle in needles.find_overlapping_iter(text) {
             let number = needle.pattern().as_usize();
             if seen[number / 64] >> (number % 64) & 1 == 0 {
                 seen[number / 64] |= 1 << (number % 64);
-                let (form, candidate) = &self.holding[number];
+                let (form, candidate) = &holding[number];
                 let mut found = Found::default();
                 if form.read(text, &mut found) {
                     each(*candidate, &found);
