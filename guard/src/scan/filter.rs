@@ -9,6 +9,7 @@ use thiserror::Error;
 use toml::Spanned;
 
 use super::Mode;
+use super::overlap::MATCHING;
 use super::pattern::{self, Form, Place};
 pub(super) use super::record::Format;
 use crate::sighting::{Kind, Points};
@@ -275,7 +276,7 @@ impl Filter {
 
     /// Whether a file is one of the service's own.
     pub(super) fn owns(&self, path: &Path) -> bool {
-        self.files.iter().any(|pattern| pattern.matches_path(path))
+        self.files.iter().any(|pattern| pattern.matches_path_with(path, MATCHING))
     }
 }
 

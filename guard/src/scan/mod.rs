@@ -26,6 +26,7 @@ mod layout;
 mod lines;
 mod messages;
 mod openings;
+pub(crate) mod overlap;
 mod own;
 mod pattern;
 mod record;

@@ -171,3 +171,35 @@ fn a_file_of_a_syslog_daemon_holds_no_line_without_a_header() {
         assert_eq!(read(&mut syslog, &line).is_some(), expected, "{line}");
     }
 }
+
+/// Two filters that a peer can play off against each other: `x 192.0.2.1` as an account.
+fn rivals(one: &str, other: &str) -> [FilterFile; 2] {
+    let filter = |name: &str, files: &str, pattern: &str| {
+        file(name, &format!("files = [\"{files}\"]\nformat = \"stamped\""), pattern)
+    };
+    [
+        filter("one", one, "text = 'user <account> <address>'"),
+        filter("other", other, "text = 'user <account> <address> <token> <token>'"),
+    ]
+}
+
+#[test]
+fn filters_that_a_person_puts_on_one_file_are_shown_to_agree() {
+    let filters = FilterSet::compile(&rivals("/a/*.log", "/b/*.log"), Mode::Normal).unwrap();
+    for alone in [0, 1] {
+        filters.for_own_files(&[alone]).unwrap();
+    }
+    let refused = filters.for_own_files(&[0, 1]).unwrap_err().to_string();
+    assert!(refused.contains("two readings"), "{refused}");
+    let good = FilterSet::shipped(Mode::Aggressive).unwrap();
+    let owners = good.numbers(&["nginx".to_owned(), "http".to_owned()]);
+    good.for_own_files(&owners).unwrap();
+}
+
+#[test]
+fn filters_whose_files_may_be_the_same_are_shown_to_agree() {
+    for (one, other) in [("/var/log/*/app.log", "/var/log/myapp/*.log"), ("/a/**/x", "/a/b/?")] {
+        let refused = FilterSet::compile(&rivals(one, other), Mode::Normal).unwrap_err().to_string();
+        assert!(refused.contains("two readings"), "{refused}");
+    }
+}
