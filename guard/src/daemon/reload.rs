@@ -99,8 +99,8 @@ impl Control {
 
     /// Starts the readers; what cannot be read is tried again.
     pub(super) fn start_readers(&mut self) {
-        let started = self.readers.start(&self.config, &self.filters);
-        self.sources.extend(started);
+        let news = self.readers.start(&self.config, &self.filters);
+        self.hear(news);
     }
 
     /// Enforces again after `guardctl unlock`.

@@ -109,6 +109,7 @@ impl Run {
     fn take(&mut self, delivery: Delivery) {
         match delivery {
             Delivery::Status(_, status) => self.status = Some(status),
+            Delivery::Gone(_) => {}
             Delivery::Batch(batch) => {
                 self.rows.extend(batch.sightings().map(|s| {
                     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
