@@ -1,9 +1,8 @@
 //! The daemon: wires sources, engine, ban table, enforcer, store and API together, and nothing else.
 //!
 //! Threads: the main thread serves the control socket, the metrics and the signals; one thread owns everything
-//! that decides ([`control`]); one reads syslog files, one the
-//! files of the same services each, one the journal; one writes the store; one follows the network.
-//! All of them meet in one bounded channel.
+//! that decides ([`control`]); one reads the journal, one syslog files, one the files of each service; one writes the
+//! store; one follows the network. All of them meet in one bounded channel.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs;

@@ -130,6 +130,11 @@ impl FilterSet {
         (0..self.filters.len()).filter(owns).map(|at| at as u16).collect()
     }
 
+    /// The filters that know how lines of their services' own files are written, by number.
+    pub(super) fn with_format(&self) -> impl Iterator<Item = u16> {
+        (0..).zip(&*self.filters).filter(|(_, filter)| filter.format.is_some()).map(|(number, _)| number)
+    }
+
     /// The filters by their names, by number; what is not in use is left out.
     pub fn numbers(&self, names: &[String]) -> Vec<u16> {
         let named = |at: &usize| names.contains(&self.filters[*at].name);
@@ -305,11 +310,6 @@ impl FilterSet {
     #[inline(always)]
     pub(super) fn read<'a>(&self, service: u32, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
         self.services.get(service as usize)?.messages.read(message, found)
-    }
-
-    /// Reads a message as if any service had written it.
-    pub(super) fn read_any<'a>(&self, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
-        (0..self.services.len() as u32).find_map(|service| self.read(service, message, found))
     }
 
     /// The patterns over fields that a service has.
