@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use guard::scan::corpus::{self, Corpus, Sort};
-use guard::scan::{FilterSet, Mode, Scanner, shipped};
+use guard::scan::{Explainer, FilterSet, Mode, Scanner, shipped};
 use guard::time::Wall;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
@@ -320,4 +320,47 @@ fn messages() -> Vec<Case> {
 fn scanner_once() -> Scanner {
     static SCANNER: std::sync::OnceLock<Scanner> = std::sync::OnceLock::new();
     SCANNER.get_or_init(|| scanner(Mode::Aggressive)).clone()
+}
+
+/// What a line of a form that guard does not know begins with.
+const STRANGE: [&str; 10] = [
+    "x ",
+    "  ",
+    "[2026-11-20 00:00:00] web1 app: ",
+    "2026-11-20 00:00:00 web1 app[7]: ",
+    "2026-11-20 00:00:00 ",
+    "app[7]: ",
+    "<134>web1 app: ",
+    "Fri Nov 20 00:00:00 2026 web1 app[1]: ",
+    "{\"msg\":\"",
+    "level=info msg=\"",
+];
+
+#[test]
+fn explain_names_the_address_of_every_case_and_no_other() {
+    let mut explainer = Explainer::new(Arc::new(FilterSet::shipped(Mode::Aggressive).unwrap())).unwrap();
+    let mut explained =
+        |line: &str| explainer.explain(line.as_bytes(), NOW).matched.map(|matched| matched.address);
+    let mut faults = Vec::new();
+    for case in cases() {
+        let mut lines = vec![case.text().to_owned()];
+        if case.message.is_some() {
+            let whole = |(front, back)| format!("{front}{}{back}{}", case.identifier(), case.text());
+            lines.extend(HEADERS.map(whole));
+        }
+        for line in lines {
+            let found = explained(&line);
+            if found != case.address() {
+                faults.push(format!("{found:?}, not {:?}: {line}", case.address()));
+            }
+        }
+        for front in STRANGE {
+            let line = format!("{front}{}", case.text());
+            let found = explained(&line);
+            if found.is_some() && found != case.address() {
+                faults.push(format!("{found:?}, not {:?} or none: {line}", case.address()));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{} lines:\n{}", faults.len(), faults.join("\n"));
 }

@@ -271,6 +271,10 @@ pub struct Replay {
     /// Scan each file with so many threads; standard input always with one
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub threads: u8,
+    /// Read the logs as this service's own files, wherever they are; may be repeated [default: filters that have the
+    /// path among their files read it alone, and all filters what is nobody's]
+    #[arg(long, value_name = "NAME")]
+    pub filter: Vec<String>,
     /// The logs, in the order they were written; `-`: standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{CliError, Piece, Screen, Style, plain};
 use crate::config::{Config, Enabled, Filters};
 use crate::encode::printable;
-use crate::scan::{Explanation, FilterSet, Mode, Scanner};
+use crate::scan::{Explainer, Explanation, FilterSet, Mode};
 use crate::source::MAX_LINE;
 use crate::time::Wall;
 
@@ -43,13 +43,14 @@ pub(super) fn explain(
     lines: &[String],
 ) -> Result<ExitCode, CliError> {
     let filters = filters(&config.filter, filter, mode)?;
-    let mut scanner = Scanner::new(Arc::new(filters));
+    let wrong = |error| CliError::Usage(super::error::chain(&error));
+    let mut explainer = Explainer::new(Arc::new(filters)).map_err(wrong)?;
     let mut number = 0;
     let reference = Wall::now();
     let mut each = |line: &[u8]| {
         number += 1;
         let line = &line[..line.len().min(MAX_LINE)];
-        let explanation = scanner.explain(line, reference);
+        let explanation = explainer.explain(line, reference);
         if screen.json {
             screen.json_line(&explained(number, &explanation))
         } else {
@@ -122,6 +123,9 @@ fn tell(screen: &mut Screen<'_>, line: &[u8], explanation: &Explanation) -> io::
     let Some(matched) = &explanation.matched else {
         return screen.text(&format!("  no match: {}", explanation.miss));
     };
+    if explanation.bare {
+        screen.text("  read as a message without its header; as a line of a log file it says nothing")?;
+    }
     let mut fields = vec![vec![plain("address"), Piece(Style::Strong, matched.address.to_string())]];
     if let Some(account) = &matched.account {
         fields.push(vec![plain("account"), plain(printable(account, ACCOUNT))]);

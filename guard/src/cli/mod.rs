@@ -80,8 +80,9 @@ pub fn run(cli: &Cli, screen: &mut Screen<'_>) -> Result<ExitCode, CliError> {
             explain::explain(screen, &effective(cli.config.as_deref())?, filter.as_deref(), *mode, lines)
         }
         Command::Filter(command) => filters::filter(screen, &effective(cli.config.as_deref())?, command),
-        Command::Replay(args::Replay { against, threads, files }) => {
-            let asked = replay::Replayed { files, against: against.as_deref(), threads: (*threads).into() };
+        Command::Replay(args::Replay { against, threads, filter, files }) => {
+            let (against, threads) = (against.as_deref(), (*threads).into());
+            let asked = replay::Replayed { files, filters: filter, against, threads };
             replay::replay(screen, &effective(cli.config.as_deref())?, &asked)
         }
         Command::Reload => configuration::reload(&mut connect(cli)?, screen),

@@ -30,6 +30,7 @@ use crate::time::{Clock, Moment, boot_nanoseconds};
 
 use super::follow::Followers;
 use super::health::SourceHealth;
+use super::own_files::Look;
 use super::problems::Problems;
 use super::readers::Readers;
 use super::restore::{Lifted, Restore, Restored};
@@ -39,8 +40,8 @@ use super::scores::Keeping;
 pub(crate) enum Input {
     /// A source read something.
     Delivery(Delivery),
-    /// These log files of services are there.
-    OwnFiles(Vec<PathBuf>),
+    /// Log files of services have been looked for.
+    OwnFiles(Look),
     /// Somebody asked for something.
     Asked(Asked),
     /// Metrics are scraped.
@@ -176,7 +177,8 @@ impl Control {
         match input {
             Input::Delivery(Delivery::Batch(batch)) => self.decide(&batch),
             Input::Delivery(Delivery::Status(id, status)) => self.source_changed(id, status),
-            Input::OwnFiles(paths) => self.read_own_files(paths),
+            Input::Delivery(Delivery::Gone(id)) => self.source_gone(id),
+            Input::OwnFiles(look) => self.read_own_files(look),
             Input::Asked(asked) => self.answer(asked),
             Input::Scrape(reply) => {
                 let snapshot = self.snapshot();

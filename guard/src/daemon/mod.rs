@@ -1,8 +1,8 @@
 //! The daemon: wires sources, engine, ban table, enforcer, store and API together, and nothing else.
 //!
 //! Threads: the main thread serves the control socket, the metrics and the signals; one thread owns everything
-//! that decides ([`control`]); one reads files, one the journal; one writes the store; one follows the network.
-//! All of them meet in one bounded channel.
+//! that decides ([`control`]); one reads the journal, one syslog files, one the files of each service; one writes the
+//! store; one follows the network. All of them meet in one bounded channel.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs;
@@ -34,7 +34,9 @@ mod error;
 mod follow;
 mod health;
 mod own_files;
+mod plan;
 mod problems;
+mod reader;
 mod readers;
 mod reload;
 mod request;
@@ -73,7 +75,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     if !rustix::process::geteuid().is_root() && !options.observe {
         return Err(StartError::NotRoot);
     }
-    let filters = Arc::new(FilterSet::load(&config.filter)?);
+    let filters = Arc::new(FilterSet::load(&config.filter)?.without_services());
     make_folder(&config.paths.state, 0o700)?;
     make_folder(&config.paths.run, 0o755)?;
     let (store, notes) = store::open(&config)?;

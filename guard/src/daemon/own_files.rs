@@ -7,31 +7,41 @@ use std::time::Duration;
 
 use tracing::warn;
 
+use crate::scan::overlap::MATCHING;
 use crate::source::Stop;
+use crate::time::Wall;
 
 /// How often files are looked for.
 const LOOK: Duration = Duration::from_secs(10);
 /// Files that are read at most.
 const MOST: usize = 1000;
 
-/// Looks for files until it is told to stop, and tells which there are whenever that has changed. On a thread of its
-/// own: a folder may lie on a disk that does not answer.
+/// What a look has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Look {
+    /// The files that are there.
+    pub(super) paths: Vec<PathBuf>,
+    /// When the first look began; `None` if this is the first one.
+    pub(super) since: Option<Wall>,
+}
+
+/// Looks for files until it is told to stop, and tells each time which there are: one that was given up and has come
+/// again is as new as any other. On a thread of its own: a folder may lie on a disk that does not answer.
 pub(super) fn look(
     patterns: &[String],
     stop: &Stop,
-    mut tell: impl FnMut(Vec<PathBuf>) -> Result<(), String>,
+    mut tell: impl FnMut(Look) -> Result<(), String>,
 ) -> Result<(), String> {
-    let mut known = BTreeSet::new();
+    let (first, mut since, mut full) = (Wall::now(), None, false);
     loop {
         let found: BTreeSet<PathBuf> =
             patterns.iter().flat_map(|pattern| files(pattern)).take(MOST).collect();
-        if found.len() == MOST && known.len() < MOST {
+        if found.len() == MOST && !full {
             warn!(most = MOST, "there are more log files of services than guard reads");
         }
-        if !found.is_subset(&known) {
-            known.extend(found.iter().cloned());
-            tell(found.into_iter().collect())?;
-        }
+        full = found.len() == MOST;
+        tell(Look { paths: found.into_iter().collect(), since })?;
+        since = Some(first);
         if stop.wait(LOOK) {
             return Ok(());
         }
@@ -41,8 +51,7 @@ pub(super) fn look(
 /// The regular files that a shell pattern names. Links are left out, as everywhere: whoever may write to the folder
 /// must not choose what is read.
 fn files(pattern: &str) -> Vec<PathBuf> {
-    let options = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
-    let Ok(paths) = glob::glob_with(pattern, options) else { return Vec::new() };
+    let Ok(paths) = glob::glob_with(pattern, MATCHING) else { return Vec::new() };
     let regular = |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
     paths.flatten().filter(|path| regular(path)).collect()
 }
@@ -69,6 +78,6 @@ mod tests {
             Ok(())
         })
         .unwrap();
-        assert_eq!(told, [[at("a.log")]]);
+        assert_eq!(told, [Look { paths: vec![at("a.log")], since: None }]);
     }
 }

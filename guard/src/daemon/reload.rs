@@ -40,7 +40,7 @@ impl Control {
 
     fn try_reload(&mut self) -> Result<(Vec<String>, Vec<String>), String> {
         let new = config::load(&self.config_path).map_err(|cause| chain(&cause))?;
-        let filters = FilterSet::load(&new.filter).map_err(|cause| chain(&cause))?;
+        let filters = FilterSet::load(&new.filter).map_err(|cause| chain(&cause))?.without_services();
         let mut changes = Config::diff(&self.config, &new);
         let at_restart = Config::diff_at_restart(&self.config, &new);
         // What only a start can change stays as it is, so that status and behaviour agree.
@@ -100,8 +100,8 @@ impl Control {
 
     /// Starts the readers; what cannot be read is tried again.
     pub(super) fn start_readers(&mut self) {
-        let started = self.readers.start(&self.config, &self.filters);
-        self.sources.extend(started);
+        let news = self.readers.start(&self.config, &self.filters);
+        self.hear(news);
     }
 
     /// Enforces again after `guardctl unlock`.

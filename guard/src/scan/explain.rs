@@ -1,10 +1,18 @@
 //! Why a line matches, or how near it came.
+//!
+//! Where a line stood decides who reads it, and a line alone does not say where it stood. So each filter that could read
+//! it is asked by itself, and an address is named only if none names another one: what one service lets a peer write
+//! freely can look like any line of another.
 
-use super::filter::Format;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::filter::{FilterError, Format};
 use super::header;
 use super::pattern::Found;
 use super::scanner::Scanner;
-use crate::sighting::{Kind, Points};
+use super::set::FilterSet;
+use crate::sighting::{Kind, PatternId, Points, Sighting};
 use crate::time::Wall;
 
 /// What a line was found to be.
@@ -16,7 +24,10 @@ pub struct Explanation {
     pub at: Option<Wall>,
     /// The pattern that matched.
     pub matched: Option<Match>,
-    /// If none did: in words, why not.
+    /// Whether it matched as a message without any header, which guard reads in the journal only: such a line of a log
+    /// file says nothing.
+    pub bare: bool,
+    /// If none did, or filters name different addresses: in words, why not.
     pub miss: String,
 }
 
@@ -32,75 +43,111 @@ pub struct Match {
     /// Points it gives.
     pub points: Points,
     /// The peer.
-    pub address: std::net::IpAddr,
+    pub address: IpAddr,
     /// The peer's port, 0 if the line does not say.
     pub port: u16,
     /// The account that was tried.
     pub account: Option<Vec<u8>>,
 }
 
-impl Scanner {
-    /// Explains a line. One without a syslog header is read as a line of a service's own file, and else as a bare
+/// Explains lines.
+#[derive(Debug)]
+pub struct Explainer {
+    filters: Arc<FilterSet>,
+    /// Reads lines of syslog files.
+    syslog: Scanner,
+    /// Reads lines of services' own files, one filter each.
+    own: Vec<Scanner>,
+}
+
+/// The readings of one line: the one that counts, and whether they agree.
+#[derive(Default)]
+struct Readings {
+    first: Option<Match>,
+    at: Option<Wall>,
+    other: Option<(String, IpAddr)>,
+}
+
+impl Explainer {
+    /// Explains what these filters make of lines.
+    pub fn new(filters: Arc<FilterSet>) -> Result<Self, FilterError> {
+        let scanner = |set: FilterSet| Scanner::new(Arc::new(set));
+        let own = filters.with_format().map(|filter| Ok(scanner(filters.for_own_files(&[filter])?)));
+        let own = own.collect::<Result<_, _>>()?;
+        Ok(Self { syslog: scanner(filters.for_syslog()?), own, filters })
+    }
+
+    /// Explains a line: as one of a syslog file, as one of a service's own file, or else, if it has no header, as a bare
     /// message of any service.
     pub fn explain(&mut self, line: &[u8], reference: Wall) -> Explanation {
         let header = header::split(line);
+        let mut readings = Readings::default();
+        if let Some(sighting) = self.syslog.line(line, reference) {
+            readings.add(&self.filters, &sighting);
+        }
+        // A line that some program gave to a syslog daemon is none of a service's own file.
+        if header.is_none() || header::is_hostless(line) {
+            for scanner in &mut self.own {
+                if let Some(sighting) = scanner.line(line, reference) {
+                    readings.add(&self.filters, &sighting);
+                }
+            }
+        }
+        let bare = header.is_none() && readings.first.is_none();
+        if bare {
+            self.read_bare(line.trim_ascii_end(), &mut readings);
+        }
+        let stamp = header.and_then(|header| self.syslog.stamp(header.stamp, reference));
         let identifier = header.map(|header| header.identifier.to_vec());
-        if let Some(explained) = self.matched(line, reference) {
-            let (at, matched) = explained;
-            return Explanation { identifier, at, matched: Some(matched), miss: String::new() };
-        }
-        let at = header.and_then(|header| self.stamp(header.stamp, reference));
-        if header.is_none()
-            && let Some(matched) = self.bare(line.trim_ascii_end())
-        {
-            return Explanation { identifier, at, matched: Some(matched), miss: String::new() };
-        }
-        let miss = match header {
-            Some(header) => self.miss_of_message(header.identifier, header.message),
-            None => Self::miss_of_line(line),
+        let at = readings.at.or(stamp);
+        let (matched, miss) = match (readings.first, readings.other) {
+            (Some(matched), None) => (Some(matched), String::new()),
+            (Some(Match { filter, address, .. }), Some((other, differs))) => (
+                None,
+                format!(
+                    "{filter} would read {address} and {other} {differs}: whose line it is, the line does not say"
+                ),
+            ),
+            (None, _) => (
+                None,
+                match header {
+                    Some(header) => self.miss_of_message(header.identifier, header.message),
+                    None => Self::miss_of_line(line),
+                },
+            ),
         };
-        Explanation { identifier, at, matched: None, miss }
+        Explanation { bare: bare && matched.is_some(), identifier, at, matched, miss }
     }
 
-    fn matched(&mut self, line: &[u8], reference: Wall) -> Option<(Option<Wall>, Match)> {
-        let filters = self.shared_filters();
-        let sighting = self.line(line, reference)?;
-        let matched = Match {
-            filter: filters.filter_name(sighting.pattern.filter).to_owned(),
-            pattern: filters.pattern_text(sighting.pattern).to_owned(),
-            kind: sighting.kind,
-            points: sighting.points,
-            address: sighting.address,
-            port: sighting.port,
-            account: sighting.account.map(<[u8]>::to_vec),
-        };
-        Some((sighting.at, matched))
-    }
-
-    /// A message without any header.
-    fn bare(&self, message: &[u8]) -> Option<Match> {
-        let mut found = Found::default();
-        let hit = self.filters().read_any(message, &mut found)?;
-        Some(Match {
-            filter: self.filters().filter_name(hit.pattern.filter).to_owned(),
-            pattern: self.filters().pattern_text(hit.pattern).to_owned(),
-            kind: hit.kind,
-            points: hit.points,
-            address: found.address.address(),
-            port: found.port,
-            account: found.has_account.then(|| found.account.to_vec()),
-        })
+    /// Reads a message without any header as each service would.
+    fn read_bare(&self, message: &[u8], readings: &mut Readings) {
+        for service in 0..self.filters.services() {
+            let mut found = Found::default();
+            let Some(hit) = self.filters.read(service, message, &mut found) else { continue };
+            let sighting = Sighting {
+                at: None,
+                address: found.address.address(),
+                kind: hit.kind,
+                points: hit.points,
+                pattern: hit.pattern,
+                pid: 0,
+                port: found.port,
+                account: found.has_account.then_some(found.account),
+                line: message,
+            };
+            readings.add(&self.filters, &sighting);
+        }
     }
 
     fn miss_of_message(&self, identifier: &[u8], message: &[u8]) -> String {
-        let Some(service) = self.filters().service(identifier) else {
+        let Some(service) = self.filters.service(identifier) else {
             return format!("no filter in use reads lines of `{}`", String::from_utf8_lossy(identifier));
         };
-        match self.filters().nearest(service, message) {
+        match self.filters.nearest(service, message) {
             Some((pattern, bytes)) => format!(
                 "nearest is `{}` of {}: it fits {bytes} of {} bytes from the front, and not the rest",
-                self.filters().pattern_text(pattern),
-                self.filters().filter_name(pattern.filter),
+                self.filters.pattern_text(pattern),
+                self.filters.filter_name(pattern.filter),
                 message.len(),
             ),
             None => "no pattern begins like this message".to_owned(),
@@ -120,5 +167,30 @@ impl Scanner {
             Format::Access => "a line of an access log",
         };
         format!("the line has no syslog header; read as {form} it fits no pattern of a filter in use")
+    }
+}
+
+impl Readings {
+    fn add(&mut self, filters: &FilterSet, sighting: &Sighting<'_>) {
+        let PatternId { filter, .. } = sighting.pattern;
+        match &self.first {
+            Some(first) if first.address != sighting.address => {
+                self.other = Some((filters.filter_name(filter).to_owned(), sighting.address));
+            }
+            // What weighs most is told.
+            Some(first) if first.points >= sighting.points => {}
+            _ => {
+                self.at = sighting.at;
+                self.first = Some(Match {
+                    filter: filters.filter_name(filter).to_owned(),
+                    pattern: filters.pattern_text(sighting.pattern).to_owned(),
+                    kind: sighting.kind,
+                    points: sighting.points,
+                    address: sighting.address,
+                    port: sighting.port,
+                    account: sighting.account.map(<[u8]>::to_vec),
+                });
+            }
+        }
     }
 }

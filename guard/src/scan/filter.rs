@@ -9,6 +9,7 @@ use thiserror::Error;
 use toml::Spanned;
 
 use super::Mode;
+use super::overlap::MATCHING;
 use super::pattern::Form;
 pub(super) use super::record::Format;
 use super::shape::{self, FieldForms, Shape, Texts};
@@ -259,7 +260,7 @@ impl Filter {
 
     /// Whether a file is one of the service's own.
     pub(super) fn owns(&self, path: &Path) -> bool {
-        self.files.iter().any(|pattern| pattern.matches_path(path))
+        self.files.iter().any(|pattern| pattern.matches_path_with(path, MATCHING))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Scanning: from bytes of a line to one [`Sighting`](crate::sighting::Sighting), or nothing. Borrows the source's
 //! bytes, allocates nothing for a line and decides nothing.
 //!
-//! `scanner` is the loop, `explain` the same loop with words. `lines` splits a chunk; `header` takes a line apart, and
+//! `scanner` is the loop, `explain` asks each filter by itself, with words. `lines` splits a chunk; `header` takes a line apart, and
 //! `layout` skips the lines of other programs without that; `identifiers` and `dispatch` lead to the forms a message
 //! can have, all of them in `set`; `pattern` reads it; `timestamp`, `address` and `dotted` read the fields. `record`
 //! takes lines apart that are named fields: JSON, logfmt, access logs. `filter` reads filters from files.
@@ -26,6 +26,7 @@ mod layout;
 mod lines;
 mod messages;
 mod openings;
+pub(crate) mod overlap;
 mod own;
 mod pattern;
 mod record;
@@ -37,7 +38,7 @@ mod simd;
 mod tests;
 mod timestamp;
 
-pub use explain::{Explanation, Match};
+pub use explain::{Explainer, Explanation, Match};
 pub use filter::{FilterAbout, FilterError, FilterFile, available, shipped};
 pub use scanner::Scanner;
 pub use set::{FilterSet, read_file};

@@ -44,11 +44,6 @@ impl Scanner {
         &self.filters
     }
 
-    /// The same, to be kept.
-    pub(super) fn shared_filters(&self) -> Arc<FilterSet> {
-        Arc::clone(&self.filters)
-    }
-
     /// Scans every line of `text`, newline-terminated or not, and calls `hit` for each sighting, in their order.
     ///
     /// Hundreds of lines are taken through one step after the other, because what a line is cannot be foreseen: where

@@ -12,6 +12,7 @@ use super::fields::RecordPatterns;
 use super::filter::{self, Filter, FilterError, FilterFile, Format, Pattern};
 use super::identifiers::Identifiers;
 use super::messages::Messages;
+use super::overlap::overlap;
 use super::pattern::{Form, Found};
 use super::shape::{FieldForms, Shape};
 use crate::config::Filters;
@@ -54,8 +55,19 @@ pub(super) struct Use<'a> {
     mode: Mode,
     /// Which filters have to be shown to read no line in two ways.
     pub(super) proof: Proof,
-    /// Whether all of them read the same lines. Otherwise they have no more than the form of their lines in common.
-    together: bool,
+    /// What their lines have in common.
+    common: Common,
+}
+
+/// What lines of different filters have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Common {
+    /// They are lines of one program.
+    Program,
+    /// No more than their form: whose they are shows in the file they stand in.
+    Form,
+    /// They stand in one file, which not every filter takes for its service's own.
+    File,
 }
 
 /// Which filters have to be shown to read no line in two ways, alone and beside the others.
@@ -112,7 +124,15 @@ impl FilterSet {
         for file in files {
             (&file.name, &file.text).hash(&mut hasher);
         }
-        Self::build(&filters, mode, hasher.finish(), proof, |_| true, |_| true)
+        Self::build(&filters, mode, hasher.finish(), (proof, proof), Common::Form, |_| true, |_| true)
+    }
+
+    /// The same filters, to take others from: it reads nothing itself, and takes little memory.
+    #[must_use]
+    pub fn without_services(self) -> Self {
+        let formats = [None; Format::ALL.len()];
+        let identifiers = Identifiers::new(std::iter::empty());
+        Self { services: Vec::new(), identifiers, formats, ..self }
     }
 
     /// The filters that read a file as one of their service's own, by number.
@@ -121,35 +141,45 @@ impl FilterSet {
         (0..self.filters.len()).filter(owns).map(|at| at as u16).collect()
     }
 
+    /// The filters that know how lines of their services' own files are written, by number.
+    pub(super) fn with_format(&self) -> impl Iterator<Item = u16> {
+        (0..).zip(&*self.filters).filter(|(_, filter)| filter.format.is_some()).map(|(number, _)| number)
+    }
+
     /// The filters by their names, by number; what is not in use is left out.
     pub fn numbers(&self, names: &[String]) -> Vec<u16> {
         let named = |at: &usize| names.contains(&self.filters[*at].name);
         (0..self.filters.len()).filter(named).map(|at| at as u16).collect()
     }
 
-    /// These filters and no others, for lines of their services' own files.
+    /// These filters and no others, for lines of their services' own files. That no line has two readings with
+    /// different addresses is shown for those of them that have not been shown to be good together: files that a person
+    /// gives to several filters.
     pub fn for_own_files(&self, owners: &[u16]) -> Result<Self, FilterError> {
         let among = |number: u16| owners.contains(&number);
-        // What has been checked together needs no check in parts.
-        let own = Self::build(&self.filters, self.mode, self.fingerprint, Proof::Known, among, among)?;
+        let proof = (Proof::Known, Proof::All);
+        let own = Self::build(&self.filters, self.mode, self.fingerprint, proof, Common::File, among, among)?;
         Ok(Self { own: true, ..own })
     }
 
     /// The filters for lines with a syslog header, and for the journal.
     pub fn for_syslog(&self) -> Result<Self, FilterError> {
-        Self::build(&self.filters, self.mode, self.fingerprint, Proof::Known, |_| true, |_| false)
+        // What has been checked together needs no check in parts.
+        let proof = (Proof::Known, Proof::Known);
+        Self::build(&self.filters, self.mode, self.fingerprint, proof, Common::Form, |_| true, |_| false)
     }
 
     fn build(
         filters: &Arc<[Filter]>,
         mode: Mode,
         fingerprint: u64,
-        proof: Proof,
+        (of_programs, of_forms): (Proof, Proof),
+        common: Common,
         by_identifier: impl Fn(u16) -> bool,
         by_format: impl Fn(u16) -> bool,
     ) -> Result<Self, FilterError> {
         let mut services: Vec<Service> = Vec::new();
-        let mut service = |together: bool, reads: &dyn Fn(u16, &Filter) -> bool| {
+        let mut service = |proof: Proof, common: Common, reads: &dyn Fn(u16, &Filter) -> bool| {
             let readers: Vec<u16> =
                 (0..).zip(&**filters).filter(|(at, filter)| reads(*at, filter)).map(|(at, _)| at).collect();
             if readers.is_empty() {
@@ -158,7 +188,7 @@ impl FilterSet {
             let known = services.iter().position(|service| service.filters == readers);
             let number = known.unwrap_or(services.len());
             if known.is_none() {
-                services.push(Service::new(&Use { filters, readers: &readers, mode, proof, together })?);
+                services.push(Service::new(&Use { filters, readers: &readers, mode, proof, common })?);
             }
             Ok(Some(number as u32))
         };
@@ -175,12 +205,12 @@ impl FilterSet {
             let reads = |at, filter: &Filter| {
                 by_identifier(at) && filter.identifiers.iter().any(|known| known == name)
             };
-            numbers.extend(service(true, &reads)?.map(|number| (name, number)));
+            numbers.extend(service(of_programs, Common::Program, &reads)?.map(|number| (name, number)));
         }
         let mut formats = [None; Format::ALL.len()];
         for format in Format::ALL {
             let reads = |at, filter: &Filter| by_format(at) && filter.format == Some(format);
-            formats[format as usize] = service(false, &reads)?;
+            formats[format as usize] = service(of_forms, common, &reads)?;
         }
         let identifiers = Identifiers::new(numbers.into_iter());
         Ok(Self {
@@ -293,11 +323,6 @@ impl FilterSet {
         self.services.get(service as usize)?.messages.read(message, found)
     }
 
-    /// Reads a message as if any service had written it.
-    pub(super) fn read_any<'a>(&self, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
-        (0..self.services.len() as u32).find_map(|service| self.read(service, message, found))
-    }
-
     /// The patterns over fields that a service has.
     pub(super) fn records(&self, service: u32) -> &[RecordPatterns] {
         self.services.get(service as usize).map_or(&[], |service| &service.records)
@@ -314,7 +339,8 @@ impl FilterSet {
     /// The forms that messages of some filters have.
     fn message_forms(&self, readers: &[u16]) -> Vec<(PatternId, Form)> {
         let (filters, mode) = (&*self.filters, self.mode);
-        let usage = Use { filters, readers, mode, proof: Proof::Known, together: true };
+        let (proof, common) = (Proof::Known, Common::Program);
+        let usage = Use { filters, readers, mode, proof, common };
         let forms = usage.patterns().flat_map(|(pattern, hit)| {
             // They were good when the filter was read.
             let forms = pattern.message_forms().unwrap_or_default();
@@ -364,18 +390,20 @@ impl<'a> Use<'a> {
         })
     }
 
-    /// Whether two filters may read the same line: of one program, or of a file that both take for their service's
-    /// own. What has only the form in common is told apart by the file it stands in; where that is not known, in a
-    /// replay, a line is one of the service whose fixed text it begins with.
+    /// Whether it has to be shown of two filters that they read no line in two ways: those that read lines of one
+    /// program, or of a file that both take for their service's own. What has only the form in common is told apart by
+    /// the file it stands in. Where a person has put filters on a file, those that have not been shown yet are the rest.
     pub(super) fn meet(&self, a: u16, b: u16) -> bool {
         let files = |filter: u16| &self.filters[usize::from(filter)].files;
-        let owns = |filter: u16, file: &glob::Pattern| {
-            self.filters[usize::from(filter)].owns(Path::new(&file.as_str().replace('*', "")))
+        let share = || {
+            let mut pairs = files(a).iter().flat_map(|one| files(b).iter().map(move |other| (one, other)));
+            a == b || pairs.any(|(one, other)| overlap(one.as_str(), other.as_str()))
         };
-        self.together
-            || a == b
-            || files(a).iter().any(|file| files(b).contains(file) || owns(b, file))
-            || files(b).iter().any(|file| owns(a, file))
+        match self.common {
+            Common::Program => true,
+            Common::Form => share(),
+            Common::File => !share(),
+        }
     }
 
     /// The format of the filter that a pattern belongs to.

@@ -222,6 +222,8 @@ pub enum Delivery {
     Batch(Batch),
     /// The state of a source changed.
     Status(SourceId, SourceStatus),
+    /// The source is read no more, because what it read has gone.
+    Gone(SourceId),
 }
 
 /// Takes what sources deliver. Blocks while the engine is behind, so that lines wait in their file and not in

@@ -34,6 +34,7 @@ impl Chunks {
         let mut filled = 0;
         // The rest of a line that was cut is skipped up to its newline.
         let mut skipping = false;
+        let mut first = true;
         loop {
             let count = match input.read(&mut self.buffer[filled..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -41,6 +42,12 @@ impl Chunks {
             };
             self.bytes += count as u64;
             let text = &self.buffer[..filled + count];
+            if std::mem::take(&mut first)
+                && let Some(tool) = unpacker(text)
+            {
+                let hint = format!("it is compressed; `{tool} FILE | guardctl replay -` reads what is in it");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, hint));
+            }
             if count == 0 {
                 return if skipping { Ok(()) } else { take(text) };
             }
@@ -64,4 +71,19 @@ impl Chunks {
             self.buffer.copy_within(end..end + filled, 0);
         }
     }
+}
+
+/// What unpacks a file that begins like this; `None` if it is not compressed.
+fn unpacker(text: &[u8]) -> Option<&'static str> {
+    const PACKED: [(&[u8], &str); 5] = [
+        (b"\x1f\x8b", "zcat"),
+        (b"\xfd7zXZ\0", "xzcat"),
+        (b"\x28\xb5\x2f\xfd", "zstdcat"),
+        (b"\x04\x22\x4d\x18", "lz4cat"),
+        (b"BZh", "bzcat"),
+    ];
+    // A text may begin with these letters; in a compressed file six bytes of pi follow, or of its root if it is empty.
+    let bzip = |text: &[u8]| [&b"1AY&SY"[..], b"\x17rE8P\x90"].contains(&text.get(4..10).unwrap_or_default());
+    let (_, tool) = PACKED.into_iter().find(|(magic, _)| text.starts_with(magic))?;
+    (tool != "bzcat" || bzip(text)).then_some(tool)
 }

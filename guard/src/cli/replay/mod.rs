@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::{CliError, Screen, effective};
-use crate::config::Config;
+use crate::config::{Config, Sources};
 use crate::scan::{FilterSet, Scanner};
 use crate::time::Wall;
 
@@ -18,10 +18,12 @@ mod tell;
 #[cfg(test)]
 mod tests;
 mod threads;
+mod whose;
 
 use chunks::Chunks;
 use diff::Difference;
 use judge::{Judge, Outcome};
+use whose::Whose;
 
 /// What the command line asks for.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +32,8 @@ pub(super) struct Replayed<'a> {
     pub(super) files: &'a [PathBuf],
     /// Another configuration to be compared with the one in force.
     pub(super) against: Option<&'a Path>,
+    /// The filters whose services' own files the logs are; none: as the configuration and the filters have it.
+    pub(super) filters: &'a [String],
     /// Scanners at work on one file.
     pub(super) threads: usize,
 }
@@ -44,7 +48,13 @@ pub(super) fn replay(
         sides.push(Side::new(&effective(Some(other))?)?);
     }
     let mut replay = Replay { chunks: Chunks::default(), sides, threads: asked.threads };
+    for name in asked.filters {
+        if !replay.sides.iter().any(|side| side.filters.names().any(|known| known == name)) {
+            return Err(CliError::Usage(format!("there is no filter `{name}` in use")));
+        }
+    }
     for file in asked.files {
+        replay.prepare(file, asked.filters)?;
         replay.file(file).map_err(|error| CliError::Failed(format!("{}: {error}", file.display())))?;
     }
     let mut outcomes = replay.outcomes();
@@ -67,7 +77,11 @@ pub(super) fn replay(
 
 /// One configuration at work: what reads the lines, and what decides.
 struct Side {
+    filters: Arc<FilterSet>,
+    sources: Sources,
+    /// What reads the present log, and whose lines it reads.
     scanner: Scanner,
+    whose: Whose,
     judge: Judge,
     /// Lines read.
     lines: u64,
@@ -81,7 +95,19 @@ impl Side {
             FilterSet::load(&config.filter).map_err(|error| CliError::Usage(super::error::chain(&error)))?;
         let filters = Arc::new(filters);
         let scanner = Scanner::new(Arc::clone(&filters));
-        Ok(Self { scanner, judge: Judge::new(config, filters), lines: 0, matched: 0 })
+        let judge = Judge::new(config, Arc::clone(&filters));
+        let sources = config.source.clone();
+        Ok(Self { filters, sources, scanner, whose: Whose::Unknown, judge, lines: 0, matched: 0 })
+    }
+
+    /// Reads a log of these lines next.
+    fn prepare(&mut self, whose: Whose) -> Result<(), CliError> {
+        if self.whose != whose {
+            let wrong = |error| CliError::Usage(super::error::chain(&error));
+            self.scanner = whose.scanner(&self.filters).map_err(wrong)?;
+            self.whose = whose;
+        }
+        Ok(())
     }
 
     fn scan(&mut self, text: &[u8], reference: Wall) {
@@ -99,6 +125,14 @@ struct Replay {
 }
 
 impl Replay {
+    /// Makes ready for a log.
+    fn prepare(&mut self, path: &Path, named: &[String]) -> Result<(), CliError> {
+        for side in &mut self.sides {
+            side.prepare(Whose::of(path, named, &side.sources, &side.filters))?;
+        }
+        Ok(())
+    }
+
     fn file(&mut self, path: &Path) -> io::Result<()> {
         let (chunks, sides) = (&mut self.chunks, &mut self.sides);
         if path == Path::new("-") {

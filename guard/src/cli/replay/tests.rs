@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::diff::Difference;
 use super::judge::Ban;
-use crate::cli::{Cli, Screen, run};
+use crate::cli::{Cli, CliError, Screen, run};
 use crate::time::Moment;
 
 /// A folder with configurations and logs.
@@ -30,13 +30,16 @@ impl Logs {
 
     /// What a replay prints with a configuration.
     fn replay(&self, config: &str, options: &[&str]) -> String {
-        let config = self.config("guard.toml", config);
-        let line = [&["guardctl", "--config", &config, "replay"], options].concat();
+        self.try_replay(&self.config("guard.toml", config), options).unwrap()
+    }
+
+    fn try_replay(&self, config: &str, options: &[&str]) -> Result<String, CliError> {
+        let line = [&["guardctl", "--config", config, "replay"], options].concat();
         let cli = Cli::try_parse_from(line).unwrap();
         let mut out = Vec::new();
-        let code = run(&cli, &mut Screen::new(&mut out, cli.color, cli.json)).unwrap();
+        let code = run(&cli, &mut Screen::new(&mut out, cli.color, cli.json))?;
         assert_eq!(code, ExitCode::SUCCESS);
-        String::from_utf8(out).unwrap()
+        Ok(String::from_utf8(out).unwrap())
     }
 
     fn json(&self, config: &str, options: &[&str]) -> Value {
@@ -184,4 +187,61 @@ fn many_threads_decide_what_one_decides() {
             assert!(with(threads) == one, "{threads} threads, {options:?}");
         }
     }
+}
+
+#[test]
+fn a_log_of_a_service_is_read_by_its_filters_alone() {
+    let logs = Logs::new();
+    let forged: String = (0..6).map(|n| failed("203.0.113.9", 1, n)).collect();
+    let own: String = (0..6).map(|n| format!("2026-11-20 21:00:0{n} app refused 203.0.113.7\n")).collect();
+    let text = [own, forged].concat();
+    let (named, copied) = (logs.file("app.log", &text), logs.file("copied.log", &text));
+    let folder = logs.0.path().join("filters.d");
+    std::fs::create_dir(&folder).unwrap();
+    let filter =
+        "format = \"stamped\"\n[[pattern]]\nkind = \"failed-auth\"\ntext = 'app refused <address>'\n";
+    std::fs::write(folder.join("app.toml"), format!("files = [\"{named}\"]\n{filter}")).unwrap();
+    let both = format!("[filter]\nfolder = \"{}\"\nenable = [\"sshd\", \"app\"]\n", folder.display());
+    let plain = logs.file("plain.toml", &both);
+    let banned = |config: &str, options: &[&str]| {
+        let outcome = logs.try_replay(config, &[&["--json"], options].concat()).unwrap();
+        let outcome: Value = serde_json::from_str(&outcome).unwrap();
+        targets(&outcome["bans"]).join(" ")
+    };
+    for threads in ["1", "2"] {
+        let threads = ["--threads", threads];
+        let banned = |options: &[&str]| banned(&plain, &[&threads, options].concat());
+        assert_eq!(banned(&[&named]), "203.0.113.7");
+        assert_eq!(banned(&[&copied]), "203.0.113.7 203.0.113.9", "nobody's");
+        assert_eq!(banned(&["--filter", "app", &copied]), "203.0.113.7");
+        assert_eq!(banned(&["--filter", "sshd", &named]), "203.0.113.9");
+        assert_eq!(banned(&["--filter", "sshd", "--filter", "app", &named]), "203.0.113.7 203.0.113.9");
+    }
+    let as_syslog = logs.file("syslog.toml", format!("{both}[source]\nfiles = [\"{named}\"]\n"));
+    assert_eq!(banned(&as_syslog, &[&named]), "203.0.113.9");
+    let as_own = format!("{both}[source]\nfiles = [{{ path = \"{copied}\", filters = [\"app\"] }}]\n");
+    assert_eq!(banned(&logs.file("own.toml", as_own), &[&copied]), "203.0.113.7");
+    let unknown = logs.try_replay(&plain, &["--filter", "http", &named]).unwrap_err().to_string();
+    assert!(unknown.contains("`http`"), "{unknown}");
+}
+
+#[test]
+fn a_compressed_log_is_refused_with_a_hint() {
+    let logs = Logs::new();
+    let config = logs.config("guard.toml", "");
+    let packed: [(&[u8], &str); 5] = [
+        (b"\x1f\x8b\x08\0\0", "zcat"),
+        (b"\xfd7zXZ\0\0\x04", "xzcat"),
+        (b"\x28\xb5\x2f\xfd\x24", "zstdcat"),
+        (b"\x04\x22\x4d\x18\x64", "lz4cat"),
+        (b"BZh91AY&SY\x94", "bzcat"),
+    ];
+    for (start, tool) in packed {
+        let log = logs.file("auth.log.1", [start, &[7; 40]].concat());
+        for threads in ["1", "2"] {
+            let refused = logs.try_replay(&config, &["--threads", threads, &log]).unwrap_err().to_string();
+            assert!(refused.contains(tool) && refused.contains("auth.log.1"), "{refused}");
+        }
+    }
+    logs.try_replay(&config, &[&logs.file("text.log", "BZh is no header\n")]).unwrap();
 }

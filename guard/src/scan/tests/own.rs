@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use super::REFERENCE;
-use crate::scan::{FilterFile, FilterSet, Mode, Scanner};
+use crate::scan::{Explainer, FilterFile, FilterSet, Mode, Scanner};
 use crate::time::Wall;
 
 fn file(name: &str, head: &str, pattern: &str) -> FilterFile {
@@ -170,4 +170,66 @@ fn a_file_of_a_syslog_daemon_holds_no_line_without_a_header() {
     ] {
         assert_eq!(read(&mut syslog, &line).is_some(), expected, "{line}");
     }
+}
+
+/// Two filters that a peer can play off against each other: `x 192.0.2.1` as an account.
+fn rivals(one: &str, other: &str) -> [FilterFile; 2] {
+    let stamped = |files: &str| format!("files = [\"{files}\"]\nformat = \"stamped\"");
+    rivals_with(&stamped(one), &stamped(other))
+}
+
+fn rivals_with(one: &str, other: &str) -> [FilterFile; 2] {
+    [
+        file("one", one, "text = 'user <account> <address>'"),
+        file("other", other, "text = 'user <account> <address> <token> <token>'"),
+    ]
+}
+
+#[test]
+fn filters_that_a_person_puts_on_one_file_are_shown_to_agree() {
+    let filters = FilterSet::compile(&rivals("/a/*.log", "/b/*.log"), Mode::Normal).unwrap();
+    for alone in [0, 1] {
+        filters.for_own_files(&[alone]).unwrap();
+    }
+    let refused = filters.for_own_files(&[0, 1]).unwrap_err().to_string();
+    assert!(refused.contains("two readings"), "{refused}");
+    let good = FilterSet::shipped(Mode::Aggressive).unwrap();
+    let owners = good.numbers(&["nginx".to_owned(), "http".to_owned()]);
+    good.for_own_files(&owners).unwrap();
+}
+
+#[test]
+fn filters_whose_files_may_be_the_same_are_shown_to_agree() {
+    for (one, other) in [("/var/log/*/app.log", "/var/log/myapp/*.log"), ("/a/**/x", "/a/b/?")] {
+        let refused = FilterSet::compile(&rivals(one, other), Mode::Normal).unwrap_err().to_string();
+        assert!(refused.contains("two readings"), "{refused}");
+    }
+}
+
+#[test]
+fn a_line_whose_services_disagree_is_explained_as_nobodys() {
+    let explained = |filters: &[FilterFile], line: &str| {
+        let filters = FilterSet::compile(filters, Mode::Normal).unwrap();
+        let explanation = Explainer::new(Arc::new(filters)).unwrap().explain(line.as_bytes(), REFERENCE);
+        let address = explanation.matched.map(|matched| matched.address.to_string());
+        (address, explanation.bare, explanation.miss)
+    };
+    let own = rivals("/a/*.log", "/b/*.log");
+    let plain = rivals_with("identifiers = [\"one\"]", "identifiers = [\"other\"]");
+    // To one filter the account is `x 192.0.2.1 y`, to the other the peer is 192.0.2.1.
+    let message = "user x 192.0.2.1 y 192.0.2.2";
+    for (filters, front, bare) in [(&plain, "", true), (&own, "2026-11-20 00:00:00 ", false)] {
+        let line = format!("{front}{message}");
+        let (address, _, miss) = explained(filters, &line);
+        assert_eq!(address, None, "{line}");
+        assert!(miss.contains("192.0.2.1") && miss.contains("192.0.2.2"), "{miss}");
+        let alone = |number: usize| explained(&filters[number..=number], &line).0;
+        assert_eq!(alone(0), Some("192.0.2.2".to_owned()));
+        assert_eq!(alone(1), Some("192.0.2.1".to_owned()));
+        let line = format!("{front}user x 192.0.2.7");
+        assert_eq!(explained(filters, &line), (Some("192.0.2.7".into()), bare, String::new()));
+    }
+    // Where the program is named there is nothing to disagree about.
+    let line = format!("Nov 20 00:00:00 web1 one[7]: {message}");
+    assert_eq!(explained(&plain, &line).0, Some("192.0.2.2".to_owned()));
 }

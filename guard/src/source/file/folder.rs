@@ -117,6 +117,12 @@ pub(super) fn successors(path: &Path, after: After) -> Successors {
     found
 }
 
+/// Whether `other` is a path that rotation gives to what was at `path`.
+pub(super) fn is_rotated(path: &Path, other: &Path) -> bool {
+    let names = path.file_name().zip(other.file_name());
+    path.parent() == other.parent() && names.is_some_and(|(name, other)| rotated(name, other) != Rotated::No)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rotated {
     No,

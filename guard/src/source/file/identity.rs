@@ -4,6 +4,8 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::time::UNIX_EPOCH;
 
+use crate::time::Wall;
+
 /// Bytes at the start of a file, and just before the place read to, that its fingerprints cover.
 pub(super) const FINGERPRINT: usize = 256;
 
@@ -26,6 +28,11 @@ impl Identity {
             inode: meta.ino(),
             born: born.map_or(0, |t| u64::try_from(t.as_nanos()).unwrap_or(u64::MAX)),
         }
+    }
+
+    /// Whether the file was born later than `then`, as far as its file system tells.
+    pub(super) fn is_born_after(self, then: Wall) -> bool {
+        self.born == 0 || i128::from(self.born) > i128::from(then.0) * 1_000_000
     }
 }
 

@@ -8,19 +8,21 @@
 //! its truncation, and lines written and truncated away again between two reads.
 
 mod folder;
+mod followed;
 mod identity;
 mod position;
 mod reader;
 mod tail;
 
 use std::io;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use self::followed::Waiting;
+pub use self::followed::{Followed, Inbox, Origin};
+pub use self::position::last_read;
 use self::tail::Tail;
 use super::watch::{Change, Wake, Watch};
-use super::{Closed, Delivery, Position, Scan, Sink, SourceStatus, Stop};
-use crate::sighting::SourceId;
+use super::{Closed, Delivery, Scan, Sink, SourceStatus, Stop};
 
 /// How files are followed.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +30,8 @@ pub struct Options {
     /// Bytes read from the end of a file that has no saved position. Default 0.
     pub read_back: u64,
     /// How long a file that lost its path is still listened to after its last line: its writer may not have
-    /// opened the new one yet. Only then is a last line without a newline taken as complete. Default 5 s.
+    /// opened the new one yet. Only then is a last line without a newline taken as complete. And how long the path of
+    /// a file that was found may stand for nothing before it is given up. Default 5 s.
     pub linger: Duration,
     /// How often everything is looked at without a sign from the kernel. Default 30 s.
     pub rescan: Duration,
@@ -65,6 +68,8 @@ pub struct FileReader {
     scan: Box<dyn Scan>,
     buffer: Vec<u8>,
     options: Options,
+    inbox: Inbox,
+    waiting: Waiting,
 }
 
 impl std::fmt::Debug for FileReader {
@@ -74,55 +79,89 @@ impl std::fmt::Debug for FileReader {
 }
 
 impl FileReader {
-    /// A reader for these files, on from the positions that are saved for them. Reads nothing yet; no file has
-    /// to be there.
-    pub fn new(
-        files: Vec<(SourceId, PathBuf)>,
-        positions: &[Position],
-        options: Options,
-        scan: Box<dyn Scan>,
-    ) -> Result<Self, FileError> {
-        let tails: Vec<Tail> = files
-            .into_iter()
-            .map(|(source, path)| {
-                let saved = positions.iter().find(|p| p.source == path.to_string_lossy());
-                let mut tail = Tail::new(source, path, options.read_back);
-                if let Some(saved) = saved {
-                    tail.resume(&saved.place);
-                }
-                tail
-            })
-            .collect();
-        Ok(Self {
-            reported: vec![None; tails.len()],
-            tails,
+    /// A reader for these files. Reads nothing yet; no file has to be there.
+    pub fn new(files: Vec<Followed>, options: Options, scan: Box<dyn Scan>) -> Result<Self, FileError> {
+        let (inbox, waiting) = followed::inbox()?;
+        let mut reader = Self {
+            reported: Vec::new(),
+            tails: Vec::new(),
             watch: Watch::new()?,
             scan,
             buffer: vec![0; reader::BUFFER],
             options,
-        })
+            inbox,
+            waiting,
+        };
+        reader.admit(files);
+        Ok(reader)
     }
 
-    /// Follows the files until `stop` is set or the sink closes.
-    pub fn run(mut self, sink: &mut dyn Sink, stop: &Stop) -> Result<(), FileError> {
-        for tail in &mut self.tails {
+    /// Takes more files while it runs.
+    pub fn inbox(&self) -> Inbox {
+        self.inbox.clone()
+    }
+
+    /// Follows these files as well. Answers the number of the first.
+    fn admit(&mut self, files: Vec<Followed>) -> usize {
+        let first = self.tails.len();
+        let new = files.into_iter().map(|file| Tail::new(file, self.options.read_back));
+        self.tails.extend(new);
+        self.reported.resize(self.tails.len(), None);
+        for at in first..self.tails.len() {
+            let others = self.tails[..at].iter().chain(&self.tails[at + 1..]);
+            if self.tails[at].is_known_to(others) {
+                self.tails[at].begin_at_end(self.options.read_back);
+            }
+        }
+        first
+    }
+
+    /// Takes up the files from this number on.
+    fn take_up(&mut self, first: usize, sink: &mut dyn Sink) -> Result<(), Closed> {
+        for tail in &mut self.tails[first..] {
             tail.attach(&self.watch);
             if let Some(batch) = tail.first_batch() {
                 sink.deliver(Delivery::Batch(batch))?;
             }
         }
+        Ok(())
+    }
+
+    /// Gives up the files that were found and have gone.
+    fn give_up(&mut self, sink: &mut dyn Sink) -> Result<(), Closed> {
+        let linger = self.options.linger;
+        while let Some(at) = self.tails.iter().position(|tail| tail.is_over(linger)) {
+            let mut tail = self.tails.swap_remove(at);
+            self.reported.swap_remove(at);
+            if !self.tails.iter().any(|other| other.shares_folder_with(&tail)) {
+                tail.leave_folder(&self.watch);
+            }
+            sink.deliver(Delivery::Batch(tail.last_batch()))?;
+            sink.deliver(Delivery::Gone(tail.source()))?;
+        }
+        Ok(())
+    }
+
+    /// Follows the files until `stop` is set or the sink closes.
+    pub fn run(mut self, sink: &mut dyn Sink, stop: &Stop) -> Result<(), FileError> {
+        self.take_up(0, sink)?;
         let mut next_look = Instant::now() + self.options.rescan;
         let mut next_retry = Instant::now() + RETRY;
         let mut batches = 0u32;
         loop {
             self.read_once(sink, &mut batches)?;
+            self.give_up(sink)?;
             self.report(sink)?;
-            let wake = self.watch.wait(stop, self.patience(next_look, next_retry))?;
-            if wake == Wake::Stop {
-                return Ok(());
+            let patience = self.patience(next_look, next_retry);
+            match self.watch.wait_also(stop, std::iter::once(self.waiting.bell()), patience)? {
+                Wake::Stop => return Ok(()),
+                Wake::Changed => self.take_changes()?,
+                Wake::Other | Wake::Timeout => {}
             }
-            if wake == Wake::Changed {
-                self.take_changes()?;
+            let more = self.waiting.take();
+            if !more.is_empty() {
+                let first = self.admit(more);
+                self.take_up(first, sink)?;
             }
             let now = Instant::now();
             if now >= next_look {

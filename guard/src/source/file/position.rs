@@ -10,6 +10,7 @@
 use std::fmt::Write as _;
 
 use super::identity::Identity;
+use crate::source::Position;
 use crate::time::Wall;
 
 const VERSION: &str = "1";
@@ -56,6 +57,11 @@ pub(super) fn decode(place: &str) -> Option<Vec<Mark>> {
         return None;
     }
     words.map(mark).collect()
+}
+
+/// When the file was read last that a position speaks of; `None` if it is of no file.
+pub fn last_read(position: &Position) -> Option<Wall> {
+    decode(&position.place)?.iter().map(|mark| mark.read).max()
 }
 
 fn mark(word: &str) -> Option<Mark> {

@@ -84,6 +84,13 @@ impl Reader {
         Ok(same.then_some(reader))
     }
 
+    /// Fingerprint of a file's first bytes, if it has as many as one covers.
+    pub(super) fn head_of(file: &File) -> Option<u64> {
+        let mut head = [0; FINGERPRINT];
+        file.read_exact_at(&mut head, 0).ok()?;
+        Some(fingerprint(&head))
+    }
+
     pub(super) fn identity(&self) -> Identity {
         self.identity
     }

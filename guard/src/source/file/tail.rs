@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::folder::{self, After, Refusal};
+use super::followed::{Followed, Origin};
 use super::identity::{FINGERPRINT, Identity, modified};
 use super::position::{self, Mark};
 use super::reader::{Reader, Step};
@@ -38,6 +39,10 @@ pub(super) struct Tail {
     gone: Option<Mark>,
     /// Where a file that appears at the path is read from.
     start: Start,
+    /// Whether it is given up when its file has gone.
+    found: bool,
+    /// Since when the path stands for nothing.
+    absent_since: Option<Instant>,
     state: State,
     /// Gaps found between files, for the next batch.
     gaps: u64,
@@ -58,7 +63,14 @@ struct Log {
 #[derive(Clone, Copy, Debug)]
 enum Start {
     Beginning,
-    End { read_back: u64 },
+    End {
+        read_back: u64,
+    },
+    /// From the beginning if the file was born later, else from its end.
+    Since {
+        since: Wall,
+        read_back: u64,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,29 +81,66 @@ enum State {
 }
 
 impl Tail {
-    pub(super) fn new(source: SourceId, path: PathBuf, read_back: u64) -> Self {
+    /// Follows a file, on from its saved position.
+    pub(super) fn new(file: Followed, read_back: u64) -> Self {
+        let Followed { source, path, origin, position } = file;
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
             _ => PathBuf::from("."),
         };
-        Self {
+        let start = match origin {
+            Origin::Found { since: Some(since) } => Start::Since { since, read_back },
+            Origin::Found { since: None } | Origin::Named => Start::End { read_back },
+        };
+        let mut tail = Self {
             source,
             path,
             folder,
             folder_watch: None,
             logs: VecDeque::new(),
             gone: None,
-            start: Start::End { read_back },
+            start,
+            found: origin != Origin::Named,
+            absent_since: None,
             state: State::New,
             gaps: 0,
             dirty: true,
             moved: true,
+        };
+        if let Some(position) = position {
+            tail.resume(&position.place);
         }
+        tail
     }
 
-    /// Finds the files a saved place speaks of, wherever rotation has moved them, and goes on there. To be
-    /// called before anything else. A place that cannot be understood counts as a gap.
-    pub(super) fn resume(&mut self, place: &str) {
+    /// Whether others have read the file that is at the path: it is a file of theirs under another name, or what
+    /// rotation or somebody else has copied from one.
+    pub(super) fn is_known_to<'a>(&self, mut others: impl Iterator<Item = &'a Self>) -> bool {
+        if !matches!(self.start, Start::Since { .. }) {
+            return false;
+        }
+        let Ok((file, meta)) = folder::open(&self.path) else { return false };
+        let identity = Identity::of(&meta);
+        let head = Reader::head_of(&file);
+        others.any(|other| {
+            let read = |mark: &Mark| {
+                is_same(mark.identity, identity)
+                    || mark.offset >= FINGERPRINT as u64 && head == Some(mark.head)
+            };
+            folder::is_rotated(&other.path, &self.path)
+                || other.gone.as_ref().is_some_and(read)
+                || other.logs.iter().any(|log| read(&log.reader.mark()))
+        })
+    }
+
+    /// Reads the file at the path from its end, whenever it was born.
+    pub(super) const fn begin_at_end(&mut self, read_back: u64) {
+        self.start = Start::End { read_back };
+    }
+
+    /// Finds the files a saved place speaks of, wherever rotation has moved them, and goes on there. A place that
+    /// cannot be understood counts as a gap.
+    fn resume(&mut self, place: &str) {
         self.start = Start::Beginning;
         let Some(marks) = position::decode(place) else {
             self.gaps += 1;
@@ -144,10 +193,12 @@ impl Tail {
         for log in &mut self.logs {
             log.watch(watch);
         }
+        let mut absent = false;
         let state = match self.take_up(watch) {
             Ok(()) => State::Reading,
             Err(refusal) => {
-                if matches!(refusal, Refusal::Absent) {
+                absent = matches!(refusal, Refusal::Absent);
+                if absent {
                     self.start = Start::Beginning;
                 }
                 self.retire_all();
@@ -156,6 +207,7 @@ impl Tail {
         };
         self.dirty |= state == State::Reading;
         self.state = state;
+        self.absent_since = self.absent_since.filter(|_| absent).or_else(|| absent.then(Instant::now));
     }
 
     fn take_up(&mut self, watch: &Watch) -> Result<(), Refusal> {
@@ -192,7 +244,10 @@ impl Tail {
         }
         match self.start {
             Start::End { read_back } => Reader::from_end(file, meta, read_back),
-            Start::Beginning => Ok(Reader::from_start(file, meta)),
+            Start::Since { since, read_back } if !Identity::of(meta).is_born_after(since) => {
+                Reader::from_end(file, meta, read_back)
+            }
+            Start::Beginning | Start::Since { .. } => Ok(Reader::from_start(file, meta)),
         }
     }
 
@@ -256,9 +311,39 @@ impl Tail {
         self.dirty = true;
     }
 
-    /// When this tail wants to be called without a change: to end a file that lost the path.
+    /// When this tail wants to be called without a change: to end a file that lost the path, or to be given up.
     pub(super) fn deadline(&self, linger: Duration) -> Option<Instant> {
-        self.closable().filter_map(|log| log.quiet_since).min().map(|since| since + linger)
+        let over = self.absent_since.filter(|_| self.found && self.logs.is_empty());
+        self.closable().filter_map(|log| log.quiet_since).chain(over).min().map(|since| since + linger)
+    }
+
+    /// Whether the file was found, has gone and has been read to its end.
+    pub(super) fn is_over(&self, linger: Duration) -> bool {
+        self.found
+            && self.logs.is_empty()
+            && !self.moved
+            && self.absent_since.is_some_and(|since| since.elapsed() >= linger)
+    }
+
+    /// Whether another watches the same folder.
+    pub(super) fn shares_folder_with(&self, other: &Self) -> bool {
+        self.folder_watch.is_some() && self.folder_watch == other.folder_watch
+    }
+
+    /// Watches the folder no more.
+    pub(super) fn leave_folder(&mut self, watch: &Watch) {
+        if let Some(id) = self.folder_watch.take() {
+            watch.remove(id);
+        }
+    }
+
+    /// An empty batch whose place says that nothing is left of the file: another at its path is read from its
+    /// beginning, and nobody looks for this one.
+    pub(super) fn last_batch(&mut self) -> Batch {
+        let place = position::encode(std::iter::empty());
+        let read = ReadCount { gaps: std::mem::take(&mut self.gaps), ..ReadCount::default() };
+        let position = Some(Position { source: self.path.to_string_lossy().into_owned(), place });
+        Batch { source: self.source, read_at: boot_nanoseconds(), read, position, ..Batch::default() }
     }
 
     /// Files that end once they are quiet: not the last one, whose successor is yet to come, unless it is deleted.

@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::sighting::{Kind, PatternId, Points, Sighting};
-use crate::source::{Batch, Entry, ReadCount, Scanned, Sender};
+use crate::sighting::{Kind, PatternId, Points, Sighting, SourceId};
+use crate::source::{Batch, Entry, Position, ReadCount, Scanned, Sender};
 use crate::time::{Wall, boot_nanoseconds};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -74,6 +74,8 @@ struct Run {
     position: Option<Position>,
     status: Option<SourceStatus>,
     read_at: u64,
+    inbox: Inbox,
+    gone: bool,
 }
 
 impl Run {
@@ -89,19 +91,40 @@ impl Run {
     fn with(path: &Path, position: Option<Position>, options: Options, left: usize) -> Self {
         let (to, from) = sync_channel(4);
         let stop = Stop::new().unwrap();
-        let positions: Vec<_> = position.clone().into_iter().collect();
-        let files = vec![(SourceId(0), path.to_owned())];
-        let reader = FileReader::new(files, &positions, options, Box::new(EveryLine)).unwrap();
-        let signal = stop.clone();
-        let thread = std::thread::spawn(move || reader.run(&mut Channel { to, left }, &signal));
+        let file = Followed { position: position.clone(), ..Followed::named(SourceId(0), path.to_owned()) };
+        let reader = FileReader::new(vec![file], options, Box::new(EveryLine)).unwrap();
+        Self { position, ..Self::of(reader, left, stop, to, from) }
+    }
+
+    fn of(
+        reader: FileReader,
+        left: usize,
+        stop: Stop,
+        to: SyncSender<Delivery>,
+        from: Receiver<Delivery>,
+    ) -> Self {
+        let (signal, inbox) = (stop.clone(), reader.inbox());
+        let thread = Some(std::thread::spawn(move || reader.run(&mut Channel { to, left }, &signal)));
         let (lines, count) = (Vec::new(), ReadCount::default());
-        Self { stop, thread: Some(thread), from, lines, count, position, status: None, read_at: 0 }
+        Self {
+            stop,
+            thread,
+            from,
+            lines,
+            count,
+            position: None,
+            status: None,
+            read_at: 0,
+            inbox,
+            gone: false,
+        }
     }
 
     fn take(&mut self, delivery: Delivery) {
         match delivery {
             Delivery::Batch(batch) => self.take_batch(&batch),
             Delivery::Status(_, status) => self.status = Some(status),
+            Delivery::Gone(_) => self.gone = true,
         }
     }
 
@@ -341,8 +364,8 @@ fn what_the_kernel_did_not_tell_is_found_by_a_look() {
     append(&log, "");
     let (to, from) = sync_channel(100);
     let mut sink = Channel { to, left: usize::MAX };
-    let files = vec![(SourceId(0), log.clone())];
-    let mut reader = FileReader::new(files, &[], Options::default(), Box::new(EveryLine)).unwrap();
+    let files = vec![Followed::named(SourceId(0), log.clone())];
+    let mut reader = FileReader::new(files, Options::default(), Box::new(EveryLine)).unwrap();
     reader.tails[0].attach(&reader.watch);
     reader.read_once(&mut sink, &mut 0).unwrap();
     append(&log, "a\n");
@@ -525,4 +548,53 @@ fn a_kill_at_any_batch_loses_and_doubles_nothing() {
     }
     let numbers = lines.iter().map(|line| line.split(' ').next().unwrap().parse::<usize>().unwrap());
     assert!(numbers.eq(0..30_000), "{}", lines.len());
+}
+
+#[test]
+fn what_was_found_is_new_unless_it_is_old_or_known_by_another_name() {
+    let (dir, log) = place();
+    let old = dir.path().join("old.log");
+    append(&old, "long ago\n");
+    std::thread::sleep(Duration::from_millis(20));
+    let since = Wall::now();
+    std::thread::sleep(Duration::from_millis(20));
+    append(&log, &"line\n".repeat(100));
+    let mut run = Run::new(&log, None).reading();
+    append(&log, "one\n");
+    run.expect(&["one"]);
+    let mut next = 1;
+    let mut find = |run: &mut Run, path: PathBuf| {
+        let origin = Origin::Found { since: Some(since) };
+        let taken_up = path.to_string_lossy().into_owned();
+        run.inbox.add(Followed { origin, ..Followed::named(SourceId(next), path) });
+        next += 1;
+        run.until("taken up", |run| run.position.as_ref().is_some_and(|at| at.source == taken_up));
+    };
+    // What rotation has made of the log, what somebody has copied, what was there before.
+    let rotated = dir.path().join("auth-20261120.log");
+    fs::copy(&log, &rotated).unwrap();
+    fs::write(&rotated, "shorter\n").unwrap();
+    let copied = dir.path().join("copy.log");
+    fs::copy(&log, &copied).unwrap();
+    for path in [rotated.clone(), copied, old] {
+        find(&mut run, path.clone());
+        append(&path, "more\n");
+        run.until("more", |run| run.lines.last().is_some_and(|line| line == "more"));
+        run.lines.pop();
+    }
+    // A new one.
+    let new = dir.path().join("new.log");
+    append(&new, "two\n");
+    find(&mut run, new.clone());
+    run.expect(&["one", "two"]);
+    fs::remove_file(&new).unwrap();
+    run.until("given up", |run| run.gone);
+    let given_up = run.position.clone().unwrap();
+    assert_eq!((given_up.source.as_str(), given_up.place.as_str()), (new.to_str().unwrap(), "1"));
+    // Who named a file waits for it.
+    fs::remove_file(rotated).unwrap();
+    fs::remove_file(&log).unwrap();
+    run.says("waiting");
+    append(&log, "three\n");
+    run.expect(&["one", "two", "three"]);
 }

@@ -104,6 +104,16 @@ fn is_journal(name: &[u8]) -> Option<bool> {
     archived.then_some(false)
 }
 
+/// Series and number of the first entry of a file that journald has put away, which are in its name
+/// (`system@SERIES-NUMBER-TIME.journal`).
+pub(super) fn put_away(name: &OsStr) -> Option<(u128, u64)> {
+    let name = std::str::from_utf8(name.as_bytes()).ok()?;
+    let mut parts = name.strip_prefix("system@")?.strip_suffix(".journal")?.split('-');
+    let series = u128::from_str_radix(parts.next()?, 16).ok()?;
+    let first = u64::from_str_radix(parts.next()?, 16).ok()?;
+    parts.next().is_some().then_some((series, first))
+}
+
 fn is_machine_id(name: &[u8]) -> bool {
     name.len() == 32 && name.iter().all(u8::is_ascii_hexdigit)
 }
@@ -111,6 +121,18 @@ fn is_machine_id(name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_says_where_a_file_begins() {
+        let name = "system@00d1dc4b4e3d45d6a3e2d4d1b6e3f001-00000000000002a7-00064a3e5d1c2b3a.journal";
+        let series = 0x00d1_dc4b_4e3d_45d6_a3e2_d4d1_b6e3_f001;
+        assert_eq!(put_away(OsStr::new(name)), Some((series, 0x2a7)));
+        for other in
+            ["system.journal", "system@0123-45.journal~", "user-1000@1-2-3.journal", "system@x-1-2.journal"]
+        {
+            assert_eq!(put_away(OsStr::new(other)), None, "{other}");
+        }
+    }
 
     #[test]
     fn only_system_journals_count() {

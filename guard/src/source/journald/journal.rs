@@ -181,6 +181,12 @@ impl Journal {
         }))
     }
 
+    /// Where the file begins at present, if that can be read: its series, and the number of its first entry.
+    pub(super) fn begin(&self) -> Option<(u128, u64)> {
+        let header = header(self.file()).ok()?;
+        Some((header.series, header.head_seqnum))
+    }
+
     /// Passes over everything there is.
     pub(super) fn skip_to_end(&mut self) -> Result<(), JournalError> {
         for stream in 0..self.streams.len() {

@@ -18,6 +18,7 @@ mod journal;
 mod window;
 mod writer;
 
+use std::collections::HashSet;
 use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -74,6 +75,9 @@ const RETRY: Duration = Duration::from_secs(2);
 /// entry that makes a thousand looks or so in the first second and about 2300 in the minute after it.
 const SILENCE: u32 = 500;
 
+/// Names of files that are kept from one look to the next.
+const PUT_AWAY: usize = 1024;
+
 /// Why the reader ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
@@ -99,6 +103,8 @@ pub struct JournalReader {
     /// Files in reading order; the ones that are still written to come last.
     open: Vec<Open>,
     seen: Seen,
+    /// Files whose names the kernel has told since the last look: series, and number of the first entry.
+    put_away: HashSet<(u128, u64)>,
     fields: Fields,
     /// What the next batch is to tell beside its own.
     pending: ReadCount,
@@ -175,6 +181,7 @@ impl JournalReader {
             cursor,
             open: Vec::new(),
             seen: Seen::default(),
+            put_away: HashSet::new(),
             fields: Fields::default(),
             trouble: None,
             reported: None,
@@ -236,8 +243,12 @@ impl JournalReader {
 
     fn take_changes(&mut self) -> io::Result<()> {
         let mut look = false;
+        let put_away = &mut self.put_away;
         self.watch.changes(|change| match change {
-            Change::Name(_, name) => look |= folder::concerns(name),
+            Change::Name(_, name) => {
+                look |= folder::concerns(name);
+                put_away.extend(folder::put_away(name).filter(|_| put_away.len() < PUT_AWAY));
+            }
             Change::Ended(_) | Change::Overflow => look = true,
             Change::File(_) => {}
         })?;
@@ -271,6 +282,7 @@ impl JournalReader {
             self.cursor = Some(at_the_end(&candidates));
         } else {
             self.find_gap(&candidates);
+            self.find_vacuumed(&candidates);
         }
         candidates.retain(|c| !self.open.iter().any(|open| open.id == c.id));
         candidates.sort_by_key(|c| (c.active, c.header.head_realtime));
@@ -290,6 +302,22 @@ impl JournalReader {
         if gone && last > 0 && self.open.is_empty() {
             self.pending.gaps += 1;
         }
+    }
+
+    /// Counts a gap for each file that was put away and is gone without having been listed: while nobody looked,
+    /// journald has begun it, ended it and given its room away. Numbers alone do not tell, because users' own journals
+    /// share them.
+    fn find_vacuumed(&mut self, candidates: &[Candidate]) {
+        if self.put_away.is_empty() {
+            return;
+        }
+        // What is open can be read although its name is gone.
+        let mut known: HashSet<_> = self.open.iter().filter_map(|open| open.journal.begin()).collect();
+        known.extend(candidates.iter().map(|c| (c.header.series, c.header.head_seqnum)));
+        let Some(cursor) = &self.cursor else { return };
+        let unread = |(series, first): &(u128, u64)| cursor.last(*series).is_some_and(|last| *first > last);
+        let lost = self.put_away.drain().filter(|file| unread(file) && !known.contains(file)).count();
+        self.pending.gaps += lost as u64;
     }
 
     fn take_up(&mut self, candidate: Candidate) {

@@ -109,6 +109,7 @@ impl Run {
     fn take(&mut self, delivery: Delivery) {
         match delivery {
             Delivery::Status(_, status) => self.status = Some(status),
+            Delivery::Gone(_) => {}
             Delivery::Batch(batch) => {
                 self.rows.extend(batch.sightings().map(|s| {
                     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -447,6 +448,77 @@ fn a_real_journald_is_followed_through_rotation_and_vacuum_and_forgeries_are_ref
     let mut run = Run::new(&var, position);
     run.expect(&["kept"]);
     assert!(run.count.gaps > 0);
+}
+
+#[test]
+fn a_file_that_came_and_went_while_nobody_looked_is_a_gap_and_a_users_entries_are_none() {
+    if !has(JOURNALD) {
+        return;
+    }
+    let journald = Journald::start("late");
+    let var = journald.var();
+    let log = |message: &str| {
+        let before = journalctl(&var).len();
+        journald.log(message);
+        journald.until(message, |_| journalctl(&var).len() > before);
+    };
+    // Answers the file that was put away.
+    let rotate = || {
+        let machine = fs::read_dir(&var).unwrap().flatten().next().unwrap().path();
+        let archived = || -> Vec<PathBuf> {
+            let files = fs::read_dir(&machine).unwrap().flatten().map(|entry| entry.path());
+            files.filter(|path| path.to_string_lossy().contains("/system@")).collect()
+        };
+        let before = archived();
+        journald.signal("-USR2");
+        journald.until("rotation", |_| archived().len() > before.len());
+        archived().into_iter().find(|path| !before.contains(path)).unwrap()
+    };
+    log("before");
+    let (to, from) = sync_channel(100);
+    let (mut sink, stop) = (Channel(to), Stop::new().unwrap());
+    let mut reader =
+        JournalReader::new(SourceId(0), vec![var.clone()], None, Options::default(), Box::new(Sshd)).unwrap();
+    let mut read = |reader: &mut JournalReader| {
+        reader.take_changes().unwrap();
+        reader.look_around();
+        // A look after a change is taken once more.
+        for _ in 0..2 {
+            reader.read(&mut sink, &stop).unwrap();
+        }
+        reader.saved = Instant::now().checked_sub(SAVE).unwrap();
+        reader.save(&mut sink).unwrap();
+        let (mut messages, mut gaps) = (Vec::new(), 0);
+        for delivery in from.try_iter() {
+            if let Delivery::Batch(batch) = delivery {
+                gaps += batch.read.gaps;
+                messages.extend(batch.sightings().map(|s| String::from_utf8_lossy(s.line).into_owned()));
+            }
+        }
+        (messages, gaps)
+    };
+    assert_eq!(read(&mut reader), (vec![], 0));
+    log("one");
+    assert_eq!(read(&mut reader), (vec!["one".into()], 0));
+    // A user's entries take numbers that no system journal has; what has been read may go.
+    let user = ["setpriv", "--reuid=1000", "--clear-groups", "logger", "-t", "sshd", "of a user"];
+    assert!(journald.inside(&user));
+    let first = rotate();
+    assert!(journald.inside(&user));
+    log("two");
+    fs::remove_file(first).unwrap();
+    assert_eq!(read(&mut reader), (vec!["two".into()], 0));
+    // What is open is read to its end although it goes; the file behind it nobody has seen.
+    log("three");
+    let open = rotate();
+    log("lost");
+    let unseen = rotate();
+    log("four");
+    fs::remove_file(open).unwrap();
+    fs::remove_file(unseen).unwrap();
+    assert_eq!(read(&mut reader), (vec!["three".into(), "four".into()], 1));
+    log("five");
+    assert_eq!(read(&mut reader), (vec!["five".into()], 0));
 }
 
 #[test]
