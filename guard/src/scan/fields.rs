@@ -55,9 +55,16 @@ struct Best<'a> {
     found: Option<(Hit, Found<'a>)>,
 }
 
+/// Patterns that have been compiled, by what they say. Many programs write records that the same filters read.
+#[derive(Debug, Default)]
+pub(super) struct KnownPatterns(Vec<(Vec<Hit>, Arc<RecordPatterns>)>);
+
 impl RecordPatterns {
     /// The patterns over fields that are in use, for each format.
-    pub(super) fn of_each_format(usage: &Use<'_>) -> Result<Vec<Self>, FilterError> {
+    pub(super) fn of_each_format(
+        usage: &Use<'_>,
+        known: &mut KnownPatterns,
+    ) -> Result<Vec<Arc<Self>>, FilterError> {
         let mut all = Vec::new();
         for format in Format::ALL {
             let mut patterns: Vec<(Vec<FieldForms>, Hit)> = Vec::new();
@@ -67,9 +74,21 @@ impl RecordPatterns {
                     patterns.extend((!fields.is_empty()).then_some((fields, hit)));
                 }
             }
-            if !patterns.is_empty() {
-                all.push(Self::new(usage, format, &patterns)?);
+            if patterns.is_empty() {
+                continue;
             }
+            let names = names(&patterns);
+            refuse_clashes(usage, &names, &patterns)?;
+            let hits: Vec<Hit> = patterns.iter().map(|(_, hit)| *hit).collect();
+            let compiled = match known.0.iter().find(|(known, _)| *known == hits) {
+                Some((_, compiled)) => Arc::clone(compiled),
+                None => {
+                    let compiled = Arc::new(Self::new(usage, format, &names, &patterns)?);
+                    known.0.push((hits, Arc::clone(&compiled)));
+                    compiled
+                }
+            };
+            all.push(compiled);
         }
         Ok(all)
     }
@@ -77,26 +96,12 @@ impl RecordPatterns {
     fn new(
         usage: &Use<'_>,
         format: Format,
+        names: &[&str],
         patterns: &[(Vec<FieldForms>, Hit)],
     ) -> Result<Self, FilterError> {
-        let mut names: Vec<String> =
-            patterns.iter().flat_map(|(fields, _)| fields.iter().map(|field| field.name.clone())).collect();
-        names.sort_unstable();
-        names.dedup();
-        for name in &names {
-            let mut forms: Vec<(&Form, Hit)> = Vec::new();
-            for (fields, hit) in patterns {
-                let field = fields.iter().find(|field| field.name == *name);
-                let with_address =
-                    field.iter().flat_map(|field| &field.forms).filter(|form| form.has_address());
-                forms.extend(with_address.map(|form| (form, *hit)));
-            }
-            forms.sort_by(|a, b| a.0.head().cmp(b.0.head()));
-            refuse_two_readings(usage, &forms)?;
-        }
         let mut fields = Fields::default();
-        for name in &names {
-            let known = format.names().is_none_or(|mut known| known.any(|known| known == name));
+        for name in names {
+            let known = format.names().is_none_or(|mut known| known.any(|known| known == *name));
             if !known || fields.id(name).is_none() {
                 return Err(usage.no_field(format, name));
             }
@@ -166,6 +171,33 @@ impl RecordPatterns {
         }
         best.found = Some((hit, found));
     }
+}
+
+/// The fields that patterns name.
+fn names(patterns: &[(Vec<FieldForms>, Hit)]) -> Vec<&str> {
+    let fields = patterns.iter().flat_map(|(fields, _)| fields);
+    let mut names: Vec<&str> = fields.map(|field| field.name.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn refuse_clashes(
+    usage: &Use<'_>,
+    names: &[&str],
+    patterns: &[(Vec<FieldForms>, Hit)],
+) -> Result<(), FilterError> {
+    for name in names {
+        let mut forms: Vec<(&Form, Hit)> = Vec::new();
+        for (fields, hit) in patterns {
+            let field = fields.iter().find(|field| field.name == *name);
+            let with_address = field.iter().flat_map(|field| &field.forms).filter(|form| form.has_address());
+            forms.extend(with_address.map(|form| (form, *hit)));
+        }
+        forms.sort_by(|a, b| a.0.head().cmp(b.0.head()));
+        refuse_two_readings(usage, &forms)?;
+    }
+    Ok(())
 }
 
 impl Known {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use super::Mode;
-use super::fields::RecordPatterns;
+use super::fields::{KnownPatterns, RecordPatterns};
 use super::filter::{self, Filter, FilterError, FilterFile, Format, Pattern};
 use super::identifiers::Identifiers;
 use super::messages::Messages;
@@ -39,7 +39,7 @@ pub struct FilterSet {
 pub(super) struct Service {
     pub(super) messages: Messages,
     /// Patterns over fields, for each format its filters know.
-    pub(super) records: Vec<RecordPatterns>,
+    pub(super) records: Vec<Arc<RecordPatterns>>,
     /// Whether a filter reads lines that begin with a stamp, which may come as messages too.
     stamps: bool,
     /// The filters it is made of.
@@ -178,7 +178,7 @@ impl FilterSet {
         by_identifier: impl Fn(u16) -> bool,
         by_format: impl Fn(u16) -> bool,
     ) -> Result<Self, FilterError> {
-        let mut services: Vec<Service> = Vec::new();
+        let (mut services, mut patterns) = (Vec::<Service>::new(), KnownPatterns::default());
         let mut service = |proof: Proof, common: Common, reads: &dyn Fn(u16, &Filter) -> bool| {
             let readers: Vec<u16> =
                 (0..).zip(&**filters).filter(|(at, filter)| reads(*at, filter)).map(|(at, _)| at).collect();
@@ -188,7 +188,8 @@ impl FilterSet {
             let known = services.iter().position(|service| service.filters == readers);
             let number = known.unwrap_or(services.len());
             if known.is_none() {
-                services.push(Service::new(&Use { filters, readers: &readers, mode, proof, common })?);
+                let usage = Use { filters, readers: &readers, mode, proof, common };
+                services.push(Service::new(&usage, &mut patterns)?);
             }
             Ok(Some(number as u32))
         };
@@ -324,7 +325,7 @@ impl FilterSet {
     }
 
     /// The patterns over fields that a service has.
-    pub(super) fn records(&self, service: u32) -> &[RecordPatterns] {
+    pub(super) fn records(&self, service: u32) -> &[Arc<RecordPatterns>] {
         self.services.get(service as usize).map_or(&[], |service| &service.records)
     }
 
@@ -363,8 +364,8 @@ impl FilterSet {
 }
 
 impl Service {
-    fn new(usage: &Use<'_>) -> Result<Self, FilterError> {
-        let records = RecordPatterns::of_each_format(usage)?;
+    fn new(usage: &Use<'_>, known: &mut KnownPatterns) -> Result<Self, FilterError> {
+        let records = RecordPatterns::of_each_format(usage, known)?;
         let stamped = |reader: &u16| usage.filters[usize::from(*reader)].format == Some(Format::Stamped);
         let stamps = usage.readers.iter().any(stamped);
         let (messages, filters) = (Messages::new(usage)?, usage.readers.to_vec());
