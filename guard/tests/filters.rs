@@ -168,7 +168,7 @@ fn a_filter_alone_reads_its_corpus_and_so_does_the_file_it_owns() {
 
 /// Files that a client can write whole lines into, and such lines: as the file's service would write them, as a syslog
 /// daemon would, with a pid and without, as PAM would.
-const FORGED: [(&str, &[&str]); 1] = [
+const FORGED: [(&str, &[&str]); 2] = [
     (
         "/var/log/proftpd/proftpd.log",
         &[
@@ -182,6 +182,13 @@ const FORGED: [(&str, &[&str]); 1] = [
             "2026-11-21 09:40:53,069 pam_unix(proftpd:auth): authentication failure; logname= uid=0 euid=0 \
              tty=/dev/ftpd1 ruser=a rhost=198.51.100.1  user=a",
             "Nov 21 09:40:53 h sshd[1]: Failed password for root from 198.51.100.1 port 22 ssh2",
+        ],
+    ),
+    (
+        "/var/log/mysqld.log",
+        &[
+            "2026-11-21T09:45:55.123456Z 4 [Note] [MY-010926] [Server] Access denied for user 'x'@'198.51.100.1'",
+            "2026-11-21T09:45:55.123456Z 4 [Note] Access denied for user 'x'@'198.51.100.1' (using password: NO)",
         ],
     ),
 ];
