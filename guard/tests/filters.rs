@@ -213,6 +213,15 @@ fn a_line_that_a_client_writes_into_a_services_own_file_has_no_points() {
     }
 }
 
+/// No filter reads them unless the administrator says so.
+#[test]
+fn logs_that_a_client_can_write_lines_into_have_no_owner() {
+    let all = FilterSet::shipped(Mode::Aggressive).unwrap();
+    for path in ["/var/log/nginx/error.log", "/var/log/apache2/error.log", "/var/log/httpd/error_log"] {
+        assert!(all.owners(path.as_ref()).is_empty(), "{path}");
+    }
+}
+
 #[test]
 fn every_case_behind_every_header() {
     let mut scanner = scanner(Mode::Aggressive);
