@@ -217,7 +217,12 @@ fn a_line_that_a_client_writes_into_a_services_own_file_has_no_points() {
 #[test]
 fn logs_that_a_client_can_write_lines_into_have_no_owner() {
     let all = FilterSet::shipped(Mode::Aggressive).unwrap();
-    for path in ["/var/log/nginx/error.log", "/var/log/apache2/error.log", "/var/log/httpd/error_log"] {
+    for path in [
+        "/var/log/nginx/error.log",
+        "/var/log/apache2/error.log",
+        "/var/log/httpd/error_log",
+        "/var/log/traefik/access.log",
+    ] {
         assert!(all.owners(path.as_ref()).is_empty(), "{path}");
     }
 }

@@ -355,9 +355,17 @@ fn traefik() {
         read(Format::Access, &[], line.as_bytes()).unwrap().1.as_deref(),
         Some("2026-11-20T12:00:01Z")
     );
-    // Hops that a trusted proxy named: a list is no address.
-    let hops = line.replace(r#""ClientHost":"203.0.113.9""#, r#""ClientHost":"10.1.1.2, 203.0.113.9""#);
-    assert_eq!(access(&hops).unwrap()[0], "client=10.1.1.2, 203.0.113.9");
+    let v6 = line.replace("203.0.113.9:40126", "[2001:db8::9]:40126").replace("203.0.113.9", "2001:db8::9");
+    assert_eq!(access(&v6).unwrap()[0], "client=2001:db8::9");
+    let without_host = line.replace(r#""ClientHost":"203.0.113.9","#, "");
+    assert_eq!(access(&without_host).unwrap()[0], "client=203.0.113.9");
+    // Whom X-Forwarded-For names: somebody whom the client or a proxy has chosen.
+    for host in ["10.1.1.2", "10.1.1.2, 203.0.113.9", "203.0.113.9, 10.1.1.2", "203.0.113.90", "x", ""] {
+        let named = line.replace(r#""ClientHost":"203.0.113.9""#, &format!(r#""ClientHost":"{host}""#));
+        assert_eq!(access(&named), None, "{host}");
+    }
+    let without_peer = line.replace(r#""ClientAddr":"203.0.113.9:40126","#, "");
+    assert_eq!(access(&without_peer), None);
 }
 
 proptest! {
