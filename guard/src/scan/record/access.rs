@@ -10,7 +10,8 @@ use crate::scan::timestamp::{Stamp, Usual};
 /// A field of an access log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
-    /// Who asked. An address, or a name if the server looks names up, which nobody believes.
+    /// Who asked. An address, or a name if the server looks names up. A name is no address, unless somebody has given
+    /// his address one that reads like another: servers that look names up must ask whether they lead back.
     Client,
     /// The account of HTTP authentication, whether it succeeded or not.
     User,
