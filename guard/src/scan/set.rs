@@ -260,9 +260,8 @@ impl FilterSet {
     /// The service that an identifier names, as a number for [`Self::read`].
     #[inline]
     pub(super) fn service(&self, identifier: &[u8]) -> Option<u32> {
-        let known = self.identifiers.find(identifier);
         // `wordpress(www.example.org)`, where one program speaks for many.
-        known.or_else(|| self.identifiers.find(&identifier[..memchr::memchr(b'(', identifier)?]))
+        self.identifiers.find(identifier).or_else(|| self.identifiers.find_before_host(identifier))
     }
 
     /// The service that reads lines of a format.
