@@ -162,8 +162,9 @@ pub(super) struct Keys {
 struct Caddy<T> {
     logger: T,
     stamp: T,
-    /// The address that Caddy itself takes for the client's: since 2.7 always written. It differs from `remote_ip` only
-    /// where the server has `trusted_proxies` and the peer is one of them, so it is as safe as the peer's own.
+    /// The address that Caddy itself takes for the client's: since 2.7 always written. Where it differs from the peer,
+    /// that is one of `trusted_proxies`, and without `trusted_proxies_strict` Caddy has taken the first address of its
+    /// `X-Forwarded-For`, which is the client's own word if the proxy appends to it: nobody is blamed.
     client: T,
     /// The peer of the connection, since 2.5.
     remote: T,
@@ -268,10 +269,11 @@ impl Caddy<NodeId> {
         if get(self.logger).is_some_and(|logger| !logger.starts_with(b"http.log.access")) {
             return None;
         }
-        let client = get(self.client)
-            .or_else(|| get(self.remote))
-            .or_else(|| without_port(get(self.remote_with_port)?))?;
-        let mut access = Access::of_client(client);
+        let peer = get(self.remote).or_else(|| without_port(get(self.remote_with_port)?))?;
+        if get(self.client).is_some_and(|client| client != peer) {
+            return None;
+        }
+        let mut access = Access::of_client(peer);
         let keys = [self.user, self.method, self.protocol, self.agent, self.referrer, self.status];
         access.set_plain(keys.map(&get));
         access.set_host(get(self.host).unwrap_or_default());
