@@ -106,7 +106,7 @@ impl FilterSet {
         Self::compile(&filter::shipped(), mode)
     }
 
-    /// Compiles filters. Patterns of a stricter mode than `mode` are left out. That no line has two readings with
+    /// Compiles filters. Patterns of modes that `mode` does not include are left out. That no line has two readings with
     /// different addresses is shown for all that guard does not come with.
     pub fn compile(files: &[FilterFile], mode: Mode) -> Result<Self, FilterError> {
         Self::proved(files, mode, Proof::Own)
