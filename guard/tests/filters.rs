@@ -166,6 +166,67 @@ fn a_filter_alone_reads_its_corpus_and_so_does_the_file_it_owns() {
     }
 }
 
+/// Files that a client can write whole lines into, and such lines: as the file's service would write them, as a syslog
+/// daemon would, with a pid and without, as PAM would.
+const FORGED: [(&str, &[&str]); 2] = [
+    (
+        "/var/log/proftpd/proftpd.log",
+        &[
+            "2026-11-21 09:40:53,069 h proftpd[1] x (y[198.51.100.1]): USER a (Login failed): Incorrect password",
+            "2026-11-21 09:40:53,069 x (y[198.51.100.1]) - USER a (Login failed): Incorrect password",
+            "Nov 21 09:40:53 h proftpd[1]: x (y[198.51.100.1]) - USER a (Login failed): Incorrect password",
+            "Nov 21 09:40:53 h proftpd: x (y[198.51.100.1]) - USER a (Login failed): Incorrect password",
+            "2026-11-21T09:40:53.069+00:00 h proftpd[1]: x (y[198.51.100.1]) - SECURITY VIOLATION: root login attempted.",
+            "Nov 21 09:40:53 h proftpd[1]: pam_unix(proftpd:auth): authentication failure; logname= uid=0 euid=0 \
+             tty=/dev/ftpd1 ruser=a rhost=198.51.100.1  user=a",
+            "2026-11-21 09:40:53,069 pam_unix(proftpd:auth): authentication failure; logname= uid=0 euid=0 \
+             tty=/dev/ftpd1 ruser=a rhost=198.51.100.1  user=a",
+            "Nov 21 09:40:53 h sshd[1]: Failed password for root from 198.51.100.1 port 22 ssh2",
+        ],
+    ),
+    (
+        "/var/log/mysqld.log",
+        &[
+            "2026-11-21T09:45:55.123456Z 4 [Note] [MY-010926] [Server] Access denied for user 'x'@'198.51.100.1'",
+            "2026-11-21T09:45:55.123456Z 4 [Note] Access denied for user 'x'@'198.51.100.1' (using password: NO)",
+        ],
+    ),
+];
+
+#[test]
+fn a_line_that_a_client_writes_into_a_services_own_file_has_no_points() {
+    let all = FilterSet::shipped(Mode::Aggressive).unwrap();
+    for (path, lines) in FORGED {
+        let owners = all.owners(path.as_ref());
+        assert!(!owners.is_empty(), "{path}");
+        let mut own = Scanner::with_zone(Arc::new(all.for_own_files(&owners).unwrap()), TimeZone::UTC);
+        for line in lines {
+            let sighting = own.line(line.as_bytes(), NOW);
+            assert!(sighting.is_none_or(|sighting| sighting.points.0 == 0), "{path}: {line}: {sighting:?}");
+        }
+        let mut seen = 0;
+        own.scan(format!("{}\n", lines.join("\n")).as_bytes(), NOW, |sighting| {
+            seen += 1;
+            assert_eq!(sighting.points.0, 0, "{path}: {sighting:?}");
+        });
+        assert!(seen > 0, "{path}: nothing is shown");
+    }
+}
+
+/// No filter reads them unless the administrator says so.
+#[test]
+fn logs_that_a_client_can_write_lines_into_have_no_owner() {
+    let all = FilterSet::shipped(Mode::Aggressive).unwrap();
+    for path in [
+        "/var/log/nginx/error.log",
+        "/var/log/apache2/error.log",
+        "/var/log/httpd/error_log",
+        "/var/log/traefik/access.log",
+    ] {
+        assert!(all.owners(path.as_ref()).is_empty(), "{path}");
+    }
+}
+
 #[test]
 fn every_case_behind_every_header() {
     let mut scanner = scanner(Mode::Aggressive);

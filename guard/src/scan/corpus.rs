@@ -39,7 +39,7 @@ pub struct Case {
     pub port: u16,
     /// The account, if it says one.
     pub account: Option<String>,
-    /// The least mode in which it is seen.
+    /// The mode that its pattern belongs to.
     #[serde(default)]
     pub mode: Mode,
     /// Text in it that the peer chose freely.

@@ -14,7 +14,7 @@ use super::pattern::Form;
 pub(super) use super::record::Format;
 use super::shape::{self, FieldForms, Shape, Texts};
 use crate::sighting::{Kind, Points};
-use crate::source::Sender;
+use crate::source::{Sender, Transport};
 
 /// Bytes of a filter file.
 const MAX_FILE: usize = 256 * 1024;
@@ -102,14 +102,23 @@ pub(super) struct Trusted {
     pub(super) units: Vec<glob::Pattern>,
     /// Names of commands; empty for any. No proof: a process chooses its name freely.
     pub(super) commands: Vec<Vec<u8>>,
+    /// How an entry may have come; empty for any way.
+    pub(super) transports: Vec<Transport>,
+    /// Units whose standard output is believed whatever `transports` says, as shell patterns.
+    pub(super) streams: Vec<glob::Pattern>,
 }
 
 impl Trusted {
     /// Whether an entry of this sender is believed.
     pub(super) fn includes(&self, sender: &Sender<'_>) -> bool {
-        let unit = || std::str::from_utf8(sender.unit).unwrap_or_default();
-        let vouched =
-            self.uids.contains(&sender.uid) || self.units.iter().any(|pattern| pattern.matches(unit()));
+        let is_of = |units: &[glob::Pattern]| {
+            let unit = std::str::from_utf8(sender.unit).unwrap_or_default();
+            units.iter().any(|pattern| pattern.matches(unit))
+        };
+        let is_stream = sender.transport == Some(Transport::Stdout) && is_of(&self.streams);
+        let came = self.transports.is_empty()
+            || sender.transport.is_some_and(|transport| self.transports.contains(&transport));
+        let vouched = is_stream || came && (self.uids.contains(&sender.uid) || is_of(&self.units));
         let named = self.commands.is_empty()
             || sender.command.is_empty()
             || self.commands.iter().any(|known| known == sender.command);
@@ -204,6 +213,10 @@ struct RawJournal {
     units: Vec<Spanned<String>>,
     #[serde(default)]
     commands: Vec<String>,
+    #[serde(default)]
+    transports: Vec<Transport>,
+    #[serde(default)]
+    streams: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -248,6 +261,8 @@ impl Filter {
                 uids: vec![raw.journal.uid.unwrap_or(0)],
                 units: globs(&raw.journal.units)?,
                 commands: raw.journal.commands.into_iter().map(String::into_bytes).collect(),
+                transports: raw.journal.transports,
+                streams: globs(&raw.journal.streams)?,
             },
             patterns: raw
                 .patterns
@@ -347,7 +362,7 @@ macro_rules! files {
 /// The filters guard comes with.
 pub fn shipped() -> Vec<FilterFile> {
     files![
-        "apache" "asterisk" "caddy" "dovecot" "dropbear" "exim" "gitea" "gitlab" "grafana" "haproxy" "http" "kernel-firewall" "login" "mariadb" "mysql" "named" "nextcloud" "nginx" "openvpn" "pam" "postfix" "postgresql" "postgresql-text" "proftpd" "recidive" "sshd" "traefik" "vaultwarden" "vsftpd" "wordpress"
+        "apache" "asterisk" "caddy" "dovecot" "dropbear" "exim" "gitea" "gitlab" "grafana" "haproxy" "http" "kernel-firewall" "login" "mariadb" "mysql" "named" "nextcloud" "nginx" "openvpn" "pam" "postfix" "postgresql" "postgresql-text" "proftpd" "proftpd-file" "recidive" "sshd" "traefik" "vaultwarden" "vsftpd" "wordpress"
     ]
 }
 

@@ -77,6 +77,13 @@ impl Identifiers {
         None
     }
 
+    /// The number of a name with a host in brackets behind it: `wordpress(www.example.org)`.
+    pub(super) fn find_before_host(&self, identifier: &[u8]) -> Option<u32> {
+        let open = memchr::memchr(b'(', identifier)?;
+        let is_host = identifier.get(open + 1).is_some_and(|byte| HOST.contains(byte));
+        if open > 1 && is_host { self.find(&identifier[..open]) } else { None }
+    }
+
     /// The number of the name that a block begins with, if it has `length` bytes and they are at most as many as
     /// the block has.
     #[inline(always)]
@@ -100,7 +107,8 @@ impl Identifiers {
         }
     }
 
-    /// Whether a name of the table may stand at the front of `tag`, which is four bytes of `name[7]: ` or `name: `.
+    /// Whether a name of the table may stand at the front of `tag`, which is four bytes of `name[7]: `, `name: ` or
+    /// `name(host)[7]: `.
     #[inline(always)]
     pub(super) fn may_begin(&self, tag: [u8; 4]) -> bool {
         let bit = bit(u32::from_le_bytes(tag));
@@ -114,18 +122,24 @@ fn starts(tag: &[u8], add: &mut impl FnMut(u32)) {
         return add(start);
     }
     let next: &[u8] = match tag.last() {
+        _ if tag.contains(&b'(') => HOST,
+        Some(_) if tag.len() == 1 => b"[:",
         Some(b':') => b" ",
         // After `]:` and the space the message begins.
         Some(b' ') => &ANY,
         Some(b']') => b":",
         Some(b'[') => b"0123456789",
         Some(b'0'..=b'9') if tag.contains(&b'[') => b"0123456789]",
-        _ => b"[:",
+        _ => b"[:(",
     };
     for byte in next {
         starts(&[tag, &[*byte]].concat(), add);
     }
 }
+
+/// What a host in brackets behind a name can begin with: `wp(www.example.org)`. Not any byte, because each makes the
+/// sieve coarser; for the same reason names of one byte have no host behind them.
+const HOST: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._[";
 
 const ANY: [u8; 256] = {
     let mut all = [0; 256];
@@ -183,9 +197,18 @@ mod tests {
             assert_eq!(table.find(name.as_bytes()), Some(number as u32));
             let block = *format!("{name}[1]: 0123456789abcdef").as_bytes().first_chunk().unwrap();
             assert_eq!(table.find_in(&block, name.len()), (name.len() <= SHORT).then_some(number as u32));
-            for tag in [format!("{name}[1]: x"), format!("{name}[12345]: x"), format!("{name}: yz")] {
+            for tag in ["[1]: x", "[12345]: x", ": yz"].map(|behind| format!("{name}{behind}")) {
                 assert!(table.may_begin(*tag.as_bytes().first_chunk().unwrap()), "{tag}");
             }
+            for identifier in
+                ["(www.example.org)", "(203.0.113.7)", "([::1])"].map(|host| format!("{name}{host}"))
+            {
+                let found = table.find_before_host(identifier.as_bytes());
+                assert_eq!(found, (name.len() > 1).then_some(number as u32), "{identifier}");
+                let may_begin = table.may_begin(*identifier.as_bytes().first_chunk().unwrap());
+                assert!(may_begin || found.is_none(), "{identifier}");
+            }
+            assert_eq!(table.find_before_host(format!("{name}()").as_bytes()), None);
         }
         assert_eq!(table.find(b"sshd-session"), None);
         assert_eq!(table.find(b""), None);

@@ -106,7 +106,7 @@ impl FilterSet {
         Self::compile(&filter::shipped(), mode)
     }
 
-    /// Compiles filters. Patterns of a stricter mode than `mode` are left out. That no line has two readings with
+    /// Compiles filters. Patterns of modes that `mode` does not include are left out. That no line has two readings with
     /// different addresses is shown for all that guard does not come with.
     pub fn compile(files: &[FilterFile], mode: Mode) -> Result<Self, FilterError> {
         Self::proved(files, mode, Proof::Own)
@@ -261,9 +261,8 @@ impl FilterSet {
     /// The service that an identifier names, as a number for [`Self::read`].
     #[inline]
     pub(super) fn service(&self, identifier: &[u8]) -> Option<u32> {
-        let known = self.identifiers.find(identifier);
         // `wordpress(www.example.org)`, where one program speaks for many.
-        known.or_else(|| self.identifiers.find(&identifier[..memchr::memchr(b'(', identifier)?]))
+        self.identifiers.find(identifier).or_else(|| self.identifiers.find_before_host(identifier))
     }
 
     /// The service that reads lines of a format.

@@ -61,6 +61,41 @@ pub struct Sender<'a> {
     /// `_COMM`, empty if journald could not read it any more. A process chooses it freely, so it proves nothing; it
     /// keeps out what other programs of a trusted account relay under the identifier.
     pub command: &'a [u8],
+    /// `_TRANSPORT`, if it says so.
+    pub transport: Option<Transport>,
+}
+
+/// How an entry came to journald (`systemd.journal-fields(7)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Transport {
+    /// From the kernel's audit subsystem.
+    Audit,
+    /// From journald itself.
+    Driver,
+    /// A datagram to `/dev/log`: one message, one entry.
+    Syslog,
+    /// Journald's own protocol: one message, one entry.
+    Journal,
+    /// Standard output or error of a service. A newline ends an entry, whoever wrote it.
+    Stdout,
+    /// From the kernel.
+    Kernel,
+}
+
+impl Transport {
+    /// The transport that `_TRANSPORT` names.
+    pub(crate) fn of(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"audit" => Self::Audit,
+            b"driver" => Self::Driver,
+            b"syslog" => Self::Syslog,
+            b"journal" => Self::Journal,
+            b"stdout" => Self::Stdout,
+            b"kernel" => Self::Kernel,
+            _ => return None,
+        })
+    }
 }
 
 /// A journal entry, as much of it as filters need. Fields whose name starts with an underscore are set by

@@ -10,7 +10,8 @@ use crate::scan::timestamp::{Stamp, Usual};
 /// A field of an access log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
-    /// Who asked. An address, or a name if the server looks names up, which nobody believes.
+    /// Who asked. An address, or a name if the server looks names up. A name is no address, unless somebody has given
+    /// his address one that reads like another: servers that look names up must ask whether they lead back.
     Client,
     /// The account of HTTP authentication, whether it succeeded or not.
     User,
@@ -161,8 +162,9 @@ pub(super) struct Keys {
 struct Caddy<T> {
     logger: T,
     stamp: T,
-    /// The address that Caddy itself takes for the client's: since 2.7 always written. It differs from `remote_ip` only
-    /// where the server has `trusted_proxies` and the peer is one of them, so it is as safe as the peer's own.
+    /// The address that Caddy itself takes for the client's: since 2.7 always written. Where it differs from the peer,
+    /// that is one of `trusted_proxies`, and without `trusted_proxies_strict` Caddy has taken the first address of its
+    /// `X-Forwarded-For`, which is the client's own word if the proxy appends to it: nobody is blamed.
     client: T,
     /// The peer of the connection, since 2.5.
     remote: T,
@@ -181,10 +183,12 @@ struct Caddy<T> {
 /// What Traefik writes (`pkg/middlewares/accesslog/logger.go`).
 #[derive(Clone, Copy, Debug)]
 struct Traefik<T> {
-    /// The peer, or what `X-Forwarded-For` says. Traefik's entry point drops that header unless the peer is one of
-    /// `forwardedHeaders.trustedIPs`, or `forwardedHeaders.insecure` says that anybody may choose his address. A list of
-    /// several hops is no address.
-    client: T,
+    /// The peer of the connection with its port, or whom the PROXY protocol names (`ClientAddr`).
+    peer: T,
+    /// The peer, or what `X-Forwarded-For` says. 1.x believes that header from anybody, later versions only from
+    /// `forwardedHeaders.trustedIPs` unless `forwardedHeaders.insecure` is set. Where it differs from the peer, the peer
+    /// is a proxy or the header is made up: nobody is blamed.
+    host_of_client: T,
     user: T,
     method: T,
     host: T,
@@ -218,7 +222,8 @@ impl Keys {
             status: key("status"),
         };
         let traefik = Traefik {
-            client: key("ClientHost"),
+            peer: key("ClientAddr"),
+            host_of_client: key("ClientHost"),
             user: key("ClientUsername"),
             method: key("RequestMethod"),
             host: key("RequestHost"),
@@ -252,18 +257,23 @@ pub(super) fn read<'a>(
     Some((access, Time::Known(stamp)))
 }
 
+/// The host of `192.0.2.1:4711` or `[2001:db8::1]:4711`.
+fn without_port(text: &[u8]) -> Option<&[u8]> {
+    let host = &text[..memchr::memrchr(b':', text)?];
+    Some(host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host))
+}
+
 impl Caddy<NodeId> {
     fn read<'a>(&self, get: impl Fn(NodeId) -> Option<&'a [u8]>) -> Option<(Access<'a>, Time<'a>)> {
         // Other loggers tell of the same request with the same keys, `http.log.error` for one: it would count twice.
         if get(self.logger).is_some_and(|logger| !logger.starts_with(b"http.log.access")) {
             return None;
         }
-        let client = get(self.client).or_else(|| get(self.remote)).or_else(|| {
-            let text = get(self.remote_with_port)?;
-            let host = &text[..memchr::memrchr(b':', text)?];
-            Some(host.strip_prefix(b"[").and_then(|host| host.strip_suffix(b"]")).unwrap_or(host))
-        })?;
-        let mut access = Access::of_client(client);
+        let peer = get(self.remote).or_else(|| without_port(get(self.remote_with_port)?))?;
+        if get(self.client).is_some_and(|client| client != peer) {
+            return None;
+        }
+        let mut access = Access::of_client(peer);
         let keys = [self.user, self.method, self.protocol, self.agent, self.referrer, self.status];
         access.set_plain(keys.map(&get));
         access.set_host(get(self.host).unwrap_or_default());
@@ -274,7 +284,11 @@ impl Caddy<NodeId> {
 
 impl Traefik<NodeId> {
     fn read<'a>(&self, get: impl Fn(NodeId) -> Option<&'a [u8]>) -> Option<(Access<'a>, Time<'a>)> {
-        let mut access = Access::of_client(get(self.client)?);
+        let client = without_port(get(self.peer)?)?;
+        if get(self.host_of_client).is_some_and(|host| host != client) {
+            return None;
+        }
+        let mut access = Access::of_client(client);
         let keys = [self.user, self.method, self.protocol, self.agent, self.referrer, self.status];
         access.set_plain(keys.map(&get));
         access.set_host(get(self.host).unwrap_or_default());

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{REFERENCE, scanner};
 use crate::scan::{FilterError, FilterFile, FilterSet, Mode};
-use crate::source::{Entry, MAX_LINE, Scan, Sender};
+use crate::source::{Entry, MAX_LINE, Scan, Sender, Transport};
 
 fn compile(text: &str) -> Result<FilterSet, FilterError> {
     let file = FilterFile { name: "x".into(), path: "x.toml".into(), text: text.into(), shipped: false };
@@ -109,13 +109,40 @@ fn journal_entries_of_others_are_not_believed() {
         ("sshd", 0, "logger", false),
         ("nobody", 0, "nobody", false),
     ] {
-        let sender = Sender { uid, unit: b"user@1000.service", command: command.as_bytes() };
+        let sender = Sender { uid, unit: b"user@1000.service", command: command.as_bytes(), transport: None };
         let message = b"Failed password for root from 203.0.113.9 port 22 ssh2";
         let entry = Entry { at: REFERENCE, identifier: identifier.as_bytes(), sender, pid: 7, message };
         assert_eq!(scanner.trusts(identifier.as_bytes(), &sender), trusted, "{identifier} {uid} {command}");
         assert_eq!(scanner.entry(&entry).is_some(), trusted, "{identifier} {uid} {command}");
     }
     assert!(scanner.wants(b"sshd-session") && !scanner.wants(b"nobody"));
+}
+
+#[test]
+fn a_journal_entry_is_believed_as_it_came() {
+    let scanner = scanner();
+    let (journal, syslog, stdout) =
+        (Some(Transport::Journal), Some(Transport::Syslog), Some(Transport::Stdout));
+    for (identifier, uid, unit, transport, trusted) in [
+        ("proftpd", 0, "proftpd.service", syslog, true),
+        ("proftpd", 0, "proftpd.service", stdout, false),
+        ("proftpd", 0, "proftpd.service", journal, false),
+        ("proftpd", 0, "proftpd.service", None, false),
+        ("apache2", 33, "apache2.service", syslog, true),
+        ("apache2", 33, "apache2.service", journal, true),
+        ("apache2", 0, "apache2.service", stdout, false),
+        ("nginx", 33, "nginx.service", syslog, true),
+        ("nginx", 0, "nginx.service", stdout, false),
+        // Its standard output is believed by its unit, and not because root wrote it.
+        ("caddy", 999, "caddy.service", stdout, true),
+        ("haproxy", 0, "haproxy.service", stdout, true),
+        ("sshd", 0, "ssh.service", stdout, true),
+        ("sshd", 0, "ssh.service", None, true),
+    ] {
+        let sender = Sender { uid, unit: unit.as_bytes(), command: b"", transport };
+        let is_trusted = scanner.trusts(identifier.as_bytes(), &sender);
+        assert_eq!(is_trusted, trusted, "{identifier} {uid} {unit} {transport:?}");
+    }
 }
 
 #[test]

@@ -70,6 +70,7 @@ fn rest() -> impl Strategy<Value = String> {
         1 => Just("sshd-session[12345]: ".to_owned()),
         1 => Just("sshd: ".to_owned()),
         1 => Just("su: ".to_owned()),
+        1 => "(wp|wordpress)\\([A-Za-z0-9.-]{1,12}\\)(\\[7\\])?: ",
         1 => "(sshx|sudo|CRON|sshdx|)(\\[[0-9]{0,9}\\])?:? ?",
     ];
     let address = prop_oneof![
@@ -77,7 +78,7 @@ fn rest() -> impl Strategy<Value = String> {
         any::<std::net::Ipv6Addr>().prop_map(|address| address.to_string()),
     ];
     let port = any::<u16>();
-    (tag, address, port, "[ -~]{0,12}", 0..7usize).prop_map(|(tag, address, port, account, shape)| {
+    (tag, address, port, "[ -~]{0,12}", 0..8usize).prop_map(|(tag, address, port, account, shape)| {
         let message = match shape {
             0 => format!("Failed password for {account} from {address} port {port} ssh2"),
             1 => format!("Invalid user {account} from {address} port {port}"),
@@ -89,6 +90,7 @@ fn rest() -> impl Strategy<Value = String> {
                 "message repeated 2 times: [ Failed password for root from {address} port {port} ssh2]"
             ),
             5 => format!("Failed passwor{account}"),
+            6 => format!("Authentication failure for {account} from {address}"),
             _ => account,
         };
         format!("{tag}{message}")
@@ -144,6 +146,19 @@ proptest! {
         prop_assert_eq!(&together(&mut scanner, &lines), &expected);
         // The second time it knows a layout from the beginning.
         prop_assert_eq!(&together(&mut scanner, &lines), &expected);
+    }
+}
+
+#[test]
+fn a_host_behind_a_short_name_does_not_hide_its_line() {
+    let line = |tag: &str| {
+        format!("2026-11-19T10:00:00Z web1 {tag}: Authentication failure for x from 192.0.2.1").into_bytes()
+    };
+    let lines: Vec<_> =
+        ["wp(www.example.org)[7]", "wp[7]", "wp(203.0.113.7)", "wordpress(www.example.org)[7]"].map(line).into();
+    let mut scanner = scanner();
+    for round in ["the layout is new", "the layout is known"] {
+        assert_eq!(together(&mut scanner, &lines).len(), lines.len(), "{round}");
     }
 }
 

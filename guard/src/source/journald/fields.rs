@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 use super::decompress;
 use super::format::COMPRESSED;
 use super::journal::{Found, Journal, JournalError};
-use crate::source::{MAX_LINE, Sender};
+use crate::source::{MAX_LINE, Sender, Transport};
 
 /// Values that are remembered per file; with more, all are forgotten and learnt again.
 const KNOWN: usize = 8192;
@@ -26,6 +26,7 @@ pub(super) struct Fields {
     pub(super) pid: u32,
     pub(super) comm: Vec<u8>,
     pub(super) unit: Vec<u8>,
+    pub(super) transport: Option<Transport>,
     pub(super) message: Vec<u8>,
     /// Whether the message was longer than a line may be.
     pub(super) cut: bool,
@@ -43,13 +44,14 @@ enum Value {
     Pid(u32),
     Comm(Box<[u8]>),
     Unit(Box<[u8]>),
+    Transport(Transport),
     Other,
 }
 
 impl Fields {
     /// Who sent the entry; `None` if it does not say.
     pub(super) fn sender(&self) -> Option<Sender<'_>> {
-        Some(Sender { uid: self.uid?, unit: &self.unit, command: &self.comm })
+        Some(Sender { uid: self.uid?, unit: &self.unit, command: &self.comm, transport: self.transport })
     }
 
     /// Reads the fields of an entry of `journal`. An entry whose message cannot be decompressed is an error.
@@ -64,6 +66,7 @@ impl Fields {
         self.cut = false;
         self.comm.clear();
         self.unit.clear();
+        self.transport = None;
         self.message.clear();
         let mut items = std::mem::take(&mut self.items);
         journal.items(entry, &mut items)?;
@@ -84,6 +87,7 @@ impl Fields {
             Value::Pid(pid) => self.pid = *pid,
             Value::Comm(comm) => replace(&mut self.comm, comm),
             Value::Unit(unit) => replace(&mut self.unit, unit),
+            Value::Transport(transport) => self.transport = Some(*transport),
             Value::Other => {}
         }
     }
@@ -147,6 +151,8 @@ impl Value {
             Self::Comm(comm.into())
         } else if let Some(unit) = after(b"_SYSTEMD_UNIT=") {
             Self::Unit(unit.into())
+        } else if let Some(transport) = after(b"_TRANSPORT=").and_then(Transport::of) {
+            Self::Transport(transport)
         } else {
             Self::Other
         }

@@ -16,6 +16,8 @@ use super::*;
 use crate::sighting::{Kind, PatternId, Points, Sighting};
 use crate::source::{ReadCount, Scanned, Sender};
 
+mod transport;
+
 const REMOTE: &str = "/lib/systemd/systemd-journal-remote";
 const JOURNALD: &str = "/lib/systemd/systemd-journald";
 /// A program of root that relays what others say.
@@ -91,11 +93,14 @@ impl Run {
     }
 
     fn with(folder: &Path, position: Option<Position>, options: Options) -> Self {
+        Self::scanned(folder, position, options, Box::new(Sshd))
+    }
+
+    fn scanned(folder: &Path, position: Option<Position>, options: Options, scan: Box<dyn Scan>) -> Self {
         let (to, from) = sync_channel(4);
         let stop = Stop::new().unwrap();
         let folders = vec![folder.to_owned()];
-        let reader =
-            JournalReader::new(SourceId(0), folders, position.as_ref(), options, Box::new(Sshd)).unwrap();
+        let reader = JournalReader::new(SourceId(0), folders, position.as_ref(), options, scan).unwrap();
         let signal = stop.clone();
         let thread = std::thread::spawn(move || reader.run(&mut Channel(to), &signal));
         Self { stop, thread, from, rows: vec![], count: ReadCount::default(), position, status: None }
@@ -113,7 +118,7 @@ impl Run {
             Delivery::Batch(batch) => {
                 self.rows.extend(batch.sightings().map(|s| {
                     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                    (text(s.line), s.port, s.pid, text(s.account.unwrap()), s.at.unwrap().0)
+                    (text(s.line), s.port, s.pid, text(s.account.unwrap_or_default()), s.at.unwrap().0)
                 }));
                 self.count.add(&batch.read);
                 self.position = batch.position;

@@ -301,7 +301,7 @@ fn haproxy_over_http_and_tcp() {
 #[test]
 fn caddy() {
     // The example of Caddy's logging documentation, shortened, with other addresses.
-    let line = r#"{"level":"info","ts":1795176000.5241024,"logger":"http.log.access.log0","msg":"handled request","request":{"remote_ip":"198.51.100.7","remote_port":"41342","client_ip":"203.0.113.9","proto":"HTTP/2.0","method":"GET","host":"localhost:8443","uri":"/.env?x=\"1\"","headers":{"User-Agent":["curl/7.82.0"],"Accept":["*/*"],"Referer":["http://a/","b"]},"tls":{"resumed":false,"version":772,"cipher_suite":4865,"proto":"h2","server_name":"example.com"}},"bytes_read": 0,"user_id":"","duration":0.000929675,"size":10900,"status":404,"resp_headers":{"Server":["Caddy"]}}"#;
+    let line = r#"{"level":"info","ts":1795176000.5241024,"logger":"http.log.access.log0","msg":"handled request","request":{"remote_ip":"203.0.113.9","remote_port":"41342","client_ip":"203.0.113.9","proto":"HTTP/2.0","method":"GET","host":"localhost:8443","uri":"/.env?x=\"1\"","headers":{"User-Agent":["curl/7.82.0"],"Accept":["*/*"],"Referer":["http://a/","b"]},"tls":{"resumed":false,"version":772,"cipher_suite":4865,"proto":"h2","server_name":"example.com"}},"bytes_read": 0,"user_id":"","duration":0.000929675,"size":10900,"status":404,"resp_headers":{"Server":["Caddy"]}}"#;
     let expected = [
         "client=203.0.113.9",
         "method=GET",
@@ -319,6 +319,11 @@ fn caddy() {
         read(Format::Access, &[], line.as_bytes()).unwrap().1.as_deref(),
         Some("2026-11-20T12:00:00Z")
     );
+    // Whom a proxy's header names: the client's own word, for all that the line says.
+    for client in ["198.51.100.1", "203.0.113.90", "x", ""] {
+        let named = line.replace(r#""client_ip":"203.0.113.9""#, &format!(r#""client_ip":"{client}""#));
+        assert_eq!(access(&named), None, "{client}");
+    }
     // Before 2.7 the peer, before 2.5 with its port.
     let old = r#"{"logger":"http.log.access","request":{"remote_ip":"192.0.2.1"},"status":200}"#;
     assert_access(old, &["client=192.0.2.1", "status=200"]);
@@ -355,9 +360,17 @@ fn traefik() {
         read(Format::Access, &[], line.as_bytes()).unwrap().1.as_deref(),
         Some("2026-11-20T12:00:01Z")
     );
-    // Hops that a trusted proxy named: a list is no address.
-    let hops = line.replace(r#""ClientHost":"203.0.113.9""#, r#""ClientHost":"10.1.1.2, 203.0.113.9""#);
-    assert_eq!(access(&hops).unwrap()[0], "client=10.1.1.2, 203.0.113.9");
+    let v6 = line.replace("203.0.113.9:40126", "[2001:db8::9]:40126").replace("203.0.113.9", "2001:db8::9");
+    assert_eq!(access(&v6).unwrap()[0], "client=2001:db8::9");
+    let without_host = line.replace(r#""ClientHost":"203.0.113.9","#, "");
+    assert_eq!(access(&without_host).unwrap()[0], "client=203.0.113.9");
+    // Whom X-Forwarded-For names: somebody whom the client or a proxy has chosen.
+    for host in ["10.1.1.2", "10.1.1.2, 203.0.113.9", "203.0.113.9, 10.1.1.2", "203.0.113.90", "x", ""] {
+        let named = line.replace(r#""ClientHost":"203.0.113.9""#, &format!(r#""ClientHost":"{host}""#));
+        assert_eq!(access(&named), None, "{host}");
+    }
+    let without_peer = line.replace(r#""ClientAddr":"203.0.113.9:40126","#, "");
+    assert_eq!(access(&without_peer), None);
 }
 
 proptest! {
