@@ -34,7 +34,6 @@ use super::own_files::Look;
 use super::problems::Problems;
 use super::readers::Readers;
 use super::restore::{Lifted, Restore, Restored};
-use super::scores::Keeping;
 
 /// What reaches the engine's thread.
 pub(crate) enum Input {
@@ -119,7 +118,6 @@ pub(super) struct Control {
     pub(super) writes: Vec<Write>,
     /// Inputs set aside while readers were being exchanged.
     pub(super) deferred: VecDeque<Input>,
-    pub(super) keeping: Keeping,
     pub(super) inputs: Receiver<Input>,
     /// Behind the inputs: where both are dropped, a thread that waits for room there must end before it is waited for.
     pub(super) followers: Followers,
@@ -208,7 +206,6 @@ impl Control {
         self.keep_followers(now);
         self.keep_readers(now);
         self.keep_health(now);
-        self.keep_scores_in_time(now);
         if now >= self.next_sessions {
             self.next_sessions = now + SESSIONS;
             self.follow_sessions();
@@ -231,6 +228,14 @@ impl Control {
     /// makes the kernel equal to the table, so nothing is lost; the store is told all the same, because the table
     /// is the truth.
     pub(super) fn flush(&mut self) -> bool {
+        let applied = self.apply();
+        self.tell_store();
+        applied
+    }
+
+    /// Gives the pending changes to the kernel. The store is told later: what a batch of lines leads to reaches it
+    /// as one, with the position behind them.
+    pub(super) fn apply(&mut self) -> bool {
         let mut applied = true;
         if !self.pending.is_empty() {
             let outcome = self.enforcer.apply(&self.pending);
@@ -240,7 +245,6 @@ impl Control {
                 self.pending = Vec::new(); // an idle daemon does not pay for a past flood
             }
         }
-        self.tell_store();
         applied
     }
 
@@ -257,6 +261,7 @@ impl Control {
     /// The kernel has been told.
     fn tell_store(&mut self) {
         self.keep_strikes();
+        self.keep_scores();
         if !self.writes.is_empty() {
             self.writer.write_all(self.writes.drain(..));
         }
@@ -340,7 +345,6 @@ impl Control {
     fn stop(mut self) {
         self.readers.stop();
         self.drain_readers();
-        self.keep_scores();
         self.event("stop", None, &serde_json::json!({ "bans": self.bans.len() }));
         self.flush();
         let Self { inputs, deferred, followers, writer, enforcer, bans, .. } = self;

@@ -54,7 +54,6 @@ use health::SourceHealth;
 use problems::Problems;
 use readers::Readers;
 use restore::{Lifted, Restore, Restored};
-use scores::Keeping;
 
 /// Lines kept as evidence for each source that has a score.
 const EVIDENCE_LINES: usize = 8;
@@ -91,11 +90,11 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     info!(backend = enforcer.backend().name(), "enforcing with");
     problems.replace("backend", reasons);
     let (ended, engine_ended) = oneshot::channel();
+    let (engine, leaked_away) = start_engine(&config, &snapshot);
     let mut control = Control {
-        engine: start_engine(&config, &snapshot),
+        engine,
         bans: starting_bans(&snapshot),
         readers: Readers::new(inputs.clone(), snapshot.positions),
-        keeping: Keeping::new(!snapshot.scores.is_empty()),
         followers: Followers::new(inputs.clone()),
         config_path: options.config.clone(),
         forced_observe: options.observe,
@@ -114,7 +113,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         api: serving.count(),
         sightings: HashMap::new(),
         pending: Vec::new(),
-        writes: Vec::new(),
+        writes: leaked_away.into_iter().collect(),
         deferred: VecDeque::new(),
         inputs: receiver,
         heartbeat: Arc::clone(&heartbeat),
@@ -201,7 +200,8 @@ fn starting_bans(snapshot: &Snapshot) -> BanTable {
     bans
 }
 
-fn start_engine(config: &Config, snapshot: &Snapshot) -> Engine {
+/// The engine as it was, and what is to be written of it.
+fn start_engine(config: &Config, snapshot: &Snapshot) -> (Engine, Option<store::Write>) {
     let clock = Clock::now();
     let mut engine = Engine::new(EngineOptions {
         decide: config.decide.clone(),
@@ -211,8 +211,9 @@ fn start_engine(config: &Config, snapshot: &Snapshot) -> Engine {
     for strikes in &snapshot.strikes {
         engine.restore_strikes(&views::restored_strikes(strikes, clock));
     }
-    scores::restore(&mut engine, &snapshot.scores, clock);
-    engine
+    engine.presume_banned(clock.moment);
+    let leaked_away = scores::restore(&mut engine, &snapshot.scores, clock);
+    (engine, leaked_away)
 }
 
 fn start_protection(config: &Config, snapshot: &Snapshot, problems: &mut Problems) -> Protection {

@@ -163,6 +163,31 @@ impl Offenders {
         self.put_quietly(target, Past { until, ..past });
     }
 
+    /// Takes targets for banned whose last ban is not older than it lasted at least.
+    pub(super) fn presume_banned(&mut self, now: Moment, decide: &Decide) {
+        let hosts4 = self.hosts4.all.records().iter().map(|o| (o.key.target(), o.past()));
+        let others = self.others.all.records().iter().map(|o| (o.key, o.past()));
+        let stands = |past: &Past| {
+            let lasted = ladder(decide, u32::from(past.count));
+            past.count > 0 && lasted.is_none_or(|length| now.since(Moment(past.last)) < length)
+        };
+        let presumed: Vec<_> = hosts4.chain(others).filter(|(_, past)| stands(past)).collect();
+        for (target, _) in presumed {
+            self.banned(target, None);
+        }
+    }
+
+    /// Takes targets for banned no longer that are not.
+    pub(super) fn release(&mut self, stands: impl Fn(Target) -> bool) {
+        let hosts4 = self.hosts4.all.records().iter().map(|o| (o.key.target(), o.until));
+        let others = self.others.all.records().iter().map(|o| (o.key, o.until));
+        let banned = hosts4.chain(others).filter(|(_, until)| until.get() != FREE).map(|(target, _)| target);
+        let released: Vec<Target> = banned.filter(|target| !stands(*target)).collect();
+        for target in released {
+            self.lifted(target);
+        }
+    }
+
     /// No ban of this target stands.
     pub(super) fn lifted(&mut self, target: Target) {
         match self.past(target) {
@@ -212,9 +237,7 @@ impl Offenders {
         now: Moment,
         decide: &Decide,
     ) -> Option<Duration> {
-        let ladder = &decide.ladder;
-        let step = (strike as usize).min(ladder.len()).saturating_sub(1);
-        let mut length = ladder.get(step).copied().unwrap_or(Some(NO_LADDER))?;
+        let mut length = ladder(decide, strike)?;
         if bans_of_day >= RECIDIVE_BANS {
             length = length.max(RECIDIVE_LENGTH);
         }
@@ -295,6 +318,13 @@ impl Offenders {
             None => drop(self.others.all.remove(target)),
         }
     }
+}
+
+/// What the ladder says of a strike; `None` for good.
+fn ladder(decide: &Decide, strike: u32) -> Option<Duration> {
+    let ladder = &decide.ladder;
+    let step = (strike as usize).min(ladder.len()).saturating_sub(1);
+    ladder.get(step).copied().unwrap_or(Some(NO_LADDER))
 }
 
 /// Strikes left at a moment: one is forgiven for each quiet period since the last ban began.

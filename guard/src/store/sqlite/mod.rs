@@ -116,7 +116,7 @@ impl Sqlite {
         self.attempt(operation, |connection, _| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             if afresh {
-                transaction.execute_batch("DELETE FROM ban; DELETE FROM allow")?;
+                transaction.execute_batch("DELETE FROM ban; DELETE FROM allow; DELETE FROM score")?;
             }
             rows::put(&transaction, writes)?;
             transaction.commit()
