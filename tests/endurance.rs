@@ -230,15 +230,16 @@ fn a_file_added_by_a_reload_is_read_and_nothing_is_read_twice() {
 }
 
 #[test]
-fn a_large_store_is_restored_while_commands_answer() {
+fn a_large_store_is_restored_while_commands_answer_and_attackers_are_banned() {
     const BANS: u32 = 300_000;
     if let Some(reason) = missing_for_network_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
-    let mut daemon = Daemon::start(&arena.host, Options::xdp());
+    let log = LogFile::new();
+    let mut daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
     daemon.stop();
-    let (kept, lifted) = (attacker_v4(0), attacker_v4(1));
+    let (kept, lifted, new) = (attacker_v4(0), attacker_v4(1), attacker_v4(2));
     let sample = IpAddr::from(Ipv4Addr::from(FIRST_STORED + BANS / 2));
     let others = (0..BANS).map(|number| IpAddr::from(Ipv4Addr::from(FIRST_STORED + number)));
     store_bans(&daemon, others.chain([kept, lifted]));
@@ -246,6 +247,15 @@ fn a_large_store_is_restored_while_commands_answer() {
     let start = Instant::now();
     daemon.start_again();
     assert_eq!(daemon.json("status")["restored"], false, "commands are answered while bans come back");
+    log.guesses(new, 5);
+    daemon.await_drop(new);
+    assert_eq!(
+        daemon.json("status")["restored"],
+        false,
+        "banned before the others are back\n{}",
+        daemon.log()
+    );
+    assert!(!pings(&arena.outside, new, GUARDED_V4));
     // Whether the store has given this ban back yet or not: it must not come again.
     daemon.ctl(&format!("unban {lifted}"));
     poll_until(Duration::from_secs(20), "the bans are back", || {
@@ -255,8 +265,8 @@ fn a_large_store_is_restored_while_commands_answer() {
         (status["restored"] == true).then_some(())
     });
     assert!(start.elapsed() < Duration::from_secs(20), "after {:?}\n{}", start.elapsed(), daemon.log());
-    assert_eq!(daemon.json("status")["bans"], BANS + 1);
-    assert!(daemon.drops(sample) && daemon.drops(kept));
+    assert_eq!(daemon.json("status")["bans"], BANS + 2);
+    assert!(daemon.drops(sample) && daemon.drops(kept) && daemon.drops(new));
     assert!(!pings(&arena.outside, kept, GUARDED_V4));
     assert!(!daemon.drops(lifted));
     assert!(pings(&arena.outside, lifted, GUARDED_V4), "what was lifted meanwhile stays lifted");
