@@ -270,6 +270,42 @@ fn metrics_can_be_off() {
 }
 
 #[test]
+fn a_full_ban_table_is_told_of_and_keeps_bans_by_hand() {
+    const MOST: u64 = 1000;
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::new();
+    let more = format!("[decide]\nmax_bans = {MOST}\nthreshold = 1\n");
+    let daemon = Daemon::start(&arena.host, Options { more, ..Options::xdp() }.file(log.path()));
+    let by_hand = [attacker_v4(0), attacker_v6(0)];
+    // They would end before all others.
+    daemon.json(&format!("ban {} {} --for 10m", by_hand[0], by_hand[1]));
+    for host in 0..MOST + 200 {
+        log.guesses(Ipv4Addr::from(0x0B00_0000 + host as u32).into(), 1);
+    }
+    log.guesses(attacker_v4(1), 1);
+    daemon.await_drop(attacker_v4(1));
+
+    let status = daemon.json("status");
+    assert_eq!(status["bans"], MOST, "{status}");
+    assert!(status["problems"].to_string().contains("decide.max_bans"), "{status}");
+    for address in by_hand {
+        assert!(daemon.drops(address), "{address}");
+    }
+    assert!(!pings(&arena.outside, by_hand[0], GUARDED_V4));
+    let evicted = Metrics::scrape(&arena.host, METRICS).unwrap().value("guard_bans_evicted_total");
+    assert_eq!(evicted, 203.0);
+    assert_eq!(daemon.log().matches("the ban table is full").count(), 1, "{}", daemon.log());
+
+    daemon.json("unban --all");
+    poll_until(Duration::from_secs(5), "the problem is over", || {
+        (daemon.json("status")["problems"].to_string() == "[]").then_some(())
+    });
+}
+
+#[test]
 fn a_mistake_in_the_configuration_keeps_nobody_from_the_daemon() {
     if let Some(reason) = missing_for_network_tests() {
         return skip(&reason);

@@ -9,6 +9,7 @@
 
 mod arena;
 mod daemon;
+mod disk;
 mod filter;
 mod foreign;
 mod journald;
@@ -25,6 +26,7 @@ mod syslog;
 
 pub use arena::{ADMIN, Arena, GUARDED_V4, GUARDED_V6, attacker_v4, attacker_v6};
 pub use daemon::{Daemon, Denied, Options, Reply, config_text, program};
+pub use disk::SmallDisk;
 pub use foreign::{attach_foreign_xdp, foreign_xdp};
 pub use journald::Journald;
 pub use namespace::Namespace;

@@ -28,6 +28,7 @@ use crate::store::{StoreError, Write, Writer};
 use crate::target::Target;
 use crate::time::{Clock, Moment, boot_nanoseconds};
 
+use super::crowding::Crowding;
 use super::follow::Followers;
 use super::health::SourceHealth;
 use super::own_files::Look;
@@ -68,6 +69,8 @@ const SESSIONS: Duration = Duration::from_secs(5);
 /// How often own addresses, gateways and resolvers are read anew, besides when the kernel tells of a change: nobody
 /// tells of a new name server.
 const SYSTEM: Duration = Duration::from_secs(60);
+/// The problem that nothing could be written at the start.
+pub(super) const UNWRITABLE: &str = "store that cannot be written";
 /// Changes that room is kept for.
 const KEPT: usize = 4096;
 /// First pause after a failed change; it doubles up to the reconcile period.
@@ -102,6 +105,7 @@ pub(super) struct Control {
     pub(super) health: SourceHealth,
     pub(super) problems: Problems,
     pub(super) count: Count,
+    pub(super) crowding: Crowding,
     pub(super) started: Moment,
     pub(super) restore: Restore,
     /// What was lifted before the restore was done.
@@ -202,6 +206,7 @@ impl Control {
     /// What is due after every input and at every tick.
     fn turn(&mut self) {
         self.expire();
+        self.keep_room();
         let now = Instant::now();
         self.keep_followers(now);
         self.keep_readers(now);
@@ -216,6 +221,9 @@ impl Control {
         }
         self.sync_allowed();
         self.flush();
+        if self.problems.has(UNWRITABLE) && self.writer.has_written() {
+            self.problems.clear(UNWRITABLE);
+        }
         if self.writer.needs_resync() {
             self.resync_store();
         }

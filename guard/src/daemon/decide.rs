@@ -124,13 +124,10 @@ impl Control {
 
     /// Puts a ban into the table and lines its change and its write up.
     pub(super) fn insert(&mut self, ban: Ban, clock: Clock) {
-        while self.bans.len() >= self.config.decide.max_bans {
-            let Some(victim) = self.bans.evict() else { break };
-            warn!(target = %victim.target, "the ban table is full; the ban that would end first makes room");
-            self.count.evicted_bans += 1;
-            self.lifted(victim.target);
-        }
         let target = ban.target;
+        if self.bans.get(target).is_none() {
+            self.make_room();
+        }
         self.bans.insert(ban);
         // The table keeps the later end of the two, so what holds is asked of it.
         if let Some(ban) = self.bans.get(target) {
@@ -147,7 +144,7 @@ impl Control {
     }
 
     /// A ban is out of the table: kernel, store and engine have to follow.
-    fn lifted(&mut self, target: Target) {
+    pub(super) fn lifted(&mut self, target: Target) {
         self.pending.push(Change::Unban(target));
         self.writes.push(Write::Unban(target));
         self.engine.lifted(target);

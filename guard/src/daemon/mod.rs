@@ -29,6 +29,7 @@ use crate::{enforce, protect, store};
 
 mod again;
 mod control;
+mod crowding;
 mod decide;
 mod error;
 mod follow;
@@ -48,7 +49,8 @@ mod views;
 
 pub use error::StartError;
 
-use control::{Control, Count, Input, QUEUE};
+use control::{Control, Count, Input, QUEUE, UNWRITABLE};
+use crowding::Crowding;
 use follow::Followers;
 use health::SourceHealth;
 use problems::Problems;
@@ -78,11 +80,12 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     make_folder(&config.paths.state, 0o700)?;
     make_folder(&config.paths.run, 0o755)?;
     let (store, notes) = store::open(&config)?;
+    let topic = if store.is_writable() { "store" } else { UNWRITABLE };
     let (inputs, receiver) = sync_channel(QUEUE);
     let heartbeat = Arc::new(AtomicU64::new(boot_nanoseconds() / 1_000_000_000));
     let (writer, snapshot) = start_store(store, &config, inputs.clone())?;
     let mut problems = Problems::default();
-    problems.replace("store", notes);
+    problems.replace(topic, notes);
     let protection = start_protection(&config, &snapshot, &mut problems);
     let (serving, no_metrics) = serve::Listeners::open(&config)?;
     problems.replace("metrics", no_metrics.into_iter().collect());
@@ -106,6 +109,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         health: SourceHealth::new(),
         problems,
         count: Count::default(),
+        crowding: Crowding::default(),
         started: Moment::now(),
         restore: Restore::Reading,
         lifted: Lifted::default(),

@@ -182,6 +182,11 @@ pub trait Store: Send + std::fmt::Debug {
     /// Forgets what is past its retention.
     fn prune(&mut self, retention: Retention) -> Result<(), StoreError>;
 
+    /// Whether writes can work: not as long as nothing but reading was possible.
+    fn is_writable(&self) -> bool {
+        true
+    }
+
     /// What was found and put right since the last call, in words for people.
     fn take_notes(&mut self) -> Vec<String> {
         Vec::new()

@@ -156,6 +156,10 @@ impl Store for Sqlite {
         self.attempt("forgetting what is old", |connection, _| rows::prune(connection, retention))
     }
 
+    fn is_writable(&self) -> bool {
+        self.lock.is_some()
+    }
+
     fn take_notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.notes)
     }

@@ -165,6 +165,11 @@ impl Writer {
         WriterStatus { queued: queue.len() as u64, ..queue.status.clone() }
     }
 
+    /// Whether a write has worked.
+    pub fn has_written(&self) -> bool {
+        self.shared.lock().status.written > 0
+    }
+
     /// Waits until everything given so far is durable; `false` if it was not in time.
     pub fn flush(&self, within: Duration) -> bool {
         let deadline = Instant::now() + within;
