@@ -4,6 +4,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -175,17 +176,38 @@ fn only_root_changes_anything() {
     }
     let arena = Arena::new();
     let daemon = Daemon::start(&arena.host, Options::xdp());
-    let socket = daemon.config().with_file_name("run").join("guard.sock");
-    let output = Command::new("setpriv")
-        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
-        .arg(program("guardctl"))
-        .arg("--socket")
-        .arg(&socket)
-        .args(["ban", "203.0.113.7"])
-        .output()
-        .unwrap();
-    assert!(!output.status.success());
+    // Everybody reaches the socket, so that only who asks decides.
+    let folder = daemon.config().parent().unwrap().to_owned();
+    let socket = folder.join("run/guard.sock");
+    let guardctl = folder.join("guardctl");
+    fs::copy(program("guardctl"), &guardctl).unwrap();
+    for (path, mode) in [(&folder, 0o755), (&folder.join("run"), 0o755), (&socket, 0o666), (&guardctl, 0o755)]
+    {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let nobody = |arguments: &[&str]| {
+        Command::new("setpriv")
+            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+            .arg(&guardctl)
+            .arg("--socket")
+            .arg(&socket)
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    let output = nobody(&["ban", "203.0.113.7"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("only root and the configured group may ask"), "{said}");
     assert!(daemon.json("list").as_array().unwrap().is_empty());
+
+    let metrics = Metrics::scrape(&arena.host, METRICS).unwrap();
+    assert_eq!(metrics.value("guard_api_refused_total{because=\"denied\"}"), 1.0);
+    poll_until(Duration::from_secs(5), "it is recorded", || {
+        let events = daemon.json("events");
+        let denied = events.as_array()?.iter().find(|event| event["kind"] == "denied")?;
+        (denied["detail"]["uid"] == 65534 && denied["detail"]["times"] == 1).then_some(())
+    });
 }
 
 #[test]

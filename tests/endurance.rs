@@ -89,13 +89,32 @@ fn a_flushed_ruleset_is_back_within_five_seconds() {
     daemon.json(&format!("ban {} {}", attacker_v4(0), attacker_v6(0)));
     daemon.await_drop(attacker_v4(0));
 
-    arena.host.enter(|| run(Command::new("nft").args(["flush", "ruleset"])));
-
-    poll_until(Duration::from_secs(6), "the table is back", || {
-        let dropped = !pings(&arena.outside, attacker_v4(0), GUARDED_V4)
-            && !pings(&arena.outside, attacker_v6(0), GUARDED_V6);
-        dropped.then_some(())
+    let place = |address| SocketAddr::new(address, 9);
+    let passed = [GUARDED_V4, GUARDED_V6].map(|guarded| counter(&arena.host, place(guarded)));
+    let passed = || passed.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>();
+    let floods = [(attacker_v4(0), GUARDED_V4), (attacker_v6(0), GUARDED_V6)]
+        .map(|(from, to)| Flood::start(&arena.outside, from, place(to)));
+    poll_until(Duration::from_secs(5), "both send", || {
+        floods.iter().all(|flood| flood.sent() > 1000).then_some(())
     });
+    assert_eq!(passed(), 0, "nothing passes before");
+
+    let flushed = Instant::now();
+    arena.host.enter(|| run(Command::new("nft").args(["flush", "ruleset"])));
+    let (mut last, mut seen) = (flushed, 0);
+    // The gap is over when nothing has passed for as long as it may last.
+    while last.elapsed() < Duration::from_secs(5) {
+        let now = passed();
+        if now != seen {
+            (last, seen) = (Instant::now(), now);
+        }
+        assert!(last.duration_since(flushed) < Duration::from_secs(5), "{seen} packets passed");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    drop(floods);
+    assert!(!pings(&arena.outside, attacker_v4(0), GUARDED_V4));
+    assert!(!pings(&arena.outside, attacker_v6(0), GUARDED_V6));
+    assert!(pings(&arena.outside, attacker_v4(1), GUARDED_V4), "others pass");
     poll_until(Duration::from_secs(5), "status tells of the repair", || {
         (daemon.json("status")["drift"]["attachments"].as_u64()? > 0).then_some(())
     });

@@ -29,6 +29,7 @@ use crate::target::Target;
 use crate::time::{Clock, Moment, boot_nanoseconds};
 
 use super::crowding::Crowding;
+use super::denied::Denials;
 use super::follow::Followers;
 use super::health::SourceHealth;
 use super::own_files::Look;
@@ -112,6 +113,7 @@ pub(super) struct Control {
     pub(super) lifted: Lifted,
     /// What the control socket counts.
     pub(super) api: Arc<ApiCount>,
+    pub(super) denials: Denials,
     /// Sightings by filter and kind.
     pub(super) sightings: HashMap<(u16, Kind), u64>,
     /// Targets the kernel was told to let pass.
@@ -211,6 +213,7 @@ impl Control {
         self.keep_followers(now);
         self.keep_readers(now);
         self.keep_health(now);
+        self.keep_denials(now);
         if now >= self.next_sessions {
             self.next_sessions = now + SESSIONS;
             self.follow_sessions();

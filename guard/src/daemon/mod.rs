@@ -31,6 +31,7 @@ mod again;
 mod control;
 mod crowding;
 mod decide;
+mod denied;
 mod error;
 mod follow;
 mod health;
@@ -51,6 +52,7 @@ pub use error::StartError;
 
 use control::{Control, Count, Input, QUEUE, UNWRITABLE};
 use crowding::Crowding;
+use denied::Denials;
 use follow::Followers;
 use health::SourceHealth;
 use problems::Problems;
@@ -115,6 +117,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         lifted: Lifted::default(),
         allowed: Vec::new(),
         api: serving.count(),
+        denials: Denials::default(),
         sightings: HashMap::new(),
         pending: Vec::new(),
         writes: leaked_away.into_iter().collect(),

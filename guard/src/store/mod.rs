@@ -87,7 +87,7 @@ pub struct StoredScore {
 pub struct StoredEvent {
     /// When.
     pub at: Wall,
-    /// `ban`, `unban`, `expire`, `refuse`, `adopt` (a ban that only the kernel knew), `reload`, `start`, `stop` ….
+    /// `ban`, `unban`, `expire`, `refuse`, `adopt` (a ban that only the kernel knew), `denied`, `reload`, `start`, `stop` ….
     pub kind: String,
     /// The target it is about, if any.
     pub target: Option<Target>,
