@@ -122,7 +122,7 @@ fn assert_told(daemon: &Daemon<'_>, what: &str) {
 fn await_well(arena: &Arena, daemon: &Daemon<'_>) {
     poll_until(Duration::from_secs(30), "all is well again", || {
         let metrics = Metrics::scrape(&arena.host, "127.0.0.1:19187".parse().unwrap())?;
-        (problems(daemon) == "[]" && metrics.value("guard_store_queued_writes") == 0.0).then_some(())
+        (problems(daemon) == "[]" && metrics.count("guard_store_queued_writes") == 0).then_some(())
     });
 }
 
@@ -137,7 +137,9 @@ fn await_restored(daemon: &Daemon<'_>) {
 fn assert_back_after_a_reboot(arena: &Arena, daemon: &mut Daemon<'_>, banned: &[IpAddr]) {
     daemon.kill();
     fs::remove_dir_all(daemon.bpffs()).unwrap();
-    assert!(pings(&arena.outside, banned[0], GUARDED_V4), "the kernel has forgotten");
+    poll_until(Duration::from_secs(10), "the kernel has forgotten", || {
+        pings(&arena.outside, banned[0], GUARDED_V4).then_some(())
+    });
     daemon.start_again();
     await_restored(daemon);
     let mut wanted: Vec<String> = banned.iter().map(IpAddr::to_string).collect();

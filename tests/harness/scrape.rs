@@ -26,6 +26,14 @@ impl Metrics {
         Some(Self(body.to_owned()))
     }
 
+    /// The value of a sample that is a whole number.
+    #[track_caller]
+    pub fn count(&self, sample: &str) -> u64 {
+        let value = self.value(sample);
+        assert!(value >= 0.0 && value.fract() == 0.0, "{sample} is {value}");
+        value as u64
+    }
+
     /// The value of a sample, written as in the exposition: `name` or `name{label="value"}`.
     #[track_caller]
     pub fn value(&self, sample: &str) -> f64 {
