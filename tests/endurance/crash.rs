@@ -54,7 +54,7 @@ fn kills_at_any_point_ban_each_attacker_once_and_nobody_else() {
     let log = LogFile::new();
     let mut daemon = started_before(&arena, &log);
     let mut chance = Chance(0x7061_7463_6880);
-    let failures: Vec<u32> = (0..ATTACKERS).map(|_| 1 + chance.below(9) as u32).collect();
+    let failures: Vec<u32> = (0..ATTACKERS).map(|_| 1 + chance.below(14) as u32).collect();
     let mut lines: Vec<u32> =
         (0..ATTACKERS).flat_map(|attacker| vec![attacker; failures[attacker as usize] as usize]).collect();
     for at in (1..lines.len()).rev() {

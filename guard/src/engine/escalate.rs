@@ -165,24 +165,14 @@ impl Offenders {
 
     /// Takes targets for banned whose last ban is not older than it lasted at least.
     pub(super) fn presume_banned(&mut self, now: Moment, decide: &Decide) {
-        let hosts4 = self.hosts4.all.records().iter().map(|o| (o.key.target(), o.past()));
-        let others = self.others.all.records().iter().map(|o| (o.key, o.past()));
-        let stands = |past: &Past| {
-            let lasted = ladder(decide, u32::from(past.count));
-            past.count > 0 && lasted.is_none_or(|length| now.since(Moment(past.last)) < length)
-        };
-        let presumed: Vec<_> = hosts4.chain(others).filter(|(_, past)| stands(past)).collect();
-        for (target, _) in presumed {
-            self.banned(target, None);
-        }
+        self.hosts4.presume_banned(now, decide);
+        self.others.presume_banned(now, decide);
     }
 
-    /// Takes targets for banned no longer that are not.
+    /// Takes targets for banned no longer that were presumed to be and are not.
     pub(super) fn release(&mut self, stands: impl Fn(Target) -> bool) {
-        let hosts4 = self.hosts4.all.records().iter().map(|o| (o.key.target(), o.until));
-        let others = self.others.all.records().iter().map(|o| (o.key, o.until));
-        let banned = hosts4.chain(others).filter(|(_, until)| until.get() != FREE).map(|(target, _)| target);
-        let released: Vec<Target> = banned.filter(|target| !stands(*target)).collect();
+        let presumed = self.hosts4.without_end().chain(self.others.without_end());
+        let released: Vec<Target> = presumed.filter(|target| !stands(*target)).collect();
         for target in released {
             self.lifted(target);
         }
@@ -362,6 +352,24 @@ struct Shelf<K> {
 impl<K: TargetKey> Shelf<K> {
     fn new(hash: Seed, seed: u64) -> Self {
         Self { all: Dense::new(hash), chance: Chance::new(seed), sweep: 0 }
+    }
+
+    /// Gives those a ban without end whose last one should still stand by the ladder.
+    fn presume_banned(&mut self, now: Moment, decide: &Decide) {
+        for place in 0..self.all.len() {
+            let offender = self.all.at_mut(place);
+            let Past { count, last, .. } = offender.past();
+            let lasts = ladder(decide, count.into()).is_none_or(|length| now.since(Moment(last)) < length);
+            if count > 0 && lasts {
+                offender.until = Short48::new(NEVER);
+            }
+        }
+    }
+
+    /// Those with a ban without end.
+    fn without_end(&self) -> impl Iterator<Item = Target> {
+        let all = self.all.records().iter();
+        all.filter(|offender| offender.until.get() == NEVER).map(|offender| offender.key.target())
     }
 
     /// Looks at two offenders and forgets those that are neither banned nor have a strike left.
