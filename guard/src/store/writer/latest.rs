@@ -59,7 +59,9 @@ impl Latest {
     /// All of it.
     pub(super) fn take(&mut self) -> impl Iterator<Item = Write> + use<> {
         let Self { positions, scores } = std::mem::take(self);
-        let scores: Vec<_> = scores.into_values().collect();
+        let mut scores: Vec<_> = scores.into_values().collect();
+        // In the order of the table: it is gone through once, not page by page at random.
+        scores.sort_unstable_by_key(|score| score.address);
         let scores = (!scores.is_empty()).then_some(Write::Scores(scores));
         scores.into_iter().chain(positions.into_values().map(Write::Position))
     }

@@ -23,7 +23,7 @@ pub struct WriterOptions {
     pub linger: Duration,
     /// How long events, positions and scores wait. Default 250 ms.
     pub linger_notes: Duration,
-    /// Writes that wait at most, while the disk is slow or full. Default 131,072.
+    /// Writes that wait at most, while the disk is slow or full; four times as many scores besides. Default 131,072.
     pub capacity: usize,
     /// First and longest pause after a failure; each is twice the one before. Default 100 ms to 10 s.
     pub pause: (Duration, Duration),

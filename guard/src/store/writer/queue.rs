@@ -8,6 +8,9 @@ use super::latest::Latest;
 use crate::store::{StoreError, StoredEvent, StoredScore, Write};
 use crate::target::Target;
 
+/// Scores that may wait for each other write that may. They are small, and asking for the whole set is not.
+const SCORES: usize = 4;
+
 /// Called with the answer to a question.
 pub(super) struct Reply(pub(super) Box<dyn FnOnce(Result<Vec<StoredEvent>, StoreError>) + Send>);
 
@@ -98,7 +101,7 @@ impl Queue {
             return; // the whole set has them
         }
         self.latest.changed(scores);
-        if self.latest.scores() > self.capacity {
+        if self.latest.scores() > self.capacity.saturating_mul(SCORES) {
             self.status.overflows += 1;
             self.lose();
         }
