@@ -67,6 +67,13 @@ fn a_live_session_of_the_administrator_outlasts_his_own_mistakes() {
     for _ in 0..10 {
         assert!(admin.guess("root"), "the server still answers");
     }
+    // Ten failures are twice what leads to a ban. Both are refused: then all of them have been read.
+    poll_until(Duration::from_secs(10), &format!("the failures are read\n{}", daemon.log()), || {
+        let why = daemon.json(&format!("why {ADMIN}"));
+        let refused = why["events"].as_array()?.iter().filter(|event| event["kind"] == "refuse").count();
+        (refused >= 2).then_some(())
+    });
+    assert!(session.ended().is_none(), "the session outlasts them");
     let reply = daemon.ctl(&format!("ban {ADMIN}"));
     assert_ne!(reply.code, 0, "a ban by hand is refused too: {}", reply.output);
 

@@ -3,14 +3,22 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use harness::{
-    ADMIN, Arena, Daemon, GUARDED_V4, LogFile, Options, Reply, attacker_v4, missing_for_network_tests, pings,
-    poll_until, program, skip,
+    ADMIN, Arena, Daemon, GUARDED_V4, LogFile, Metrics, Options, Reply, attacker_v4, attacker_v6,
+    missing_for_network_tests, pings, poll_until, program, skip,
 };
 use serde_json::Value;
+
+#[path = "control/metrics.rs"]
+mod metrics;
+
+/// Where metrics are served if the configuration says nothing.
+const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 19187);
 
 /// Runs guardctl without a daemon, with something to read.
 fn guardctl(arguments: &[&str], input: &str) -> Reply {
@@ -171,17 +179,74 @@ fn only_root_changes_anything() {
     }
     let arena = Arena::new();
     let daemon = Daemon::start(&arena.host, Options::xdp());
-    let socket = daemon.config().with_file_name("run").join("guard.sock");
-    let output = Command::new("setpriv")
-        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
-        .arg(program("guardctl"))
-        .arg("--socket")
-        .arg(&socket)
-        .args(["ban", "203.0.113.7"])
-        .output()
-        .unwrap();
-    assert!(!output.status.success());
+    // Everybody reaches the socket, so that only who asks decides.
+    let folder = daemon.config().parent().unwrap().to_owned();
+    let socket = folder.join("run/guard.sock");
+    let guardctl = folder.join("guardctl");
+    fs::copy(program("guardctl"), &guardctl).unwrap();
+    for (path, mode) in [(&folder, 0o755), (&folder.join("run"), 0o755), (&socket, 0o666), (&guardctl, 0o755)]
+    {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let nobody = |arguments: &[&str]| {
+        Command::new("setpriv")
+            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups"])
+            .arg(&guardctl)
+            .arg("--socket")
+            .arg(&socket)
+            .args(arguments)
+            .output()
+            .unwrap()
+    };
+    let output = nobody(&["ban", "203.0.113.7"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("only root and the configured group may ask"), "{said}");
     assert!(daemon.json("list").as_array().unwrap().is_empty());
+
+    let metrics = Metrics::scrape(&arena.host, METRICS).unwrap();
+    assert_eq!(metrics.count("guard_api_refused_total{because=\"denied\"}"), 1);
+    poll_until(Duration::from_secs(5), "it is recorded", || {
+        let events = daemon.json("events");
+        let denied = events.as_array()?.iter().find(|event| event["kind"] == "denied")?;
+        (denied["detail"]["uid"] == 65534 && denied["detail"]["times"] == 1).then_some(())
+    });
+}
+
+#[test]
+fn a_full_ban_table_is_told_of_and_keeps_bans_by_hand() {
+    const MOST: u64 = 1000;
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::new();
+    let more = format!("[decide]\nmax_bans = {MOST}\nthreshold = 1\n");
+    let daemon = Daemon::start(&arena.host, Options { more, ..Options::xdp() }.file(log.path()));
+    let by_hand = [attacker_v4(0), attacker_v6(0)];
+    // They would end before all others.
+    daemon.json(&format!("ban {} {} --for 10m", by_hand[0], by_hand[1]));
+    for host in 0..MOST + 200 {
+        log.guesses(Ipv4Addr::from(0x0B00_0000 + host as u32).into(), 1);
+    }
+    log.guesses(attacker_v4(1), 1);
+    daemon.await_drop(attacker_v4(1));
+
+    let status = daemon.json("status");
+    assert_eq!(status["bans"], MOST, "{status}");
+    assert!(status["problems"].to_string().contains("decide.max_bans"), "{status}");
+    for address in by_hand {
+        assert!(daemon.drops(address), "{address}");
+    }
+    assert!(!pings(&arena.outside, by_hand[0], GUARDED_V4));
+    let evicted = Metrics::scrape(&arena.host, METRICS).unwrap().count("guard_bans_evicted_total");
+    assert_eq!(evicted, 203);
+    assert_eq!(daemon.log().matches("the ban table is full").count(), 1, "{}", daemon.log());
+
+    daemon.json("unban --all");
+    poll_until(Duration::from_secs(5), "the problem is over", || {
+        daemon.json("status")["problems"].as_array()?.is_empty().then_some(())
+    });
 }
 
 #[test]

@@ -17,6 +17,9 @@ use harness::{
 };
 use rustix::process::Signal;
 
+#[path = "endurance/crash.rs"]
+mod crash;
+
 #[test]
 fn a_killed_daemon_leaves_bans_and_their_ends_in_the_kernel() {
     for options in [Options::xdp(), Options::nftables()] {
@@ -89,13 +92,32 @@ fn a_flushed_ruleset_is_back_within_five_seconds() {
     daemon.json(&format!("ban {} {}", attacker_v4(0), attacker_v6(0)));
     daemon.await_drop(attacker_v4(0));
 
-    arena.host.enter(|| run(Command::new("nft").args(["flush", "ruleset"])));
-
-    poll_until(Duration::from_secs(6), "the table is back", || {
-        let dropped = !pings(&arena.outside, attacker_v4(0), GUARDED_V4)
-            && !pings(&arena.outside, attacker_v6(0), GUARDED_V6);
-        dropped.then_some(())
+    let place = |address| SocketAddr::new(address, 9);
+    let passed = [GUARDED_V4, GUARDED_V6].map(|guarded| counter(&arena.host, place(guarded)));
+    let passed = || passed.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>();
+    let floods = [(attacker_v4(0), GUARDED_V4), (attacker_v6(0), GUARDED_V6)]
+        .map(|(from, to)| Flood::start(&arena.outside, from, place(to)));
+    poll_until(Duration::from_secs(5), "both send", || {
+        floods.iter().all(|flood| flood.sent() > 1000).then_some(())
     });
+    assert_eq!(passed(), 0, "nothing passes before");
+
+    let flushed = Instant::now();
+    arena.host.enter(|| run(Command::new("nft").args(["flush", "ruleset"])));
+    let (mut last, mut seen) = (flushed, 0);
+    // The gap is over when nothing has passed for as long as it may last.
+    while last.elapsed() < Duration::from_secs(5) {
+        let now = passed();
+        if now != seen {
+            (last, seen) = (Instant::now(), now);
+        }
+        assert!(last.duration_since(flushed) < Duration::from_secs(5), "{seen} packets passed");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    drop(floods);
+    assert!(!pings(&arena.outside, attacker_v4(0), GUARDED_V4));
+    assert!(!pings(&arena.outside, attacker_v6(0), GUARDED_V6));
+    assert!(pings(&arena.outside, attacker_v4(1), GUARDED_V4), "others pass");
     poll_until(Duration::from_secs(5), "status tells of the repair", || {
         (daemon.json("status")["drift"]["attachments"].as_u64()? > 0).then_some(())
     });
@@ -230,15 +252,16 @@ fn a_file_added_by_a_reload_is_read_and_nothing_is_read_twice() {
 }
 
 #[test]
-fn a_large_store_is_restored_while_commands_answer() {
+fn a_large_store_is_restored_while_commands_answer_and_attackers_are_banned() {
     const BANS: u32 = 300_000;
     if let Some(reason) = missing_for_network_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
-    let mut daemon = Daemon::start(&arena.host, Options::xdp());
+    let log = LogFile::new();
+    let mut daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
     daemon.stop();
-    let (kept, lifted) = (attacker_v4(0), attacker_v4(1));
+    let (kept, lifted, new) = (attacker_v4(0), attacker_v4(1), attacker_v4(2));
     let sample = IpAddr::from(Ipv4Addr::from(FIRST_STORED + BANS / 2));
     let others = (0..BANS).map(|number| IpAddr::from(Ipv4Addr::from(FIRST_STORED + number)));
     store_bans(&daemon, others.chain([kept, lifted]));
@@ -246,6 +269,15 @@ fn a_large_store_is_restored_while_commands_answer() {
     let start = Instant::now();
     daemon.start_again();
     assert_eq!(daemon.json("status")["restored"], false, "commands are answered while bans come back");
+    log.guesses(new, 5);
+    daemon.await_drop(new);
+    assert_eq!(
+        daemon.json("status")["restored"],
+        false,
+        "banned before the others are back\n{}",
+        daemon.log()
+    );
+    assert!(!pings(&arena.outside, new, GUARDED_V4));
     // Whether the store has given this ban back yet or not: it must not come again.
     daemon.ctl(&format!("unban {lifted}"));
     poll_until(Duration::from_secs(20), "the bans are back", || {
@@ -255,11 +287,16 @@ fn a_large_store_is_restored_while_commands_answer() {
         (status["restored"] == true).then_some(())
     });
     assert!(start.elapsed() < Duration::from_secs(20), "after {:?}\n{}", start.elapsed(), daemon.log());
-    assert_eq!(daemon.json("status")["bans"], BANS + 1);
-    assert!(daemon.drops(sample) && daemon.drops(kept));
+    assert_eq!(daemon.json("status")["bans"], BANS + 2);
+    assert!(daemon.drops(sample) && daemon.drops(kept) && daemon.drops(new));
     assert!(!pings(&arena.outside, kept, GUARDED_V4));
     assert!(!daemon.drops(lifted));
     assert!(pings(&arena.outside, lifted, GUARDED_V4), "what was lifted meanwhile stays lifted");
+}
+
+/// A public address that belongs to nobody in the arena.
+fn stored_address(number: u32) -> IpAddr {
+    Ipv4Addr::from(FIRST_STORED + number).into()
 }
 
 /// The first of many public addresses that belong to nobody in the arena.

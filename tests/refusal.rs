@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use harness::{
     Arena, Daemon, Denied, GUARDED_V4, LogFile, Namespace, Options, attach_foreign_xdp, attacker_v4,
@@ -255,6 +255,41 @@ fn a_host_without_a_way_to_the_outside_is_told_until_it_has_one() {
     poll_until(Duration::from_secs(5), "it is covered", || {
         (!problems().contains("nothing is dropped")).then_some(())
     });
+}
+
+#[test]
+fn an_interface_that_appears_is_covered_within_a_second() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let daemon = Daemon::start(&arena.host, Options { interface: None, ..Options::xdp() });
+    let banned: IpAddr = "198.51.100.7".parse().unwrap();
+    let guarded: IpAddr = "198.51.100.1".parse().unwrap();
+    daemon.json(&format!("ban {banned}"));
+    arena.host.ip(&format!("link add late0 type veth peer name far0 netns {}", arena.outside.path()));
+    arena.outside.ip(&format!("address add {banned}/24 dev far0"));
+    arena.outside.ip("address add 198.51.100.8/24 dev far0");
+    arena.outside.ip("link set far0 up");
+    arena.host.ip(&format!("address add {guarded}/24 dev late0"));
+
+    let up = Instant::now();
+    arena.host.ip("link set late0 up");
+    poll_until(Duration::from_secs(10), "the interface is covered", || {
+        let status = daemon.json("status");
+        let interfaces = status["enforcer"]["interfaces"].as_array()?;
+        interfaces.iter().any(|one| one["name"] == "late0" && one["mode"] == "native").then_some(())
+    });
+    assert!(up.elapsed() < Duration::from_secs(1), "after {:?}\n{}", up.elapsed(), daemon.log());
+
+    poll_until(Duration::from_secs(10), "the wire is up", || {
+        pings(&arena.outside, "198.51.100.8".parse().unwrap(), guarded).then_some(())
+    });
+    assert!(!pings(&arena.outside, banned, guarded));
+    let drops = daemon.json("status")["counters"]["drops"].clone();
+    let on_late =
+        |drop: &serde_json::Value| drop[0] == "late0" && drop[1] == "host" && drop[2].as_u64() > Some(0);
+    assert!(drops.as_array().unwrap().iter().any(on_late), "{drops}");
 }
 
 #[test]

@@ -3,8 +3,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
-use harness::skip;
+use harness::{Arena, Daemon, Notified, Options, missing_for_network_tests, skip};
+use rustix::process::Signal;
 
 /// The highest exposure the unit may have, in tenths. systemd's scale goes from 0 to 10.
 const EXPOSURE: u32 = 25;
@@ -61,4 +63,31 @@ fn a_reload_checks_the_file_first_and_stopping_keeps_the_bans() {
     assert!(values("ExecStop").is_empty() && values("ExecStopPost").is_empty());
     assert_eq!(values("Type"), ["notify"]);
     assert!(!values("WatchdogSec").is_empty());
+}
+
+#[test]
+fn the_service_manager_is_told_of_every_turn() {
+    const SOON: Duration = Duration::from_secs(20);
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let manager = Notified::new();
+    let watchdog = Duration::from_secs(3);
+    let options = Options { environment: manager.environment(watchdog), ..Options::xdp() };
+    let mut daemon = Daemon::spawn(&arena.host, options);
+
+    manager.hear("READY=1", SOON);
+    assert_eq!(daemon.ctl("status").code, 0, "who is ready answers");
+    for _ in 0..3 {
+        manager.hear("WATCHDOG=1", watchdog);
+    }
+    daemon.process().signal(Signal::HUP);
+    let reloading = manager.hear("RELOADING=1", SOON);
+    assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
+    manager.hear("READY=1", SOON);
+    manager.hear("WATCHDOG=1", watchdog);
+    daemon.process().signal(Signal::TERM);
+    manager.hear("STOPPING=1", SOON);
+    assert!(daemon.process().wait(SOON).success());
 }

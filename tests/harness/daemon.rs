@@ -1,5 +1,6 @@
 //! The daemon under test, and guardctl.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::IpAddr;
@@ -44,6 +45,8 @@ pub struct Options {
     pub more: String,
     /// Arguments besides `--config FILE`.
     pub arguments: Vec<&'static str>,
+    /// Environment besides the test's own.
+    pub environment: Vec<(&'static str, OsString)>,
     /// What it is denied.
     pub denied: Denied,
 }
@@ -73,6 +76,7 @@ impl Options {
             journals: Vec::new(),
             more: String::new(),
             arguments: Vec::new(),
+            environment: Vec::new(),
             denied: Denied::Nothing,
         }
     }
@@ -298,6 +302,7 @@ fn launch(namespace: &Namespace, folder: &Path, options: &Options) -> Background
         .arg("--config")
         .arg(folder.join("guard.toml"))
         .args(&options.arguments)
+        .envs(options.environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(log.expect("the folder is ours"));

@@ -9,26 +9,32 @@
 
 mod arena;
 mod daemon;
+mod disk;
 mod filter;
 mod foreign;
 mod journald;
 mod namespace;
+mod notified;
 mod poll;
 mod probe;
 mod process;
 mod room;
+mod scrape;
 mod skip;
 mod sshd;
 mod syslog;
 
 pub use arena::{ADMIN, Arena, GUARDED_V4, GUARDED_V6, attacker_v4, attacker_v6};
 pub use daemon::{Daemon, Denied, Options, Reply, config_text, program};
+pub use disk::SmallDisk;
 pub use foreign::{attach_foreign_xdp, foreign_xdp};
 pub use journald::Journald;
 pub use namespace::Namespace;
+pub use notified::Notified;
 pub use poll::poll_until;
 pub use probe::{Flood, connects, counter, pings};
 pub use process::{Background, run};
+pub use scrape::Metrics;
 pub use skip::{missing_for_network_tests, skip};
 pub use sshd::{Client, Sshd};
 pub use syslog::{LogFile, Rsyslog};

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -48,6 +48,8 @@ pub struct ApiCount {
     pub requests: AtomicU64,
     /// Connections and requests refused because of who asked.
     pub refused: AtomicU64,
+    /// Who was refused last, if anybody was.
+    pub refused_uid: AtomicU32,
     /// Requests that were malformed, too long or too slow.
     pub malformed: AtomicU64,
     /// Connections turned away because too many were open.
@@ -105,7 +107,6 @@ struct Session<S> {
 impl<S: Fn(Asked) -> Result<(), Closed>> Session<S> {
     async fn run(&self, stream: UnixStream) {
         let Some((caller, may_change)) = self.admit(&stream) else {
-            self.count.refused.fetch_add(1, Ordering::Relaxed);
             let (_, mut write) = stream.into_split();
             let _ = write_answer(&mut write, &denied("only root and the configured group may ask")).await;
             return;
@@ -129,7 +130,10 @@ impl<S: Fn(Asked) -> Result<(), Closed>> Session<S> {
 
     /// Who the peer is, and whether it may change anything; `None` if it may not even read.
     fn admit(&self, stream: &UnixStream) -> Option<(Caller, bool)> {
-        let credentials = stream.peer_cred().ok()?;
+        let Ok(credentials) = stream.peer_cred() else {
+            self.count.refused.fetch_add(1, Ordering::Relaxed);
+            return None;
+        };
         let caller = Caller { uid: credentials.uid(), pid: credentials.pid().unwrap_or(0) };
         // The daemon's own user, when that is not root, could do the same through ptrace(2).
         let may_change = caller.uid == 0 || caller.uid == rustix::process::geteuid().as_raw();
@@ -138,8 +142,14 @@ impl<S: Fn(Asked) -> Result<(), Closed>> Session<S> {
         if may_change || self.group.is_some_and(in_group) {
             return Some((caller, may_change));
         }
-        tracing::warn!(uid = caller.uid, pid = caller.pid, "control socket: a connection was refused");
+        self.refuse(caller, "a connection");
         None
+    }
+
+    fn refuse(&self, caller: Caller, what: &str) {
+        self.count.refused_uid.store(caller.uid, Ordering::Relaxed);
+        self.count.refused.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(uid = caller.uid, pid = caller.pid, "control socket: {what} was refused");
     }
 
     async fn answer(&self, caller: Caller, may_change: bool, line: &[u8]) -> Answer {
@@ -151,8 +161,7 @@ impl<S: Fn(Asked) -> Result<(), Closed>> Session<S> {
             }
         };
         if request.is_change() && !may_change {
-            self.count.refused.fetch_add(1, Ordering::Relaxed);
-            tracing::warn!(uid = caller.uid, pid = caller.pid, "control socket: a change was refused");
+            self.refuse(caller, "a change");
             return denied("only root may change anything; try again with sudo");
         }
         self.count.requests.fetch_add(1, Ordering::Relaxed);

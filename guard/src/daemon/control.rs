@@ -28,13 +28,14 @@ use crate::store::{StoreError, Write, Writer};
 use crate::target::Target;
 use crate::time::{Clock, Moment, boot_nanoseconds};
 
+use super::crowding::Crowding;
+use super::denied::Denials;
 use super::follow::Followers;
 use super::health::SourceHealth;
 use super::own_files::Look;
 use super::problems::Problems;
 use super::readers::Readers;
 use super::restore::{Lifted, Restore, Restored};
-use super::scores::Keeping;
 
 /// What reaches the engine's thread.
 pub(crate) enum Input {
@@ -69,6 +70,8 @@ const SESSIONS: Duration = Duration::from_secs(5);
 /// How often own addresses, gateways and resolvers are read anew, besides when the kernel tells of a change: nobody
 /// tells of a new name server.
 const SYSTEM: Duration = Duration::from_secs(60);
+/// The problem that nothing could be written at the start.
+pub(super) const UNWRITABLE: &str = "store that cannot be written";
 /// Changes that room is kept for.
 const KEPT: usize = 4096;
 /// First pause after a failed change; it doubles up to the reconcile period.
@@ -103,12 +106,14 @@ pub(super) struct Control {
     pub(super) health: SourceHealth,
     pub(super) problems: Problems,
     pub(super) count: Count,
+    pub(super) crowding: Crowding,
     pub(super) started: Moment,
     pub(super) restore: Restore,
     /// What was lifted before the restore was done.
     pub(super) lifted: Lifted,
     /// What the control socket counts.
     pub(super) api: Arc<ApiCount>,
+    pub(super) denials: Denials,
     /// Sightings by filter and kind.
     pub(super) sightings: HashMap<(u16, Kind), u64>,
     /// Targets the kernel was told to let pass.
@@ -119,7 +124,6 @@ pub(super) struct Control {
     pub(super) writes: Vec<Write>,
     /// Inputs set aside while readers were being exchanged.
     pub(super) deferred: VecDeque<Input>,
-    pub(super) keeping: Keeping,
     pub(super) inputs: Receiver<Input>,
     /// Behind the inputs: where both are dropped, a thread that waits for room there must end before it is waited for.
     pub(super) followers: Followers,
@@ -204,11 +208,12 @@ impl Control {
     /// What is due after every input and at every tick.
     fn turn(&mut self) {
         self.expire();
+        self.keep_room();
         let now = Instant::now();
         self.keep_followers(now);
         self.keep_readers(now);
         self.keep_health(now);
-        self.keep_scores_in_time(now);
+        self.keep_denials(now);
         if now >= self.next_sessions {
             self.next_sessions = now + SESSIONS;
             self.follow_sessions();
@@ -219,6 +224,9 @@ impl Control {
         }
         self.sync_allowed();
         self.flush();
+        if self.problems.has(UNWRITABLE) && self.writer.has_written() {
+            self.problems.clear(UNWRITABLE);
+        }
         if self.writer.needs_resync() {
             self.resync_store();
         }
@@ -231,6 +239,14 @@ impl Control {
     /// makes the kernel equal to the table, so nothing is lost; the store is told all the same, because the table
     /// is the truth.
     pub(super) fn flush(&mut self) -> bool {
+        let applied = self.apply();
+        self.tell_store();
+        applied
+    }
+
+    /// Gives the pending changes to the kernel. The store is told later: what a batch of lines leads to reaches it
+    /// as one, with the position behind them.
+    pub(super) fn apply(&mut self) -> bool {
         let mut applied = true;
         if !self.pending.is_empty() {
             let outcome = self.enforcer.apply(&self.pending);
@@ -240,7 +256,6 @@ impl Control {
                 self.pending = Vec::new(); // an idle daemon does not pay for a past flood
             }
         }
-        self.tell_store();
         applied
     }
 
@@ -257,6 +272,7 @@ impl Control {
     /// The kernel has been told.
     fn tell_store(&mut self) {
         self.keep_strikes();
+        self.keep_scores();
         if !self.writes.is_empty() {
             self.writer.write_all(self.writes.drain(..));
         }
@@ -340,7 +356,6 @@ impl Control {
     fn stop(mut self) {
         self.readers.stop();
         self.drain_readers();
-        self.keep_scores();
         self.event("stop", None, &serde_json::json!({ "bans": self.bans.len() }));
         self.flush();
         let Self { inputs, deferred, followers, writer, enforcer, bans, .. } = self;

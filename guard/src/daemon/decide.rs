@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use tracing::{info, warn};
 
-use crate::ban::{Ban, Origin};
+use crate::ban::{Ban, BanRef, Origin};
 use crate::encode::{EVIDENCE, printable};
 use crate::enforce::Change;
 use crate::engine::{BanOrder, Decision};
@@ -19,7 +19,7 @@ use crate::target::Target;
 use crate::time::{Clock, Moment, boot_nanoseconds};
 
 use super::control::Control;
-use super::views;
+use super::{restore, views};
 
 /// Comment of the stored allowance that a key login leaves.
 const KEY_LOGIN: &str = "key login";
@@ -41,7 +41,7 @@ impl Control {
                 None => {}
             }
         }
-        if banned && self.flush() {
+        if banned && self.apply() {
             self.count
                 .line_to_kernel
                 .observe(Duration::from_nanos(boot_nanoseconds().saturating_sub(batch.read_at)));
@@ -61,8 +61,8 @@ impl Control {
         let filter = self.filters.filter_name(order.pattern.filter).to_owned();
         let score = order.score.as_f64();
         let reason = format!("{filter}: {} points within {}", score, humantime(self.config.decide.window));
-        if let Some(wider) = self.bans.covering(order.target.address()).find(|ban| !ban.is_over(clock.moment))
-        {
+        let covers = |ban: &BanRef<'_>| !ban.is_over(clock.moment) && !restore::is_recovered(ban.origin);
+        if let Some(wider) = self.bans.covering(order.target.address()).find(covers) {
             info!(target = %order.target, wider = %wider.target, "not banned: a ban covers it");
             self.engine.refused(order.target);
             return false;
@@ -124,13 +124,10 @@ impl Control {
 
     /// Puts a ban into the table and lines its change and its write up.
     pub(super) fn insert(&mut self, ban: Ban, clock: Clock) {
-        while self.bans.len() >= self.config.decide.max_bans {
-            let Some(victim) = self.bans.evict() else { break };
-            warn!(target = %victim.target, "the ban table is full; the ban that would end first makes room");
-            self.count.evicted_bans += 1;
-            self.lifted(victim.target);
-        }
         let target = ban.target;
+        if self.bans.get(target).is_none() {
+            self.make_room();
+        }
         self.bans.insert(ban);
         // The table keeps the later end of the two, so what holds is asked of it.
         if let Some(ban) = self.bans.get(target) {
@@ -147,7 +144,7 @@ impl Control {
     }
 
     /// A ban is out of the table: kernel, store and engine have to follow.
-    fn lifted(&mut self, target: Target) {
+    pub(super) fn lifted(&mut self, target: Target) {
         self.pending.push(Change::Unban(target));
         self.writes.push(Write::Unban(target));
         self.engine.lifted(target);
@@ -258,7 +255,7 @@ impl Control {
             self.event("unban", Some(target), &json!({ "because": because }));
             lifted.push(target);
         }
-        self.flush();
+        self.apply();
         lifted
     }
 

@@ -29,7 +29,9 @@ use crate::{enforce, protect, store};
 
 mod again;
 mod control;
+mod crowding;
 mod decide;
+mod denied;
 mod error;
 mod follow;
 mod health;
@@ -48,13 +50,14 @@ mod views;
 
 pub use error::StartError;
 
-use control::{Control, Count, Input, QUEUE};
+use control::{Control, Count, Input, QUEUE, UNWRITABLE};
+use crowding::Crowding;
+use denied::Denials;
 use follow::Followers;
 use health::SourceHealth;
 use problems::Problems;
 use readers::Readers;
 use restore::{Lifted, Restore, Restored};
-use scores::Keeping;
 
 /// Lines kept as evidence for each source that has a score.
 const EVIDENCE_LINES: usize = 8;
@@ -79,11 +82,12 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     make_folder(&config.paths.state, 0o700)?;
     make_folder(&config.paths.run, 0o755)?;
     let (store, notes) = store::open(&config)?;
+    let topic = if store.is_writable() { "store" } else { UNWRITABLE };
     let (inputs, receiver) = sync_channel(QUEUE);
     let heartbeat = Arc::new(AtomicU64::new(boot_nanoseconds() / 1_000_000_000));
     let (writer, snapshot) = start_store(store, &config, inputs.clone())?;
     let mut problems = Problems::default();
-    problems.replace("store", notes);
+    problems.replace(topic, notes);
     let protection = start_protection(&config, &snapshot, &mut problems);
     let (serving, no_metrics) = serve::Listeners::open(&config)?;
     problems.replace("metrics", no_metrics.into_iter().collect());
@@ -91,11 +95,11 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     info!(backend = enforcer.backend().name(), "enforcing with");
     problems.replace("backend", reasons);
     let (ended, engine_ended) = oneshot::channel();
+    let (engine, leaked_away) = start_engine(&config, &snapshot);
     let mut control = Control {
-        engine: start_engine(&config, &snapshot),
+        engine,
         bans: starting_bans(&snapshot),
         readers: Readers::new(inputs.clone(), snapshot.positions),
-        keeping: Keeping::new(!snapshot.scores.is_empty()),
         followers: Followers::new(inputs.clone()),
         config_path: options.config.clone(),
         forced_observe: options.observe,
@@ -107,14 +111,16 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         health: SourceHealth::new(),
         problems,
         count: Count::default(),
+        crowding: Crowding::default(),
         started: Moment::now(),
         restore: Restore::Reading,
         lifted: Lifted::default(),
         allowed: Vec::new(),
         api: serving.count(),
+        denials: Denials::default(),
         sightings: HashMap::new(),
         pending: Vec::new(),
-        writes: Vec::new(),
+        writes: leaked_away.into_iter().collect(),
         deferred: VecDeque::new(),
         inputs: receiver,
         heartbeat: Arc::clone(&heartbeat),
@@ -201,7 +207,8 @@ fn starting_bans(snapshot: &Snapshot) -> BanTable {
     bans
 }
 
-fn start_engine(config: &Config, snapshot: &Snapshot) -> Engine {
+/// The engine as it was, and what is to be written of it.
+fn start_engine(config: &Config, snapshot: &Snapshot) -> (Engine, Option<store::Write>) {
     let clock = Clock::now();
     let mut engine = Engine::new(EngineOptions {
         decide: config.decide.clone(),
@@ -211,8 +218,9 @@ fn start_engine(config: &Config, snapshot: &Snapshot) -> Engine {
     for strikes in &snapshot.strikes {
         engine.restore_strikes(&views::restored_strikes(strikes, clock));
     }
-    scores::restore(&mut engine, &snapshot.scores, clock);
-    engine
+    engine.presume_banned(clock.moment);
+    let leaked_away = scores::restore(&mut engine, &snapshot.scores, clock);
+    (engine, leaked_away)
 }
 
 fn start_protection(config: &Config, snapshot: &Snapshot, problems: &mut Problems) -> Protection {

@@ -26,6 +26,11 @@ impl Problems {
         self.0.remove(topic).is_some()
     }
 
+    /// Whether a topic has a problem.
+    pub(super) fn has(&self, topic: &str) -> bool {
+        self.0.contains_key(topic)
+    }
+
     /// Every problem in words.
     pub(super) fn list(&self) -> Vec<String> {
         self.0.values().flatten().cloned().collect()

@@ -17,6 +17,9 @@ use crate::time::{Clock, Moment};
 use super::control::{Control, chain};
 use super::views;
 
+/// The origin of a ban that only the kernel knew.
+const RECOVERED: &str = "recovered";
+
 /// What was lifted while the store was still giving its bans back, so that it does not bring them back.
 #[derive(Debug, Default)]
 pub(super) struct Lifted {
@@ -96,7 +99,7 @@ impl Control {
             match self.bans.get(ban.target).map(|newer| newer.until) {
                 None => {
                     new.push(Change::Ban { target: ban.target, id: ban.id, until: ban.until });
-                    self.engine.banned(ban.target, ban.until);
+                    self.tell_engine(&ban);
                     self.bans.set(ban);
                 }
                 // It has overwritten the stored one already: the one that lasts longer is written again.
@@ -145,6 +148,8 @@ impl Control {
         }
         self.problems.clear("adopt");
         self.restore = Restore::Settling { adopted };
+        let bans = &self.bans;
+        self.engine.release(|target| bans.get(target).is_some_and(|ban| !is_recovered(ban.origin)));
     }
 
     /// Takes entries of the kernel into the table, unless something speaks against it; how many.
@@ -164,18 +169,25 @@ impl Control {
                 target: entry.target,
                 since: clock.moment,
                 until: entry.seconds_left.map(|left| clock.moment + Duration::from_secs(left)),
-                origin: Origin::Filter("recovered".into()),
+                origin: Origin::Filter(RECOVERED.into()),
                 score: Points(0),
                 strike: 1,
                 reason: "was in force in the kernel when guard started".into(),
             };
-            self.engine.banned(ban.target, ban.until);
-            self.event("ban", Some(ban.target), &json!({ "filter": "recovered" }));
+            self.event("adopt", Some(ban.target), &json!({ "because": ban.reason }));
             self.insert(ban, clock);
             kept += 1;
         }
         self.flush();
         kept
+    }
+
+    /// The engine orders no second ban where one stands, except where only the kernel knew of it: the lines that led to
+    /// it may be read again, and say by what filter and which strike it is.
+    fn tell_engine(&mut self, ban: &Ban) {
+        if !is_recovered(&ban.origin) {
+            self.engine.banned(ban.target, ban.until);
+        }
     }
 
     /// The kernel is equal to the table: a restore that waited for that is done.
@@ -196,8 +208,14 @@ impl Control {
         for (target, until, comment) in self.protection.runtime_allowances() {
             writes.push(Write::Allow { target, until: until.map(|until| clock.wall_of(until)), comment });
         }
+        writes.push(self.all_scores());
         self.writer.resync(writes);
     }
+}
+
+/// Whether a ban was found in the kernel at a start, and nothing more is known of it.
+pub(super) fn is_recovered(origin: &Origin) -> bool {
+    matches!(origin, Origin::Filter(name) if **name == *RECOVERED)
 }
 
 /// Whether one end is later than another; no end is the latest.

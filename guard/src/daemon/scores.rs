@@ -1,6 +1,7 @@
-//! Scores over a restart: what has not led to a ban yet is kept, so that a restart is no fresh start for attackers.
-
-use std::time::{Duration, Instant};
+//! Scores over a restart: what has not led to a ban yet is kept, so that no restart is a fresh start for attackers.
+//!
+//! What changed goes to the store with the positions of the lines it comes from, and is written with them. A line of an
+//! attempt that began before a crash counts as one of its own afterwards: attempts are not kept.
 
 use crate::engine::{Engine, KeptScore};
 use crate::sighting::Points;
@@ -9,28 +10,8 @@ use crate::time::Clock;
 
 use super::control::Control;
 
-/// How often the scores are kept.
-const EVERY: Duration = Duration::from_secs(60);
-/// Scores that are kept at most: the highest.
-const MOST: usize = 10_000;
-
-/// When scores are kept next.
-#[derive(Debug)]
-pub(super) struct Keeping {
-    next: Instant,
-    /// Whether the store has any.
-    any: bool,
-}
-
-impl Keeping {
-    /// `any`: whether the store has scores from before.
-    pub(super) fn new(any: bool) -> Self {
-        Self { next: Instant::now() + EVERY, any }
-    }
-}
-
-/// Gives the engine the scores of the store.
-pub(super) fn restore(engine: &mut Engine, stored: &[StoredScore], clock: Clock) {
+/// Gives the engine the scores of the store. Answers the write that rids the store of those that have leaked away.
+pub(super) fn restore(engine: &mut Engine, stored: &[StoredScore], clock: Clock) -> Option<Write> {
     for score in stored {
         let kept = KeptScore {
             address: score.address,
@@ -39,35 +20,32 @@ pub(super) fn restore(engine: &mut Engine, stored: &[StoredScore], clock: Clock)
         };
         engine.restore_score(&kept, clock.moment);
     }
+    engine.follow_scores();
+    let gone = |score: &&StoredScore| engine.score(score.address, clock.moment).0 == 0;
+    let gone: Vec<_> = stored.iter().filter(gone).map(|score| StoredScore { points: 0, ..*score }).collect();
+    (!gone.is_empty()).then_some(Write::Scores(gone))
 }
 
 impl Control {
-    /// Keeps the scores when it is time.
-    pub(super) fn keep_scores_in_time(&mut self, now: Instant) {
-        if now >= self.keeping.next {
-            self.keeping.next = now + EVERY;
-            self.keep_scores();
+    /// Lines the scores that have changed up for the store.
+    pub(super) fn keep_scores(&mut self) {
+        let changed = self.engine.changed_scores();
+        if !changed.is_empty() {
+            self.writes.push(write(changed, Clock::now()));
         }
     }
 
-    /// Lines the highest scores up for the store, behind the positions of the lines they come from: after a crash no
-    /// line counts twice.
-    pub(super) fn keep_scores(&mut self) {
-        let clock = Clock::now();
-        let scores: Vec<_> = self
-            .engine
-            .scores(MOST, clock.moment)
-            .into_iter()
-            .map(|kept| StoredScore {
-                address: kept.address,
-                points: kept.points.0,
-                settled: clock.wall_of(kept.settled),
-            })
-            .collect();
-        let any = !scores.is_empty();
-        if any || self.keeping.any {
-            self.keeping.any = any;
-            self.writes.push(Write::Scores(scores));
-        }
+    /// Every score.
+    pub(super) fn all_scores(&self) -> Write {
+        write(self.engine.scores(), Clock::now())
     }
+}
+
+fn write(scores: impl IntoIterator<Item = KeptScore>, clock: Clock) -> Write {
+    let stored = |kept: KeptScore| StoredScore {
+        address: kept.address,
+        points: kept.points.0,
+        settled: clock.wall_of(kept.settled),
+    };
+    Write::Scores(scores.into_iter().map(stored).collect())
 }

@@ -23,7 +23,7 @@ use crate::time::boot_nanoseconds;
 use super::StartError;
 use super::control::Input;
 
-/// How often the watchdog is fed.
+/// How often the watchdog is fed, if it does not want to be fed more often.
 const FEED: Duration = Duration::from_secs(5);
 /// Age of the engine thread's heartbeat from which on the watchdog is not fed.
 const STALLED: u64 = 20;
@@ -94,7 +94,7 @@ impl Listeners {
         }
         // Without systemd there is nobody to tell.
         let _ = sd_notify::notify(&[NotifyState::Ready]);
-        let mut feed = tokio::time::interval(FEED);
+        let mut feed = tokio::time::interval(feed_every(sd_notify::watchdog_enabled()));
         loop {
             tokio::select! {
                 () = received(&mut terminate) => break,
@@ -102,7 +102,11 @@ impl Listeners {
                 () = received(&mut hangup) => reload(inputs),
                 _ = &mut engine_ended => return Err(io::Error::other("the engine's thread ended in a panic")),
                 ended = &mut api => return ended.map_err(io::Error::other)?,
-                _ = feed.tick() => feed_watchdog(heartbeat),
+                _ = feed.tick() => {
+                    let age = (boot_nanoseconds() / 1_000_000_000).saturating_sub(heartbeat.load(Ordering::Relaxed));
+                    // Without systemd there is nobody to feed.
+                    feed_watchdog(age, || drop(sd_notify::notify(&[NotifyState::Watchdog])));
+                }
             }
         }
         let _ = sd_notify::notify(&[NotifyState::Stopping]);
@@ -143,10 +147,15 @@ fn reload(inputs: &SyncSender<Input>) {
     });
 }
 
-fn feed_watchdog(heartbeat: &AtomicU64) {
-    let seconds = (boot_nanoseconds() / 1_000_000_000).saturating_sub(heartbeat.load(Ordering::Relaxed));
+/// Three times within the time after which the watchdog bites.
+fn feed_every(watchdog: Option<Duration>) -> Duration {
+    watchdog.map_or(FEED, |within| (within / 3).clamp(Duration::from_millis(1), FEED))
+}
+
+/// Feeds the watchdog, unless the heartbeat of the engine's thread is this many seconds old.
+fn feed_watchdog(seconds: u64, feed: impl FnOnce()) {
     if seconds < STALLED {
-        let _ = sd_notify::notify(&[NotifyState::Watchdog]);
+        feed();
     } else {
         error!(seconds, "the engine's thread does not turn");
     }
@@ -167,5 +176,29 @@ fn offer(inputs: &SyncSender<Input>, input: Input) -> Result<(), Closed> {
             tokio::task::spawn_blocking(move || inputs.send(input).is_ok());
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_heartbeat_starves_the_watchdog() {
+        let is_fed = |seconds| {
+            let mut fed = false;
+            feed_watchdog(seconds, || fed = true);
+            fed
+        };
+        assert!(is_fed(0) && is_fed(STALLED - 1));
+        assert!(!is_fed(STALLED) && !is_fed(3600));
+    }
+
+    #[test]
+    fn the_watchdog_is_fed_well_before_it_bites() {
+        assert_eq!(feed_every(None), FEED);
+        assert_eq!(feed_every(Some(Duration::from_secs(30))), FEED);
+        assert_eq!(feed_every(Some(Duration::from_secs(3))), Duration::from_secs(1));
+        assert!(!feed_every(Some(Duration::ZERO)).is_zero(), "a period of nothing is none");
     }
 }

@@ -163,6 +163,21 @@ impl Offenders {
         self.put_quietly(target, Past { until, ..past });
     }
 
+    /// Takes targets for banned whose last ban is not older than it lasted at least.
+    pub(super) fn presume_banned(&mut self, now: Moment, decide: &Decide) {
+        self.hosts4.presume_banned(now, decide);
+        self.others.presume_banned(now, decide);
+    }
+
+    /// Takes targets for banned no longer that were presumed to be and are not.
+    pub(super) fn release(&mut self, stands: impl Fn(Target) -> bool) {
+        let presumed = self.hosts4.without_end().chain(self.others.without_end());
+        let released: Vec<Target> = presumed.filter(|target| !stands(*target)).collect();
+        for target in released {
+            self.lifted(target);
+        }
+    }
+
     /// No ban of this target stands.
     pub(super) fn lifted(&mut self, target: Target) {
         match self.past(target) {
@@ -212,9 +227,7 @@ impl Offenders {
         now: Moment,
         decide: &Decide,
     ) -> Option<Duration> {
-        let ladder = &decide.ladder;
-        let step = (strike as usize).min(ladder.len()).saturating_sub(1);
-        let mut length = ladder.get(step).copied().unwrap_or(Some(NO_LADDER))?;
+        let mut length = ladder(decide, strike)?;
         if bans_of_day >= RECIDIVE_BANS {
             length = length.max(RECIDIVE_LENGTH);
         }
@@ -297,6 +310,13 @@ impl Offenders {
     }
 }
 
+/// What the ladder says of a strike; `None` for good.
+fn ladder(decide: &Decide, strike: u32) -> Option<Duration> {
+    let ladder = &decide.ladder;
+    let step = (strike as usize).min(ladder.len()).saturating_sub(1);
+    ladder.get(step).copied().unwrap_or(Some(NO_LADDER))
+}
+
 /// Strikes left at a moment: one is forgiven for each quiet period since the last ban began.
 fn forgiven(past: Past, now: Moment, decide: &Decide) -> u32 {
     let quiet = now.since(Moment(past.last)).as_millis() / decide.forgive_after.as_millis().max(1);
@@ -332,6 +352,24 @@ struct Shelf<K> {
 impl<K: TargetKey> Shelf<K> {
     fn new(hash: Seed, seed: u64) -> Self {
         Self { all: Dense::new(hash), chance: Chance::new(seed), sweep: 0 }
+    }
+
+    /// Gives those a ban without end whose last one should still stand by the ladder.
+    fn presume_banned(&mut self, now: Moment, decide: &Decide) {
+        for place in 0..self.all.len() {
+            let offender = self.all.at_mut(place);
+            let Past { count, last, .. } = offender.past();
+            let lasts = ladder(decide, count.into()).is_none_or(|length| now.since(Moment(last)) < length);
+            if count > 0 && lasts {
+                offender.until = Short48::new(NEVER);
+            }
+        }
+    }
+
+    /// Those with a ban without end.
+    fn without_end(&self) -> impl Iterator<Item = Target> {
+        let all = self.all.records().iter();
+        all.filter(|offender| offender.until.get() == NEVER).map(|offender| offender.key.target())
     }
 
     /// Looks at two offenders and forgets those that are neither banned nor have a strike left.

@@ -1,12 +1,10 @@
-//! Scores that outlive the daemon: the highest ones.
+//! Scores that outlive the daemon.
 //!
 //! Without them whoever makes the daemon restart, or waits for it, begins at nothing again.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::net::IpAddr;
 
-use super::score::{Leak, Score};
+use super::score::Score;
 use crate::sighting::Points;
 use crate::time::Moment;
 
@@ -15,40 +13,21 @@ use crate::time::Moment;
 pub struct KeptScore {
     /// The address.
     pub address: IpAddr,
-    /// Its points when leaking was last accounted for.
+    /// Its points when leaking was last accounted for; 0: there is nothing to keep any more.
     pub points: Points,
     /// When that was.
     pub settled: Moment,
 }
 
 impl KeptScore {
+    /// What is kept of an address that may have no score.
+    pub(super) fn of(address: IpAddr, score: Option<Score>) -> Self {
+        let score = score.unwrap_or(Score::empty(Moment(0)));
+        Self { address, points: score.points(), settled: score.settled() }
+    }
+
     /// The score it was, none of it in the future.
     pub(super) fn score(&self, now: Moment) -> Score {
         Score::kept(self.points, self.settled.min(now))
     }
-}
-
-/// The highest scores at a moment, at most so many. Memory is for these only, however many there are.
-pub(super) fn highest(
-    scores: impl Iterator<Item = (IpAddr, Score)>,
-    most: usize,
-    now: Moment,
-    leak: Leak,
-) -> Vec<KeptScore> {
-    let mut heap = BinaryHeap::new();
-    for (address, score) in scores {
-        let left = score.at(now, leak);
-        if left.0 == 0 {
-            continue;
-        }
-        if heap.len() >= most {
-            let Some(Reverse((least, _))) = heap.peek() else { break };
-            if left <= *least {
-                continue;
-            }
-            heap.pop();
-        }
-        heap.push(Reverse((left, KeptScore { address, points: score.points(), settled: score.settled() })));
-    }
-    heap.into_iter().map(|Reverse((_, kept))| kept).collect()
 }

@@ -61,6 +61,8 @@ pub(super) struct Sources {
     chance: Chance,
     /// Where the search for sources whose score has leaked away goes on.
     sweep: usize,
+    /// Sources whose score may have changed since the last call of [`Self::changed`], if anybody asks for them.
+    changed: Option<Vec<u128>>,
     /// Sources forgotten to make room although they had a score.
     pub(super) evicted: u64,
 }
@@ -68,7 +70,7 @@ pub(super) struct Sources {
 impl Sources {
     /// A table for at most `max` sources.
     pub(super) fn new(max: usize, seed: Seed, chance: Chance) -> Self {
-        Self { all: Dense::new(seed), max: max.max(1), chance, sweep: 0, evicted: 0 }
+        Self { all: Dense::new(seed), max: max.max(1), chance, sweep: 0, changed: None, evicted: 0 }
     }
 
     /// Number of sources.
@@ -88,7 +90,9 @@ impl Sources {
 
     /// The source of an address, to be changed.
     pub(super) fn get_mut(&mut self, address: IpAddr) -> Option<&mut Source> {
-        self.all.get_mut(address_bits(address))
+        let key = address_bits(address);
+        self.note_changed(key);
+        self.all.get_mut(key)
     }
 
     /// The source of an address; a new one if there is none.
@@ -99,12 +103,29 @@ impl Sources {
             Some(place) => place,
             None => self.add(key, at, leak),
         };
+        self.note_changed(key);
         self.all.at_mut(place)
     }
 
     /// Every source's score.
     pub(super) fn scores(&self) -> impl Iterator<Item = (IpAddr, Score)> {
         self.all.records().iter().map(|source| (address_of(source.address), source.score))
+    }
+
+    /// From here on [`Self::changed`] is asked.
+    pub(super) fn follow(&mut self) {
+        self.changed.get_or_insert_default();
+    }
+
+    /// The scores that changed since the last call, `None` where one was forgotten. Each address comes once.
+    pub(super) fn changed(&mut self) -> Vec<(IpAddr, Option<Score>)> {
+        let Some(mut changed) = self.changed.replace(Vec::new()) else { return Vec::new() };
+        changed.sort_unstable();
+        changed.dedup();
+        changed
+            .into_iter()
+            .map(|key| (address_of(key), self.all.get(key).map(|source| source.score)))
+            .collect()
     }
 
     /// Holds at most `max` sources from now on.
@@ -120,7 +141,21 @@ impl Sources {
         let keys = self.all.records().iter().map(Record::key);
         let doomed: Vec<_> = keys.filter(|&key| doomed(address_of(key))).collect();
         for key in doomed {
-            self.all.remove(key);
+            self.remove(key);
+        }
+    }
+
+    fn remove(&mut self, key: u128) {
+        self.all.remove(key);
+        self.note_changed(key);
+    }
+
+    #[inline]
+    fn note_changed(&mut self, key: u128) {
+        if let Some(changed) = &mut self.changed
+            && changed.last() != Some(&key)
+        {
+            changed.push(key);
         }
     }
 
@@ -144,7 +179,7 @@ impl Sources {
             match self.all.records().get(self.sweep) {
                 Some(source) if source.score.at(at, leak).0 == 0 => {
                     let key = source.key();
-                    self.all.remove(key);
+                    self.remove(key);
                 }
                 _ => self.sweep += 1,
             }
@@ -161,7 +196,7 @@ impl Sources {
         if let Some(place) = draw.into_iter().min_by_key(rank) {
             let source = sources[place];
             self.evicted += u64::from(source.score.at(at, leak).0 > 0);
-            self.all.remove(source.key());
+            self.remove(source.key());
         }
     }
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::attempt::Attempts;
 use super::escalate::{Offenders, Strikes};
 use super::evidence::Ring;
-use super::kept::{self, KeptScore};
+use super::kept::KeptScore;
 use super::partial::Partials;
 use super::score::Leak;
 use super::sources::Sources;
@@ -90,9 +90,19 @@ impl Engine {
         source.map_or(Points(0), |source| source.score.at(now, self.leak))
     }
 
-    /// The highest scores, at most so many, for the store.
-    pub fn scores(&self, most: usize, now: Moment) -> Vec<KeptScore> {
-        kept::highest(self.sources.scores(), most, now, self.leak)
+    /// All scores, for the store.
+    pub fn scores(&self) -> impl Iterator<Item = KeptScore> {
+        self.sources.scores().map(|(address, score)| KeptScore::of(address, Some(score)))
+    }
+
+    /// From here on [`Self::changed_scores`] is asked, from time to time.
+    pub fn follow_scores(&mut self) {
+        self.sources.follow();
+    }
+
+    /// The scores that changed since the last call, each once, for the store. One without points is forgotten.
+    pub fn changed_scores(&mut self) -> Vec<KeptScore> {
+        self.sources.changed().into_iter().map(|(address, score)| KeptScore::of(address, score)).collect()
     }
 
     /// Takes over a score from the store, less what has leaked away since.
@@ -137,6 +147,17 @@ impl Engine {
     /// second one while that stands.
     pub fn banned(&mut self, target: Target, until: Option<Moment>) {
         self.offenders.banned(target, until);
+    }
+
+    /// Until [`Self::release`], orders no second ban for targets whose last one should still stand by the ladder:
+    /// what is known of them comes back before the bans themselves.
+    pub fn presume_banned(&mut self, now: Moment) {
+        self.offenders.presume_banned(now, &self.decide);
+    }
+
+    /// Every ban that stands is told: what was only presumed, and does not, counts no more.
+    pub fn release(&mut self, stands: impl Fn(Target) -> bool) {
+        self.offenders.release(stands);
     }
 
     /// Tells the engine that no ban of this target stands any more, so that it may order one before the end that

@@ -336,10 +336,8 @@ fn scores_survive_through_the_store_and_leak_meanwhile() {
             scene.fail(address);
         }
     }
-    let mut kept = scene.engine.scores(2, scene.now);
+    let mut kept: Vec<_> = scene.engine.scores().collect();
     kept.sort();
-    let found: Vec<String> = kept.iter().map(|score| score.address.to_string()).collect();
-    assert_eq!(found, ["203.0.113.7", "2001:db8::7"], "the highest");
 
     let mut next = Scene::new();
     next.at(3 * MINUTE);
@@ -353,6 +351,73 @@ fn scores_survive_through_the_store_and_leak_meanwhile() {
     late.at(HOUR);
     late.engine.restore_score(&kept[0], late.now);
     assert_eq!(late.engine.tracked(), 0, "nothing is left of it");
+}
+
+#[test]
+fn each_score_that_changed_is_told_once() {
+    let mut scene = Scene::with(|decide| decide.max_sources = 1000);
+    scene.fail("203.0.113.1");
+    assert!(scene.engine.changed_scores().is_empty(), "nobody has asked before");
+    scene.engine.follow_scores();
+    for address in ["203.0.113.7", "203.0.113.8", "203.0.113.7"] {
+        scene.fail(address);
+    }
+    let told = |scene: &mut Scene| -> Vec<_> {
+        let changed = scene.engine.changed_scores();
+        changed.iter().map(|kept| (kept.address.to_string(), kept.points.as_f64())).collect()
+    };
+    assert_eq!(told(&mut scene), [("203.0.113.7".to_owned(), 2.0), ("203.0.113.8".to_owned(), 1.0)]);
+    assert!(told(&mut scene).is_empty());
+
+    scene.until_banned("203.0.113.7");
+    scene.engine.forgive(Target::host("203.0.113.8".parse().unwrap()));
+    assert_eq!(told(&mut scene), [("203.0.113.7".to_owned(), 0.0), ("203.0.113.8".to_owned(), 0.0)]);
+
+    // What makes room is told too, so the store never has more than the engine.
+    let mut known = std::collections::HashSet::new();
+    for host in 0..5000u32 {
+        scene.fail(&std::net::Ipv4Addr::from(0x0B00_0000 + host).to_string());
+        for (address, points) in told(&mut scene) {
+            if points > 0.0 {
+                known.insert(address)
+            } else {
+                known.remove(&address)
+            };
+        }
+    }
+    // But for the first one, which came before anybody asked.
+    assert!((999..=1000).contains(&known.len()), "{}", known.len());
+}
+
+#[test]
+fn who_should_still_be_banned_is_not_struck_again_before_his_ban_is_back() {
+    let mut scene = Scene::new();
+    scene.until_banned(ATTACKER);
+    scene.until_banned("203.0.113.77");
+    let past = scene.engine.changed_strikes();
+
+    let mut next = Scene::new();
+    next.at(MINUTE);
+    for strikes in &past {
+        next.engine.restore_strikes(strikes);
+    }
+    next.engine.presume_banned(next.now);
+    for _ in 0..5 {
+        assert_eq!(next.fail(ATTACKER), None, "lines that were in flight");
+    }
+    let back = Target::host(ATTACKER.parse().unwrap());
+    next.engine.banned(back, Some(Moment(HOUR)));
+    next.engine.release(|target| target == back);
+    for _ in 0..5 {
+        assert_eq!(next.fail(ATTACKER), None, "the ban stands");
+    }
+    assert_eq!(next.until_banned("203.0.113.77").0, 2, "whose ban did not come back is struck");
+
+    let mut late = Scene::new();
+    late.at(2 * HOUR);
+    late.engine.restore_strikes(&past[0]);
+    late.engine.presume_banned(late.now);
+    assert!(matches!((0..5).find_map(|_| late.fail(ATTACKER)), Some(Decision::Ban(_))), "his ban is over");
 }
 
 #[test]

@@ -76,7 +76,7 @@ pub struct StoredStrikes {
 pub struct StoredScore {
     /// The address.
     pub address: IpAddr,
-    /// Its points in thousandths, when leaking was last accounted for.
+    /// Its points in thousandths, when leaking was last accounted for; 0: there is nothing to keep.
     pub points: i32,
     /// When that was.
     pub settled: Wall,
@@ -87,7 +87,7 @@ pub struct StoredScore {
 pub struct StoredEvent {
     /// When.
     pub at: Wall,
-    /// `ban`, `unban`, `expire`, `refuse`, `reload`, `start`, `stop` ….
+    /// `ban`, `unban`, `expire`, `refuse`, `adopt` (a ban that only the kernel knew), `denied`, `reload`, `start`, `stop` ….
     pub kind: String,
     /// The target it is about, if any.
     pub target: Option<Target>,
@@ -119,7 +119,7 @@ pub enum Write {
     },
     /// A run-time allowance was taken back.
     Disallow(Target),
-    /// These are the scores, in place of all that were written before.
+    /// These scores changed; one without points is forgotten.
     Scores(Vec<StoredScore>),
 }
 
@@ -143,7 +143,7 @@ pub struct Snapshot {
     pub positions: Vec<Position>,
     /// Allowances made at run time.
     pub allowed: Vec<StoredAllow>,
-    /// Scores that were written last.
+    /// Scores.
     pub scores: Vec<StoredScore>,
     /// The highest ban id ever given out.
     pub last_id: u64,
@@ -173,7 +173,7 @@ pub trait Store: Send + std::fmt::Debug {
     /// Makes the writes durable, in order, as one transaction: after an error none of them has happened.
     fn write(&mut self, writes: &[Write]) -> Result<(), StoreError>;
 
-    /// Forgets every ban and allowance, then does as [`Store::write`], all as one transaction.
+    /// Forgets every ban, allowance and score, then does as [`Store::write`], all as one transaction.
     fn replace(&mut self, writes: &[Write]) -> Result<(), StoreError>;
 
     /// The last events, newest first, of one target or all.
@@ -181,6 +181,11 @@ pub trait Store: Send + std::fmt::Debug {
 
     /// Forgets what is past its retention.
     fn prune(&mut self, retention: Retention) -> Result<(), StoreError>;
+
+    /// Whether writes can work: not as long as nothing but reading was possible.
+    fn is_writable(&self) -> bool {
+        true
+    }
 
     /// What was found and put right since the last call, in words for people.
     fn take_notes(&mut self) -> Vec<String> {

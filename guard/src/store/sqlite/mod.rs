@@ -116,7 +116,7 @@ impl Sqlite {
         self.attempt(operation, |connection, _| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             if afresh {
-                transaction.execute_batch("DELETE FROM ban; DELETE FROM allow")?;
+                transaction.execute_batch("DELETE FROM ban; DELETE FROM allow; DELETE FROM score")?;
             }
             rows::put(&transaction, writes)?;
             transaction.commit()
@@ -154,6 +154,10 @@ impl Store for Sqlite {
             return Ok(()); // nothing grows that cannot be written
         }
         self.attempt("forgetting what is old", |connection, _| rows::prune(connection, retention))
+    }
+
+    fn is_writable(&self) -> bool {
+        self.lock.is_some()
     }
 
     fn take_notes(&mut self) -> Vec<String> {

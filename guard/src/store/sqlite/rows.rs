@@ -52,7 +52,7 @@ pub(super) fn put(connection: &Connection, writes: &[Write]) -> rusqlite::Result
                     .prepare_cached("INSERT OR REPLACE INTO allow VALUES (?1, ?2, ?3, ?4)")?
                     .execute(params![octets(*target).as_ref(), target.length(), end_of(*until), comment])?;
             }
-            Write::Scores(all) => scores::replace(connection, all)?,
+            Write::Scores(all) => scores::put(connection, all)?,
             Write::Disallow(target) => {
                 on_target(
                     connection.prepare_cached("DELETE FROM allow WHERE address = ?1 AND length = ?2")?,

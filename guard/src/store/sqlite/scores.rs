@@ -1,4 +1,4 @@
-//! Scores: written as a whole and read as a whole. A damaged file's are not worth saving.
+//! Scores: written as they change and read as a whole. A damaged file's are not worth saving.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,17 +10,27 @@ use crate::time::Wall;
 /// What reads them, for [`score`].
 pub(super) const SELECT: &str = "SELECT address, points, settled FROM score";
 
-/// Puts these in place of all others, inside the caller's transaction.
-pub(super) fn replace(connection: &Connection, scores: &[StoredScore]) -> rusqlite::Result<()> {
-    connection.prepare_cached("DELETE FROM score")?.execute([])?;
+/// Puts these in place of what was known of the same addresses, inside the caller's transaction.
+pub(super) fn put(connection: &Connection, scores: &[StoredScore]) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached("INSERT OR REPLACE INTO score VALUES (?1, ?2, ?3)")?;
+    let mut delete = connection.prepare_cached("DELETE FROM score WHERE address = ?1")?;
     for score in scores {
-        let row = params![score.points, score.settled.0];
-        let (points, settled) = (row[0], row[1]);
-        match score.address {
-            IpAddr::V4(address) => insert.execute(params![address.octets().as_slice(), points, settled])?,
-            IpAddr::V6(address) => insert.execute(params![address.octets().as_slice(), points, settled])?,
+        let (v4, v6);
+        let address: &[u8] = match score.address {
+            IpAddr::V4(address) => {
+                v4 = address.octets();
+                &v4
+            }
+            IpAddr::V6(address) => {
+                v6 = address.octets();
+                &v6
+            }
         };
+        if score.points == 0 {
+            delete.execute([address])?;
+        } else {
+            insert.execute(params![address, score.points, score.settled.0])?;
+        }
     }
     Ok(())
 }

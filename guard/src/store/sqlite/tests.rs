@@ -85,8 +85,9 @@ fn everything_comes_back_as_it_was() {
     let scores = [score("203.0.113.7", 4000), score("2001:db8::7", 200)];
     store
         .write(&[
-            Write::Scores(vec![score("203.0.113.8", 1)]),
+            Write::Scores(vec![score("203.0.113.8", 1), score("203.0.113.7", 1)]),
             Write::Scores(scores.to_vec()),
+            Write::Scores(vec![score("203.0.113.8", 0)]),
             Write::Ban(net.clone()),
             Write::Ban(ban(10)),
             Write::Ban(ban(11)),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::{Store, StoreError, StoredEvent, Write};
 use crate::target::Target;
 
+mod latest;
 mod queue;
 mod work;
 
@@ -20,9 +21,9 @@ type First = Box<dyn FnOnce(&mut dyn Store) + Send>;
 pub struct WriterOptions {
     /// How long a ban or another change waits for company before it is written. Default 20 ms.
     pub linger: Duration,
-    /// How long events and positions wait. Default 250 ms.
+    /// How long events, positions and scores wait. Default 250 ms.
     pub linger_notes: Duration,
-    /// Writes that wait at most, while the disk is slow or full. Default 131,072.
+    /// Writes that wait at most, while the disk is slow or full; four times as many scores besides. Default 131,072.
     pub capacity: usize,
     /// First and longest pause after a failure; each is twice the one before. Default 100 ms to 10 s.
     pub pause: (Duration, Duration),
@@ -71,7 +72,7 @@ pub struct WriterStatus {
 ///
 /// While the store fails, writes wait in a bounded queue. When that is full, waiting bans are dropped because a
 /// later [`Writer::resync`] supersedes them, and [`Writer::needs_resync`] asks for it once the store works again.
-/// Positions are held back meanwhile: after a crash the lines of the missing bans are read again.
+/// Positions and scores are held back meanwhile: after a crash the lines of the missing bans are read again.
 #[derive(Debug)]
 pub struct Writer {
     shared: Arc<Shared>,
@@ -118,14 +119,15 @@ impl Writer {
         self.write_all([write]);
     }
 
-    /// Makes changes durable soon, in order.
+    /// Makes changes durable soon, as one: after a crash all of them are there or none. Of positions and scores only
+    /// the last of each is written, together with the others or after them.
     pub fn write_all(&self, writes: impl IntoIterator<Item = Write>) {
         let mut queue = self.shared.lock();
-        let was_calm = !queue.is_urgent();
+        let (was_calm, was_empty) = (!queue.is_urgent(), queue.is_empty());
         for write in writes {
             queue.push(write);
         }
-        let wake = queue.wants_attention(was_calm);
+        let wake = queue.wants_attention(was_calm, was_empty);
         drop(queue);
         if wake {
             self.shared.changed.notify_all();
@@ -138,8 +140,8 @@ impl Writer {
         queue.resync_pending && queue.status.problem.is_none()
     }
 
-    /// Replaces all stored bans and run-time allowances by these. `writes` holds a [`Write::Ban`] for each ban, a
-    /// [`Write::Allow`] for each allowance, and [`Write::Strikes`] where known.
+    /// Replaces all stored bans, run-time allowances and scores by these. `writes` holds a [`Write::Ban`] for each
+    /// ban, a [`Write::Allow`] for each allowance, all [`Write::Scores`], and [`Write::Strikes`] where known.
     pub fn resync(&self, writes: Vec<Write>) {
         self.shared.lock().replace(writes);
         self.shared.changed.notify_all();
@@ -161,6 +163,11 @@ impl Writer {
     pub fn status(&self) -> WriterStatus {
         let queue = self.shared.lock();
         WriterStatus { queued: queue.len() as u64, ..queue.status.clone() }
+    }
+
+    /// Whether a write has worked.
+    pub fn has_written(&self) -> bool {
+        self.shared.lock().status.written > 0
     }
 
     /// Waits until everything given so far is durable; `false` if it was not in time.

@@ -4,8 +4,12 @@ use std::collections::VecDeque;
 use std::fmt;
 
 use super::WriterStatus;
-use crate::store::{StoreError, StoredEvent, Write};
+use super::latest::Latest;
+use crate::store::{StoreError, StoredEvent, StoredScore, Write};
 use crate::target::Target;
+
+/// Scores that may wait for each other write that may. They are small, and asking for the whole set is not.
+const SCORES: usize = 4;
 
 /// Called with the answer to a question.
 pub(super) struct Reply(pub(super) Box<dyn FnOnce(Result<Vec<StoredEvent>, StoreError>) + Send>);
@@ -36,6 +40,8 @@ pub(super) struct Job {
 #[expect(clippy::struct_excessive_bools, reason = "each is a request or a fact of its own, not a state")]
 pub(super) struct Queue {
     waiting: VecDeque<Write>,
+    /// Positions and scores, which come behind everything in `waiting`.
+    latest: Latest,
     /// A whole set that comes before everything in `waiting`.
     whole: Option<Vec<Write>>,
     urgent: bool,
@@ -56,6 +62,7 @@ impl Queue {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             waiting: VecDeque::new(),
+            latest: Latest::default(),
             whole: None,
             urgent: false,
             capacity: capacity.max(1),
@@ -69,20 +76,35 @@ impl Queue {
         }
     }
 
-    /// Takes a write, or what has to give way to it.
+    /// Takes a write, or what has to give way to it. What is pushed before the next [`Self::take`] is written as
+    /// one.
     pub(super) fn push(&mut self, write: Write) {
-        if self.resync_pending && matches!(write, Write::Position(_)) {
-            return; // may not be ahead of bans that are missing; the next one says more
+        let is_event = matches!(write, Write::Event(_));
+        match write {
+            Write::Position(position) => return self.latest.read(position),
+            Write::Scores(scores) => return self.push_scores(&scores),
+            _ => {}
         }
         if self.waiting.len() >= self.capacity {
-            if is_note(&write) {
-                self.status.lost_events += u64::from(matches!(write, Write::Event(_)));
+            if is_event {
+                self.status.lost_events += 1;
                 return;
             }
             self.overflow();
         }
-        self.urgent |= !is_note(&write);
+        self.urgent |= !is_event;
         self.waiting.push_back(write);
+    }
+
+    fn push_scores(&mut self, scores: &[StoredScore]) {
+        if self.resync_pending {
+            return; // the whole set has them
+        }
+        self.latest.changed(scores);
+        if self.latest.scores() > self.capacity.saturating_mul(SCORES) {
+            self.status.overflows += 1;
+            self.lose();
+        }
     }
 
     /// Drops what a later resync brings again, and if that is not enough everything that waits.
@@ -95,16 +117,20 @@ impl Queue {
         }
     }
 
-    /// Changes are lost: only the whole set helps.
+    /// Changes are lost: only the whole set helps. Until it comes positions wait, so that none is ahead of what is
+    /// missing.
     fn lose(&mut self) {
         self.resync_pending = true;
+        self.latest.forget_scores();
         self.waiting.retain(outlives_resync);
     }
 
-    /// Takes a whole set. Events and strikes that waited stay, before it, because they are older.
+    /// Takes a whole set. Events, strikes and positions that waited stay, before it, because they are older.
     pub(super) fn replace(&mut self, writes: Vec<Write>) {
         self.resync_pending = false;
-        let older = self.whole.take().into_iter().flatten().chain(self.waiting.drain(..));
+        self.latest.forget_scores();
+        let older =
+            self.whole.take().into_iter().flatten().chain(self.waiting.drain(..)).chain(self.latest.take());
         self.whole = Some(older.filter(outlives_resync).chain(writes).collect());
         self.urgent = true;
     }
@@ -120,6 +146,11 @@ impl Queue {
     /// A transaction can never be written: gives it up.
     pub(super) fn give_up(&mut self, job: &Job) {
         self.in_hand = 0;
+        for write in &job.writes {
+            if let Write::Position(position) = write {
+                self.latest.read_before(position);
+            }
+        }
         self.status.lost_events += job.writes.iter().filter(|w| matches!(w, Write::Event(_))).count() as u64;
         self.lose();
     }
@@ -128,29 +159,28 @@ impl Queue {
         self.questions.push_back(Question { target, limit, reply });
     }
 
-    /// The next transaction, at most `limit` writes unless it is a whole set; `None` if nothing waits.
-    pub(super) fn take(&mut self, limit: usize) -> Option<Job> {
+    /// The next transaction; `None` if nothing waits. It has all that waits, so that nothing that was given together
+    /// is torn apart; the capacity bounds it.
+    pub(super) fn take(&mut self) -> Option<Job> {
         let job = if let Some(writes) = self.whole.take() {
             Job { afresh: true, writes }
-        } else if self.waiting.is_empty() {
+        } else if self.is_empty() {
             return None;
         } else {
-            let n = self.waiting.len().min(limit);
-            Job { afresh: false, writes: self.waiting.drain(..n).collect() }
-        };
-        if self.waiting.is_empty() {
-            self.urgent = false;
-            if self.waiting.capacity() > 4096 {
-                self.waiting = VecDeque::new(); // an idle daemon does not pay for a past flood
+            let mut writes: Vec<Write> = std::mem::take(&mut self.waiting).into();
+            if !self.resync_pending {
+                writes.extend(self.latest.take());
             }
-        }
+            Job { afresh: false, writes }
+        };
+        self.urgent &= !self.waiting.is_empty();
         self.in_hand = job.writes.len().max(1);
         Some(job)
     }
 
     /// Writes that are not durable yet.
     pub(super) fn len(&self) -> usize {
-        self.waiting.len() + self.in_hand + self.whole.as_ref().map_or(0, Vec::len)
+        self.waiting.len() + self.latest.len() + self.in_hand + self.whole.as_ref().map_or(0, Vec::len)
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -158,7 +188,8 @@ impl Queue {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.whole.is_none()
+        let held_back = self.resync_pending || self.latest.is_empty();
+        self.waiting.is_empty() && held_back && self.whole.is_none()
     }
 
     /// Whether something waits that must not wait long.
@@ -167,8 +198,8 @@ impl Queue {
     }
 
     /// Whether the thread has to hear of what was just pushed: it knows already of anything that was there.
-    pub(super) fn wants_attention(&self, was_calm: bool) -> bool {
-        (was_calm && self.urgent) || (!self.urgent && self.waiting.len() == 1)
+    pub(super) fn wants_attention(&self, was_calm: bool, was_empty: bool) -> bool {
+        (was_calm && self.urgent) || (was_empty && !self.is_empty())
     }
 
     pub(super) fn wants_answers(&self) -> bool {
@@ -176,12 +207,7 @@ impl Queue {
     }
 }
 
-/// Whether a write is not superseded by a later whole set of bans and allowances.
+/// Whether a write is not superseded by a later whole set of bans, allowances and scores.
 fn outlives_resync(write: &Write) -> bool {
-    matches!(write, Write::Event(_) | Write::Strikes(_))
-}
-
-/// Whether a write only records what happened.
-fn is_note(write: &Write) -> bool {
-    matches!(write, Write::Event(_) | Write::Position(_) | Write::Scores(_))
+    matches!(write, Write::Event(_) | Write::Strikes(_) | Write::Position(_))
 }

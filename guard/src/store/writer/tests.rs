@@ -3,7 +3,7 @@ use std::sync::mpsc;
 use super::*;
 use crate::ban::BanId;
 use crate::source::Position;
-use crate::store::{Retention, Snapshot, StoredBan};
+use crate::store::{Retention, Snapshot, StoredBan, StoredScore};
 use crate::time::Wall;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -109,6 +109,15 @@ fn event(n: i64) -> Write {
 
 fn position(n: u64) -> Write {
     Write::Position(Position { source: "log".into(), place: n.to_string() })
+}
+
+fn scores(points: impl IntoIterator<Item = (u32, i32)>) -> Write {
+    let score = |(host, points)| StoredScore {
+        address: std::net::Ipv4Addr::from(host).into(),
+        points,
+        settled: Wall(0),
+    };
+    Write::Scores(points.into_iter().map(score).collect())
 }
 
 fn options() -> WriterOptions {
@@ -230,6 +239,79 @@ fn a_batch_that_never_works_does_not_stop_the_rest() {
     writer.resync(vec![ban(1)]);
     assert!(writer.flush(SOON));
     assert_eq!(disk.bans(), [1]);
+}
+
+#[test]
+fn a_flood_of_one_address_is_one_row_for_each_commit() {
+    let disk = Disk::default();
+    let slow = WriterOptions { linger: SOON * 3, linger_notes: SOON * 3, ..options() };
+    let writer = Writer::start(Box::new(disk.clone()), slow).unwrap();
+    for n in 1..=10_000 {
+        writer.write_all([scores([(7, n), (8, 1)]), position(n as u64)]);
+    }
+    assert_eq!(writer.status().queued, 3);
+    assert!(writer.flush(SOON));
+    let state = disk.state();
+    assert_eq!(state.batches, 1);
+    let [Write::Scores(kept), last] = &state.writes[..] else { panic!("{:?}", state.writes) };
+    let mut points: Vec<_> = kept.iter().map(|score| (score.address.to_string(), score.points)).collect();
+    points.sort();
+    assert_eq!(points, [("0.0.0.7".to_owned(), 10_000), ("0.0.0.8".to_owned(), 1)]);
+    assert_eq!(*last, position(10_000));
+}
+
+#[test]
+fn what_a_batch_of_lines_leads_to_is_never_torn_apart() {
+    let disk = Disk::default();
+    let options = WriterOptions {
+        linger: Duration::ZERO,
+        linger_notes: Duration::ZERO,
+        capacity: 100_000,
+        ..options()
+    };
+    let writer = Writer::start(Box::new(disk.clone()), options).unwrap();
+    for n in 1..=2000 {
+        let bans = (0..20).map(|ban_of_batch| ban(n * 100 + ban_of_batch));
+        writer.write_all(bans.chain([scores([(7, n as i32)]), position(n)]));
+    }
+    assert!(writer.flush(SOON));
+    let state = disk.state();
+    let mut bans = 0;
+    let mut score = 0;
+    for write in &state.writes {
+        match write {
+            Write::Ban(_) => bans += 1,
+            Write::Scores(kept) => score = kept[0].points,
+            Write::Position(position) => {
+                let batches: u64 = position.place.parse().unwrap();
+                assert_eq!((bans, score as u64), (batches * 20, batches), "as of the same batch");
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(bans, 40_000);
+    assert!(state.batches > 1);
+}
+
+#[test]
+fn lost_scores_come_back_with_the_whole_set_before_any_position() {
+    let disk = Disk::default();
+    disk.state().full = true;
+    let writer = Writer::start(Box::new(disk.clone()), options()).unwrap();
+    writer.write(ban(0));
+    eventually("no attempt", || writer.status().problem.is_some());
+    for n in 1..=1000 {
+        writer.write_all([scores([(n, 1)]), position(u64::from(n))]);
+    }
+    disk.state().full = false;
+    eventually("the whole set is not asked for", || writer.needs_resync());
+    assert!(!disk.has_position());
+    writer.resync(vec![ban(0), scores((1..=1000).map(|n| (n, 1)))]);
+    assert!(writer.flush(SOON));
+    let state = disk.state();
+    assert!(state.writes.contains(&position(1000)), "the last position before the set");
+    let kept = |w: &Write| if let Write::Scores(kept) = w { kept.len() } else { 0 };
+    assert_eq!(state.writes.iter().map(kept).max(), Some(1000));
 }
 
 #[test]

@@ -8,9 +8,6 @@ use super::{First, Shared, WriterOptions};
 use crate::store::{Retention, Store, StoreError, StoreErrorClass};
 use crate::time::Wall;
 
-/// Writes in one transaction at most: bounds the log file and how long a question waits.
-const BATCH: usize = 16_384;
-
 /// Failures without a known cause after which a batch is given up for a resync: something in it may be the cause.
 const GIVE_UP: u32 = 5;
 
@@ -77,7 +74,7 @@ impl Worker<'_> {
         }
         let job = match unfinished {
             Some(failed) => Some(queue.take_again(failed)),
-            None => queue.take(BATCH),
+            None => queue.take(),
         };
         if queue.is_empty() {
             queue.hurry = false;
