@@ -59,6 +59,8 @@ pub enum Denied {
     NfTables,
     /// The capabilities to change the packet filter: it runs as root without them.
     Capabilities,
+    /// Every capability that the systemd unit does not name, and new privileges.
+    AllButTheUnit,
     /// Every privilege: it runs as `nobody`.
     Privileges,
 }
@@ -328,6 +330,14 @@ fn command(folder: &Path, denied: Denied) -> Command {
             command.arg("--bounding-set=-bpf,-net_admin,-sys_admin,-perfmon").arg(guard);
             command
         }
+        Denied::AllButTheUnit => {
+            let mut command = Command::new("setpriv");
+            command
+                .arg(format!("--bounding-set=-all{}", capabilities_of_the_unit()))
+                .args(["--inh-caps=-all", "--no-new-privs"])
+                .arg(guard);
+            command
+        }
         Denied::Privileges => {
             // The build folder may be out of reach for others.
             let copy = folder.join("guard");
@@ -338,6 +348,18 @@ fn command(folder: &Path, denied: Denied) -> Command {
             command
         }
     }
+}
+
+/// The unit's `CapabilityBoundingSet=` in the notation of setpriv(1).
+fn capabilities_of_the_unit() -> String {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/systemd/guard.service");
+    let unit = fs::read_to_string(unit).expect("the unit is there");
+    let set =
+        unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).expect("it bounds them");
+    set.split_whitespace()
+        .map(|name| name.strip_prefix("CAP_").expect("each is named in full").to_lowercase())
+        .map(|name| format!(",+{name}"))
+        .collect()
 }
 
 #[expect(clippy::print_stderr, reason = "what the daemon said helps to see why a test failed")]

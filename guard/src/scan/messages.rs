@@ -6,7 +6,7 @@
 use super::dispatch::Start;
 use super::filter::{FilterError, Shape};
 use super::openings::OPENING;
-use super::pattern::{self, Form, Fronts, Found};
+use super::pattern::{self, Form, Found, Fronts};
 use super::set::{Hit, Proof, Use};
 use crate::encode::printable;
 use crate::sighting::{PatternId, Points};
