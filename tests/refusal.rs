@@ -181,6 +181,54 @@ fn without_capabilities_guard_observes_and_says_so() {
 }
 
 #[test]
+fn without_btf_xdp_works_all_the_same_and_doctor_tells() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let daemon = Daemon::start(&arena.host, Options { denied: Denied::Btf, ..Options::xdp() });
+    daemon.json(&format!("ban {}", attacker_v4(0)));
+    assert!(!pings(&arena.outside, attacker_v4(0), GUARDED_V4));
+    assert!(pings(&arena.outside, attacker_v4(1), GUARDED_V4));
+    let status = daemon.json("status");
+    assert_eq!(status["enforcer"]["interfaces"][0]["mode"], "native", "{status}");
+    assert_eq!(status["problems"], serde_json::json!([]));
+    assert_eq!(finding(&daemon, "BTF")["level"], "warn");
+}
+
+#[test]
+fn without_bpffs_guard_takes_nftables_and_says_why() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let auto = Options { backend: "auto", ..Options::xdp() };
+    let daemon = Daemon::start(&arena.host, Options { denied: Denied::Bpffs, ..auto });
+    daemon.json(&format!("ban {}", attacker_v4(0)));
+    assert!(!pings(&arena.outside, attacker_v4(0), GUARDED_V4));
+    assert!(pings(&arena.outside, attacker_v4(1), GUARDED_V4));
+    let status = daemon.json("status");
+    assert_eq!(status["enforcer"]["backend"], "nftables", "{status}");
+    for told in [&status["problems"], &status["enforcer"]] {
+        assert!(told.to_string().contains("mounting bpffs on /sys/fs/bpf"), "{status}");
+    }
+    let found = finding(&daemon, "bpffs");
+    assert_eq!(found["level"], "warn", "{found}");
+    assert!(found["detail"].to_string().contains("mount -t bpf bpf /sys/fs/bpf"), "{found}");
+
+    let mut refused = Daemon::spawn(&arena.host, Options { denied: Denied::Bpffs, ..Options::xdp() });
+    assert_eq!(refused.process().wait(Duration::from_secs(10)).code(), Some(1));
+    assert!(refused.log().contains("mounting bpffs on /sys/fs/bpf"), "{}", refused.log());
+}
+
+/// What doctor says of one thing, as the daemon sees the machine.
+fn finding(daemon: &Daemon<'_>, what: &str) -> serde_json::Value {
+    let findings = daemon.ctl_beside("--json doctor").json();
+    let found = findings.as_array().unwrap().iter().find(|finding| finding["what"] == what);
+    found.unwrap_or_else(|| panic!("nothing of {what}: {findings}")).clone()
+}
+
+#[test]
 fn a_wrong_filter_is_named_by_line_and_changes_nothing() {
     if let Some(reason) = missing_for_network_tests() {
         return skip(&reason);

@@ -57,6 +57,10 @@ pub enum Denied {
     Nft,
     /// A kernel with `nf_tables`.
     NfTables,
+    /// A kernel that describes its types (BTF).
+    Btf,
+    /// bpffs, and the capability to mount it.
+    Bpffs,
     /// The capabilities to change the packet filter: it runs as root without them.
     Capabilities,
     /// Every capability that the systemd unit does not name, and new privileges.
@@ -206,7 +210,20 @@ impl<'a> Daemon<'a> {
     /// Runs guardctl on its socket and configuration with arguments separated by spaces.
     #[track_caller]
     pub fn ctl(&self, arguments: &str) -> Reply {
-        let output = Command::new(program("guardctl"))
+        self.ctl_by(&mut Command::new(program("guardctl")), arguments)
+    }
+
+    /// As [`Daemon::ctl`], with the mounts that the daemon sees.
+    #[track_caller]
+    pub fn ctl_beside(&self, arguments: &str) -> Reply {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--target={}", self.process.pid())).arg("--mount").arg(program("guardctl"));
+        self.ctl_by(&mut command, arguments)
+    }
+
+    #[track_caller]
+    fn ctl_by(&self, command: &mut Command, arguments: &str) -> Reply {
+        let output = command
             .arg("--socket")
             .arg(self.folder.path().join("run/guard.sock"))
             .arg("--config")
@@ -311,14 +328,11 @@ fn command(folder: &Path, denied: Denied) -> Command {
     let guard = program("guard");
     match denied {
         Denied::Nothing => Command::new(guard),
-        Denied::Nft => {
-            let hide = "mount --bind /dev/null \"$(command -v nft)\" && exec \"$@\"";
-            let mut command = Command::new("unshare");
-            command
-                .args(["--mount", "sh", "-c", hide, "sh"])
-                .arg(guard)
-                .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-            command
+        Denied::Nft => in_other_mounts("mount --bind /dev/null \"$(command -v nft)\" && exec \"$@\"", &guard),
+        Denied::Btf => in_other_mounts("mount -t tmpfs tmpfs /sys/kernel/btf && exec \"$@\"", &guard),
+        Denied::Bpffs => {
+            let without = "umount --recursive /sys/fs/bpf && exec setpriv --bounding-set=-sys_admin \"$@\"";
+            in_other_mounts(without, &guard)
         }
         Denied::NfTables => {
             let mut command = Command::new(guard);
@@ -348,6 +362,14 @@ fn command(folder: &Path, denied: Denied) -> Command {
             command
         }
     }
+}
+
+/// The program in a mount namespace of its own, which a script changes before it becomes the program.
+fn in_other_mounts(script: &str, program: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(program);
+    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command
 }
 
 /// The unit's `CapabilityBoundingSet=` in the notation of setpriv(1).
