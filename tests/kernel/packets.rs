@@ -8,7 +8,7 @@ use guard::enforce::{Change, Enforcer};
 use guard::target::Target;
 use guard::time::Moment;
 
-use crate::frame::{ethernet, frame, with_header};
+use crate::frame::{ethernet, frame, with_header, with_next_header};
 use crate::world::{World, ahead, ban, past, target};
 
 #[test]
@@ -118,19 +118,74 @@ fn options_fragments_and_extension_headers_change_nothing() {
     }
 }
 
+/// Hop-by-hop options, routing, fragments first and later, authentication, destination options (RFC 8200, RFC 4302),
+/// each alone and in a chain, at every depth of tags: the source is before all of them.
+#[test]
+fn no_extension_header_hides_the_source() {
+    const FRAGMENT: u8 = 44;
+    let mut world = World::new();
+    world.ban(&["2001:db8::7"]);
+    let pad = [1, 4, 0, 0, 0, 0];
+    let header = |next: u8, body: [u8; 6]| [[next, 0].as_slice(), &body].concat();
+    let fragment = |offset: u16, more: u16| {
+        let [high, low] = (offset << 3 | more).to_be_bytes();
+        [high, low, 0, 0, 0, 9]
+    };
+    // An authentication header counts its length in words of four bytes beyond two.
+    let authentication = |next: u8| [[next, 4].as_slice(), &[0; 22]].concat();
+    let mut cases: Vec<(u8, Vec<u8>)> = vec![
+        (0, header(6, pad)),
+        (43, header(6, [4, 0, 0, 0, 0, 0])),
+        (FRAGMENT, header(6, fragment(0, 1))),
+        (FRAGMENT, header(6, fragment(1, 1))),
+        (FRAGMENT, header(6, fragment(185, 1))),
+        (FRAGMENT, header(6, fragment(8191, 0))),
+        (51, authentication(6)),
+        (60, header(6, pad)),
+        (59, Vec::new()),
+        (255, vec![0xff; 8]),
+    ];
+    cases.push((
+        0,
+        [
+            header(60, pad),
+            header(43, pad),
+            header(FRAGMENT, pad),
+            header(51, fragment(185, 0)),
+            authentication(60),
+            header(6, pad),
+        ]
+        .concat(),
+    ));
+    for (next, extra) in cases {
+        for depth in 0..=4 {
+            let from = |source| with_next_header(&[0x8100; 4][..depth], source, next, &extra);
+            assert!(world.drops(&from("2001:db8::7")), "{next} {extra:?} under {depth} tags");
+            assert!(!world.drops(&from("2001:db8::9")), "{next} {extra:?} under {depth} tags");
+        }
+    }
+}
+
 #[test]
 fn truncated_frames_are_judged_by_what_they_hold() {
     let mut world = World::new();
     world.ban(&["203.0.113.7", "2001:db8::7"]);
-    for (source, end) in [("203.0.113.7", 14 + 16), ("2001:db8::7", 14 + 24)] {
-        let whole = frame(source, &[]);
-        // The kernel runs no program on less than an Ethernet header, and no driver delivers it.
-        for length in 14..=60 {
-            assert_eq!(world.drops(&whole[..length]), length >= end, "{source}, {length} bytes");
+    for (source, header) in [("203.0.113.7", 16), ("2001:db8::7", 24)] {
+        for depth in 0..=4 {
+            let whole = frame(source, &[0x8100, 0x88a8, 0x8100, 0x9100][..depth]);
+            let end = 14 + 4 * depth + header;
+            // The kernel runs no program on less than an Ethernet header, and no driver delivers it.
+            for length in 14..=whole.len() {
+                let told = world.counted("truncated");
+                assert_eq!(
+                    world.drops(&whole[..length]),
+                    length >= end,
+                    "{source}, {depth} tags, {length} bytes"
+                );
+                assert_eq!(world.counted("truncated"), told + u64::from(length < end));
+            }
         }
     }
-    assert!(world.counted("truncated") > 0);
-    assert!(!world.drops(&frame("203.0.113.7", &[0x8100; 4])[..15]));
 }
 
 #[test]
