@@ -29,6 +29,11 @@ pub fn program(name: &str) -> PathBuf {
     beside.unwrap_or_else(|| panic!("{name} is not built: cargo build -p guard"))
 }
 
+/// As [`program`], of a build without the eBPF object; `None` if `cargo xtask test` has not built it.
+pub fn program_without_object(name: &str) -> Option<PathBuf> {
+    Some(program("guard").with_file_name("without-object").join(name)).filter(|path| path.exists())
+}
+
 /// What a daemon's configuration says, as far as tests differ.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -57,6 +62,8 @@ pub enum Denied {
     Nft,
     /// A kernel with `nf_tables`.
     NfTables,
+    /// The eBPF object: it is a build without one.
+    Object,
     /// A kernel that describes its types (BTF).
     Btf,
     /// bpffs, and the capability to mount it.
@@ -328,6 +335,9 @@ fn command(folder: &Path, denied: Denied) -> Command {
     let guard = program("guard");
     match denied {
         Denied::Nothing => Command::new(guard),
+        Denied::Object => {
+            Command::new(program_without_object("guard").expect("asked for before the test begins"))
+        }
         Denied::Nft => in_other_mounts("mount --bind /dev/null \"$(command -v nft)\" && exec \"$@\"", &guard),
         Denied::Btf => in_other_mounts("mount -t tmpfs tmpfs /sys/kernel/btf && exec \"$@\"", &guard),
         Denied::Bpffs => {

@@ -22,7 +22,7 @@ mod sshd;
 mod syslog;
 
 pub use arena::{ADMIN, Arena, GUARDED_V4, GUARDED_V6, attacker_v4, attacker_v6};
-pub use daemon::{Daemon, Denied, Options, Reply, config_text, program};
+pub use daemon::{Daemon, Denied, Options, Reply, config_text, program, program_without_object};
 pub use foreign::{attach_foreign_xdp, foreign_xdp};
 pub use journald::Journald;
 pub use namespace::Namespace;

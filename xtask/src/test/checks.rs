@@ -36,8 +36,7 @@ pub fn clippy(workspace: &Workspace) -> Result<Tally> {
         workspace
             .cargo("clippy")
             .args(["--locked", "--package", "guard", "--all-targets", "--no-default-features"])
-            .args(deny)
-            .env("GUARD_EBPF_OBJECT", "none"),
+            .args(deny),
     )?;
     if let Some(toolchain) = ebpf::present_toolchain(workspace)
         && toolchain.compiler.cargo.with_file_name("cargo-clippy").exists()
