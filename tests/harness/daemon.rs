@@ -388,10 +388,11 @@ fn capabilities_of_the_unit() -> String {
     let unit = fs::read_to_string(unit).expect("the unit is there");
     let set =
         unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).expect("it bounds them");
-    set.split_whitespace()
-        .map(|name| name.strip_prefix("CAP_").expect("each is named in full").to_lowercase())
-        .map(|name| format!(",+{name}"))
-        .collect()
+    let name = |capability: &str| {
+        let name = capability.strip_prefix("CAP_").expect("each is named in full");
+        [",+", &name.to_lowercase()].concat()
+    };
+    set.split_whitespace().map(name).collect()
 }
 
 #[expect(clippy::print_stderr, reason = "what the daemon said helps to see why a test failed")]

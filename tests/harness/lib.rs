@@ -29,7 +29,7 @@ pub use namespace::Namespace;
 pub use poll::poll_until;
 pub use probe::{Flood, connects, counter, pings};
 pub use process::{Background, run};
-pub use skip::{missing_for_network_tests, skip};
+pub use skip::{missing_for_kernel_tests, missing_for_namespaces, missing_for_network_tests, skip};
 pub use sshd::{Client, Sshd};
 pub use syslog::{LogFile, Rsyslog};
 

@@ -88,6 +88,9 @@ fn xdp_on(name: &str) -> Option<links::XdpState> {
 
 #[test]
 fn native_on_veth_and_there_without_the_daemon() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     in_namespace(|| {
         pair("g0", "g1");
         let mut world = World::on(named("g0"), 256, false);
@@ -114,6 +117,9 @@ fn native_on_veth_and_there_without_the_daemon() {
 /// The kernel takes the outermost tag out of the packet before it runs a program in generic mode.
 #[test]
 fn generic_mode_drops_what_native_mode_does() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     in_namespace(|| {
         // Neither a bridge nor a macvlan has a native mode.
         ip("link add br0 address 02:00:00:00:00:01 type bridge mcast_snooping 0");
@@ -160,6 +166,9 @@ fn generic_mode_drops_what_native_mode_does() {
 
 #[test]
 fn growth_under_traffic_lets_nothing_through() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     in_namespace(|| {
         pair("g0", "g1");
         let mut world = World::on(named("g0"), 64, false);
@@ -180,6 +189,9 @@ fn growth_under_traffic_lets_nothing_through() {
 
 #[test]
 fn a_foreign_program_is_left_alone() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     in_namespace(|| {
         pair("g0", "g1");
         let foreign = World::on(named("g0"), 256, false);
@@ -199,6 +211,9 @@ fn a_foreign_program_is_left_alone() {
 
 #[test]
 fn an_interface_that_comes_back_is_attached_again() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     in_namespace(|| {
         pair("g0", "g1");
         let mut world = World::on(Interfaces::Auto, 256, false);
@@ -228,6 +243,9 @@ fn an_interface_that_comes_back_is_attached_again() {
 
 #[test]
 fn auto_takes_no_loopback_and_no_port_of_a_bridge() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     in_namespace(|| {
         ip("link set lo up");
         pair("g0", "g1");
@@ -249,6 +267,9 @@ fn auto_takes_no_loopback_and_no_port_of_a_bridge() {
 
 #[test]
 fn a_missing_interface_is_told() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     in_namespace(|| {
         let mut world = World::on(named("g0"), 256, false);
         assert_eq!(state(&mut world, "g0").mode, "none");
@@ -260,6 +281,9 @@ fn a_missing_interface_is_told() {
 
 #[test]
 fn another_version_is_refused_with_the_way_out() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     in_namespace(|| {
         pair("g0", "g1");
         let mut world = World::on(named("g0"), 256, false);
