@@ -100,12 +100,11 @@ fn entries_that_others_delete_add_and_change_are_put_right_and_counted() {
 /// What is pinned below a folder, from its version on.
 fn pins(bpffs: &Path) -> Vec<PathBuf> {
     let version = bpffs.join(format!("v{ABI}"));
-    let list = |folder: &str| {
+    let list = |folder: &'static str| {
         let entries = fs::read_dir(version.join(folder)).into_iter().flatten().flatten();
-        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+        entries.map(|entry| Path::new(folder).join(entry.file_name())).collect::<Vec<_>>()
     };
     let mut pins: Vec<PathBuf> = [list("links"), list("maps")].concat();
-    pins.iter_mut().for_each(|pin| *pin = pin.strip_prefix(&version).unwrap().to_owned());
     pins.sort();
     pins
 }
