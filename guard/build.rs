@@ -1,4 +1,4 @@
-//! Embeds the eBPF object if there is one. Without it the build still succeeds, and the daemon says so.
+//! Embeds the eBPF object if it is wanted and there is one. Without it the build still succeeds, and the daemon says so.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -8,6 +8,9 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-env-changed=GUARD_EBPF_OBJECT");
     println!("cargo::rerun-if-env-changed=CARGO_TARGET_DIR");
+    if env::var_os("CARGO_FEATURE_OBJECT").is_none() {
+        return;
+    }
     let object = match env::var_os("GUARD_EBPF_OBJECT") {
         Some(path) => PathBuf::from(path),
         None => built_object(),

@@ -9,10 +9,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use harness::{
-    ADMIN, Arena, Daemon, GUARDED_V4, LogFile, Metrics, Options, Reply, attacker_v4, attacker_v6,
+    ADMIN, Arena, Daemon, GUARDED_V4, GUARDED_V6, LogFile, Metrics, Options, Reply, attacker_v4, attacker_v6,
     missing_for_network_tests, pings, poll_until, program, skip,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 #[path = "control/metrics.rs"]
 mod metrics;
@@ -145,31 +145,117 @@ fn exit_codes_tell_what_went_wrong() {
 #[test]
 fn lines_are_explained_without_a_daemon() {
     let lines = "Nov 20 21:00:00 host sshd[7]: Failed password for root from 203.0.113.7 port 40000 ssh2\n\
-                 Nov 20 21:00:01 host sshd[7]: Server listening on 0.0.0.0 port 22.\n";
-    let reply = guardctl(&["explain", "--json", "-"], lines);
+                 Nov 20 21:00:01 host sshd[7]: Server listening on 0.0.0.0 port 22.\n\
+                 Nov 20 21:00:02 host sshd[7]: Accepted publickey for me from 203.0.113.8 port 40000 ssh2: RSA SHA256:x\n\
+                 Nov 20 21:00:03 host sshd[7]: Connection closed by 2001:db8::7 port 40000 [preauth]\n\
+                 Nov 20 21:00:04 host dropbear[7]: Bad password attempt for 'root' from 203.0.113.9:40000\n";
+    let answers = explained(&["explain", "--json", "-"], lines);
+    let found = |filter: &str, address: &str, account: Option<&str>, kind: &str, points: f64| json!([{ "filter": filter, "address": address, "account": account, "kind": kind, "points": points }]);
+    let expected = [
+        found("sshd", "203.0.113.7", Some("root"), "failed-password", 1.0),
+        json!([]),
+        json!([]),
+        found("sshd", "2001:db8::7", None, "preauth-close", 0.2),
+        found("dropbear", "203.0.113.9", Some("root"), "failed-password", 1.0),
+    ];
+    for (number, (answer, matches)) in answers.iter().zip(expected).enumerate() {
+        assert_eq!(*answer, json!({ "line": number + 1, "matches": matches }));
+    }
+    assert_eq!(answers.len(), 5);
+
+    let restricted = explained(&["explain", "--json", "--filter", "dropbear", "-"], lines);
+    let matched: Vec<usize> =
+        restricted.iter().map(|answer| answer["matches"].as_array().unwrap().len()).collect();
+    assert_eq!(matched, [0, 0, 0, 0, 1]);
+    // A line as an argument, and a mode that leaves out what the line says.
+    let closed = lines.lines().nth(3).unwrap();
+    assert_eq!(
+        explained(&["explain", "--json", closed], ""),
+        [json!({ "line": 1, "matches":
+        found("sshd", "2001:db8::7", None, "preauth-close", 0.2) })]
+    );
+    let normal = explained(&["explain", "--json", "--mode", "normal", closed], "");
+    assert_eq!(normal, [json!({ "line": 1, "matches": [] })]);
+    let reply = guardctl(&["explain", "--json", "--filter", "sshdd", "-"], lines);
+    assert_eq!(reply.code, 2, "{reply:?}");
+    assert!(reply.errors.contains("sshd"), "the nearest name is told: {reply:?}");
+}
+
+/// What `explain --json` answers, an object for each line, each match without the pattern that tells people why.
+fn explained(arguments: &[&str], lines: &str) -> Vec<Value> {
+    let reply = guardctl(arguments, lines);
     assert_eq!(reply.code, 0, "{reply:?}");
-    let answers: Vec<Value> = reply.output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(answers.len(), 2);
-    assert_eq!(answers[0]["line"], 1);
-    assert_eq!(answers[0]["matches"][0]["address"], "203.0.113.7");
-    assert_eq!(answers[0]["matches"][0]["account"], "root");
-    assert_eq!(answers[1]["matches"], Value::Array(Vec::new()));
+    let mut answers: Vec<Value> =
+        reply.output.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for matched in answers.iter_mut().flat_map(|answer| answer["matches"].as_array_mut().unwrap()) {
+        assert!(matched.as_object_mut().unwrap().remove("pattern").is_some_and(|text| text.is_string()));
+    }
+    answers
 }
 
 #[test]
 fn old_logs_are_replayed_without_a_daemon() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("auth.log");
-    let line = "Nov 20 21:00:00 host sshd[7]: Failed password for root from 203.0.113.7 port 40000 ssh2\n";
-    let lines: String = (0..6).map(|n| line.replace("sshd[7]", &format!("sshd[{n}]"))).collect();
-    fs::write(&path, &lines).unwrap();
-    let reply = guardctl(&["replay", "--json", path.to_str().unwrap()], "");
+    let failed = |second: u32, address: &str| {
+        format!(
+            "2026-03-01T10:00:{second:02}+00:00 host sshd[{second}]: Failed password for root from {address} port 4 ssh2\n"
+        )
+    };
+    // Two files one behind the other: the fifth failure is in the second. The neighbour fails twice.
+    let first: String =
+        (0..4).map(|second| failed(second, "203.0.113.7")).chain([failed(5, "203.0.113.8")]).collect();
+    let second = [failed(30, "203.0.113.7"), failed(31, "203.0.113.8"), "not a log line\n".into()].concat();
+    let paths = ["auth.log.1", "auth.log"].map(|name| folder.path().join(name));
+    fs::write(&paths[0], &first).unwrap();
+    fs::write(&paths[1], &second).unwrap();
+    let reply = guardctl(&["replay", "--json", paths[0].to_str().unwrap(), paths[1].to_str().unwrap()], "");
     assert_eq!(reply.code, 0, "{reply:?}");
-    let summary: Value = serde_json::from_str(&reply.output).unwrap();
-    assert_eq!(summary["lines"], 6);
-    assert_eq!(summary["bytes"], lines.len());
-    assert_eq!(summary["matched"], 6);
-    assert_eq!(summary["bans"][0]["target"], "203.0.113.7");
+    let mut summary: Value = serde_json::from_str(&reply.output).unwrap();
+    // The first step of the ladder with its spread.
+    let seconds = summary["bans"][0].as_object_mut().unwrap().remove("seconds").unwrap().as_u64().unwrap();
+    assert!((3240..=3960).contains(&seconds), "{seconds}");
+    let expected = json!({
+        "lines": 8, "bytes": first.len() + second.len(), "matched": 7, "cut": 0, "sources": 2, "refused": 0,
+        "bans": [{
+            "target": "203.0.113.7", "at": "2026-03-01T10:00:30Z", "rule": "sshd", "score": 5.0,
+            "logged_in_later": false,
+        }],
+    });
+    assert_eq!(summary, expected);
+}
+
+#[test]
+fn every_ban_is_lifted_at_once() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    for options in [Options::xdp(), Options::nftables()] {
+        let mut daemon = Daemon::start(&arena.host, options);
+        let targets = [
+            attacker_v4(0).to_string(),
+            attacker_v6(0).to_string(),
+            "203.0.113.12/31".into(),
+            "2001:db8:71:12::/64".into(),
+        ];
+        assert_eq!(daemon.ctl(&format!("ban {} --for permanent", targets.join(" "))).code, 0);
+        let pairs = [0, 2].map(|n| [(attacker_v4(n), GUARDED_V4), (attacker_v6(n), GUARDED_V6)]);
+        for (attacker, server) in pairs.into_iter().flatten() {
+            assert!(!pings(&arena.outside, attacker, server), "{attacker}");
+        }
+        let reply = daemon.ctl("unban");
+        assert_eq!(reply.code, 2, "nothing named, nothing lifted: {reply:?}");
+        assert_eq!(daemon.json("list").as_array().unwrap().len(), 4);
+
+        assert_eq!(daemon.json("unban --all"), json!({ "lifted": 4 }));
+        for (attacker, server) in pairs.into_iter().flatten() {
+            assert!(pings(&arena.outside, attacker, server), "{attacker}");
+        }
+        assert_eq!(daemon.json("unban --all"), json!({ "lifted": 0 }));
+        daemon.stop();
+        daemon.start_again();
+        assert_eq!(daemon.json("list"), json!([]), "a restart brings none back");
+    }
 }
 
 #[test]

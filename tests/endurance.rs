@@ -7,10 +7,6 @@ use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use guard::ban::BanId;
-use guard::store::{Sqlite, Store as _, StoredBan, Write};
-use guard::target::Target;
-use guard::time::Wall;
 use harness::{
     Arena, Daemon, Flood, GUARDED_V4, GUARDED_V6, LogFile, Options, attacker_v4, attacker_v6, counter,
     missing_for_network_tests, pings, poll_until, run, skip,
@@ -19,6 +15,9 @@ use rustix::process::Signal;
 
 #[path = "endurance/crash.rs"]
 mod crash;
+#[path = "stored.rs"]
+mod stored;
+use stored::{FIRST_STORED, in_an_hour, store_bans};
 
 #[test]
 fn a_killed_daemon_leaves_bans_and_their_ends_in_the_kernel() {
@@ -264,7 +263,7 @@ fn a_large_store_is_restored_while_commands_answer_and_attackers_are_banned() {
     let (kept, lifted, new) = (attacker_v4(0), attacker_v4(1), attacker_v4(2));
     let sample = IpAddr::from(Ipv4Addr::from(FIRST_STORED + BANS / 2));
     let others = (0..BANS).map(|number| IpAddr::from(Ipv4Addr::from(FIRST_STORED + number)));
-    store_bans(&daemon, others.chain([kept, lifted]));
+    store_bans(&daemon, others.chain([kept, lifted]), in_an_hour());
 
     let start = Instant::now();
     daemon.start_again();
@@ -297,33 +296,6 @@ fn a_large_store_is_restored_while_commands_answer_and_attackers_are_banned() {
 /// A public address that belongs to nobody in the arena.
 fn stored_address(number: u32) -> IpAddr {
     Ipv4Addr::from(FIRST_STORED + number).into()
-}
-
-/// The first of many public addresses that belong to nobody in the arena.
-const FIRST_STORED: u32 = 0x0B00_0000;
-
-/// Writes bans with one common end into the store of a daemon that does not run.
-fn store_bans(daemon: &Daemon<'_>, addresses: impl Iterator<Item = IpAddr>) {
-    let (mut store, notes) = Sqlite::open(&daemon.config().with_file_name("state")).unwrap();
-    assert!(notes.is_empty(), "{notes:?}");
-    let since = Wall::now();
-    let until = Some(Wall(since.0 + 3_600_000));
-    let ban = |(number, address): (usize, IpAddr)| {
-        Write::Ban(StoredBan {
-            id: BanId(number as u64 + 1),
-            target: Target::host(address),
-            since,
-            until,
-            origin: "filter:sshd".into(),
-            score: 5000,
-            strike: 1,
-            reason: "stored by the test".into(),
-        })
-    };
-    let writes: Vec<Write> = addresses.enumerate().map(ban).collect();
-    for chunk in writes.chunks(50_000) {
-        store.write(chunk).unwrap();
-    }
 }
 
 /// The banned targets, as `list` has them.

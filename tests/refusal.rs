@@ -106,34 +106,6 @@ fn the_xdp_program_of_others_stays() {
 }
 
 #[test]
-fn without_nf_tables_in_the_kernel_the_fallback_is_named_as_missing() {
-    if let Some(reason) = missing_for_network_tests() {
-        return skip(&reason);
-    }
-    let arena = Arena::new();
-    let options = Options { denied: Denied::NfTables, ..Options::nftables() };
-    let mut daemon = Daemon::spawn(&arena.host, options);
-    let status = daemon.process().wait(Duration::from_secs(10));
-    assert_eq!(status.code(), Some(1), "{}", daemon.log());
-    assert!(daemon.log().contains("the kernel has no nf_tables"), "{}", daemon.log());
-}
-
-#[test]
-fn the_program_nft_is_not_needed() {
-    if let Some(reason) = missing_for_network_tests() {
-        return skip(&reason);
-    }
-    let arena = Arena::new();
-    let daemon = Daemon::start(&arena.host, Options { denied: Denied::Nft, ..Options::nftables() });
-    daemon.json(&format!("ban {}", attacker_v4(0)));
-    daemon.await_drop(attacker_v4(0));
-    assert!(!pings(&arena.outside, attacker_v4(0), GUARDED_V4));
-    assert!(pings(&arena.outside, attacker_v4(1), GUARDED_V4));
-    let doctor = daemon.ctl("doctor");
-    assert!(doctor.output.contains("nftables"), "{doctor:?}");
-}
-
-#[test]
 fn without_root_guard_says_how_to_start_it() {
     if let Some(reason) = missing_for_network_tests() {
         return skip(&reason);

@@ -51,6 +51,18 @@ fn systemd_knows_every_setting() {
     assert!(mistakes.is_empty(), "{mistakes:#?}");
 }
 
+/// `ProtectKernelTunables=` makes bpffs itself read-only, over `ReadWritePaths=` (systemd's table of kernel tunables).
+#[test]
+fn the_folder_of_the_pins_is_made_and_writable() {
+    let text = std::fs::read_to_string(unit()).unwrap();
+    let pins = guard::config::Config::default().paths.bpffs;
+    let pins = pins.to_str().unwrap();
+    assert_ne!(pins, "/sys/fs/bpf");
+    assert!(text.lines().any(|line| line == format!("ReadWritePaths=-{pins}")), "{pins}");
+    let made = |line: &str| line.starts_with("ExecStartPre=+-/bin/mkdir -p ") && line.ends_with(pins);
+    assert!(text.lines().any(made), "{pins}");
+}
+
 #[test]
 fn a_reload_checks_the_file_first_and_stopping_keeps_the_bans() {
     let text = std::fs::read_to_string(unit()).unwrap();

@@ -30,6 +30,11 @@ pub fn program(name: &str) -> PathBuf {
     beside.unwrap_or_else(|| panic!("{name} is not built: cargo build -p guard"))
 }
 
+/// As [`program`], of a build without the eBPF object; `None` if `cargo xtask test` has not built it.
+pub fn program_without_object(name: &str) -> Option<PathBuf> {
+    Some(program("guard").with_file_name("without-object").join(name)).filter(|path| path.exists())
+}
+
 /// What a daemon's configuration says, as far as tests differ.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -60,8 +65,16 @@ pub enum Denied {
     Nft,
     /// A kernel with `nf_tables`.
     NfTables,
+    /// The eBPF object: it is a build without one.
+    Object,
+    /// A kernel that describes its types (BTF).
+    Btf,
+    /// bpffs, and the capability to mount it.
+    Bpffs,
     /// The capabilities to change the packet filter: it runs as root without them.
     Capabilities,
+    /// Every capability that the systemd unit does not name, and new privileges.
+    AllButTheUnit,
     /// Every privilege: it runs as `nobody`.
     Privileges,
 }
@@ -208,7 +221,20 @@ impl<'a> Daemon<'a> {
     /// Runs guardctl on its socket and configuration with arguments separated by spaces.
     #[track_caller]
     pub fn ctl(&self, arguments: &str) -> Reply {
-        let output = Command::new(program("guardctl"))
+        self.ctl_by(&mut Command::new(program("guardctl")), arguments)
+    }
+
+    /// As [`Daemon::ctl`], with the mounts that the daemon sees.
+    #[track_caller]
+    pub fn ctl_beside(&self, arguments: &str) -> Reply {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--target={}", self.process.pid())).arg("--mount").arg(program("guardctl"));
+        self.ctl_by(&mut command, arguments)
+    }
+
+    #[track_caller]
+    fn ctl_by(&self, command: &mut Command, arguments: &str) -> Reply {
+        let output = command
             .arg("--socket")
             .arg(self.folder.path().join("run/guard.sock"))
             .arg("--config")
@@ -314,14 +340,14 @@ fn command(folder: &Path, denied: Denied) -> Command {
     let guard = program("guard");
     match denied {
         Denied::Nothing => Command::new(guard),
-        Denied::Nft => {
-            let hide = "mount --bind /dev/null \"$(command -v nft)\" && exec \"$@\"";
-            let mut command = Command::new("unshare");
-            command
-                .args(["--mount", "sh", "-c", hide, "sh"])
-                .arg(guard)
-                .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
-            command
+        Denied::Object => {
+            Command::new(program_without_object("guard").expect("asked for before the test begins"))
+        }
+        Denied::Nft => in_other_mounts("mount --bind /dev/null \"$(command -v nft)\" && exec \"$@\"", &guard),
+        Denied::Btf => in_other_mounts("mount -t tmpfs tmpfs /sys/kernel/btf && exec \"$@\"", &guard),
+        Denied::Bpffs => {
+            let without = "umount --recursive /sys/fs/bpf && exec setpriv --bounding-set=-sys_admin \"$@\"";
+            in_other_mounts(without, &guard)
         }
         Denied::NfTables => {
             let mut command = Command::new(guard);
@@ -331,6 +357,14 @@ fn command(folder: &Path, denied: Denied) -> Command {
         Denied::Capabilities => {
             let mut command = Command::new("setpriv");
             command.arg("--bounding-set=-bpf,-net_admin,-sys_admin,-perfmon").arg(guard);
+            command
+        }
+        Denied::AllButTheUnit => {
+            let mut command = Command::new("setpriv");
+            command
+                .arg(format!("--bounding-set=-all{}", capabilities_of_the_unit()))
+                .args(["--inh-caps=-all", "--no-new-privs"])
+                .arg(guard);
             command
         }
         Denied::Privileges => {
@@ -343,6 +377,27 @@ fn command(folder: &Path, denied: Denied) -> Command {
             command
         }
     }
+}
+
+/// The program in a mount namespace of its own, which a script changes before it becomes the program.
+fn in_other_mounts(script: &str, program: &Path) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script, "sh"]).arg(program);
+    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+    command
+}
+
+/// The unit's `CapabilityBoundingSet=` in the notation of setpriv(1).
+fn capabilities_of_the_unit() -> String {
+    let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/systemd/guard.service");
+    let unit = fs::read_to_string(unit).expect("the unit is there");
+    let set =
+        unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).expect("it bounds them");
+    let name = |capability: &str| {
+        let name = capability.strip_prefix("CAP_").expect("each is named in full");
+        [",+", &name.to_lowercase()].concat()
+    };
+    set.split_whitespace().map(name).collect()
 }
 
 #[expect(clippy::print_stderr, reason = "what the daemon said helps to see why a test failed")]

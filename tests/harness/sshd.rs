@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use crate::process::find;
-use crate::room::{ACCOUNT, PASSWORD, Room};
+use crate::room::{ACCOUNT, LOG_SOCKET, PASSWORD, Room};
 use crate::{Arena, Background, Journald, Rsyslog, connects, poll_until, run};
 
 /// sshd on a guarded host, together with what takes its log messages.
@@ -17,6 +17,7 @@ pub struct Sshd {
     key: PathBuf,
     daemon: Background,
     log: Log,
+    port: u16,
 }
 
 #[derive(Debug)]
@@ -26,14 +27,14 @@ enum Log {
 }
 
 impl Sshd {
-    /// Its port.
+    /// Its port, unless told otherwise.
     pub const PORT: u16 = 22;
 
     /// Starts it with rsyslogd, which writes [`Sshd::log_file`].
     pub fn with_rsyslog(arena: &Arena) -> Self {
         let room = Room::new();
         let log = Log::File(Rsyslog::start(&room));
-        Self::start(arena, room, log, "")
+        Self::start(arena, room, log, "", Self::PORT)
     }
 
     /// As [`Sshd::with_rsyslog`], for an administrator who needs his key and then a code from PAM.
@@ -42,14 +43,19 @@ impl Sshd {
         let log = Log::File(Rsyslog::start(&room));
         let more = "UsePAM yes\nKbdInteractiveAuthentication yes\n\
                     AuthenticationMethods publickey,keyboard-interactive\nLogLevel VERBOSE\n";
-        Self::start(arena, room, log, more)
+        Self::start(arena, room, log, more, Self::PORT)
     }
 
     /// Starts it with journald, which writes below [`Sshd::journal_folder`].
     pub fn with_journald(arena: &Arena) -> Self {
+        Self::with_journald_at(arena, Self::PORT)
+    }
+
+    /// As [`Sshd::with_journald`], listening on another port.
+    pub fn with_journald_at(arena: &Arena, port: u16) -> Self {
         let room = Room::new();
         let log = Log::Journal(Journald::start(&room));
-        Self::start(arena, room, log, "")
+        Self::start(arena, room, log, "", port)
     }
 
     /// The log file; panics if the messages go to a journal.
@@ -68,6 +74,18 @@ impl Sshd {
         }
     }
 
+    /// Logs a message as another program of root's on the same host.
+    pub fn log_as(&self, identifier: &str, message: &str) {
+        let socket = self.room.run_folder().join(LOG_SOCKET);
+        run(Command::new("logger").arg("--socket").arg(socket).args([
+            "-t",
+            identifier,
+            "-p",
+            "auth.info",
+            message,
+        ]));
+    }
+
     /// A client at an address outside.
     pub fn client<'a>(&'a self, arena: &'a Arena, from: IpAddr) -> Client<'a> {
         Client { sshd: self, arena, from }
@@ -79,7 +97,7 @@ impl Sshd {
     }
 
     /// Of an option that is said twice sshd takes the first, so `first` goes before the usual ones.
-    fn start(arena: &Arena, room: Room, log: Log, first: &str) -> Self {
+    fn start(arena: &Arena, room: Room, log: Log, first: &str, port: u16) -> Self {
         let host_key = make_key(&room, "host_key");
         let key = make_key(&room, "admin_key");
         let configuration = room.path("sshd_config");
@@ -87,7 +105,6 @@ impl Sshd {
             "{first}Port {port}\nHostKey {host_key}\nPidFile none\nUsePAM no\nUseDNS no\nStrictModes no\n\
              PasswordAuthentication yes\nPermitRootLogin prohibit-password\nAuthorizedKeysFile {key}.pub\n\
              MaxStartups 100\nSyslogFacility AUTH\nLogLevel INFO\n",
-            port = Self::PORT,
             host_key = host_key.display(),
             key = key.display(),
         );
@@ -96,8 +113,8 @@ impl Sshd {
         let mut command = room.command(&program);
         command.args(["-D", "-f"]).arg(&configuration).stdout(Stdio::null()).stderr(Stdio::null());
         let daemon = arena.host.enter(|| Background::start(&mut command));
-        let sshd = Self { room, key, daemon, log };
-        let address = SocketAddr::new(crate::GUARDED_V4, Self::PORT);
+        let sshd = Self { room, key, daemon, log, port };
+        let address = SocketAddr::new(crate::GUARDED_V4, port);
         poll_until(Duration::from_secs(10), "sshd listens", || {
             connects(&arena.outside, crate::ADMIN, address, Duration::from_millis(200)).then_some(())
         });
@@ -177,8 +194,8 @@ impl Client<'_> {
             "ServerAliveCountMax=2",
             "IdentitiesOnly=yes",
         ];
-        let mut arguments: Vec<String> =
-            ["-F", "none", "-b"].map(str::to_owned).into_iter().chain([self.from.to_string()]).collect();
+        let mut arguments: Vec<String> = ["-F", "none"].map(str::to_owned).into();
+        arguments.extend([format!("-b{}", self.from), format!("-p{}", self.sshd.port)]);
         arguments.extend(options.iter().flat_map(|option| ["-o".to_owned(), (*option).to_owned()]));
         arguments
     }

@@ -88,6 +88,9 @@ fn xdp_on(name: &str) -> Option<links::XdpState> {
 
 #[test]
 fn native_on_veth_and_there_without_the_daemon() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     in_namespace(|| {
         pair("g0", "g1");
         let mut world = World::on(named("g0"), 256, false);
@@ -111,8 +114,61 @@ fn native_on_veth_and_there_without_the_daemon() {
     });
 }
 
+/// The kernel takes the outermost tag out of the packet before it runs a program in generic mode.
+#[test]
+fn generic_mode_drops_what_native_mode_does() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
+    in_namespace(|| {
+        // Neither a bridge nor a macvlan has a native mode.
+        ip("link add br0 address 02:00:00:00:00:01 type bridge mcast_snooping 0");
+        ip("link set br0 up");
+        pair("p0", "p1");
+        ip("link set p0 master br0");
+        pair("g0", "g1");
+        ip("link add mv0 link g0 address 02:00:00:00:00:01 type macvlan");
+        ip("link set mv0 up");
+        for (interface, outside) in [("br0", "p1"), ("mv0", "g1")] {
+            let mut world = World::on(named(interface), 256, false);
+            let state = state(&mut world, interface);
+            assert_eq!(state.mode, "generic", "{state:?}");
+            assert!(state.reason.contains("its driver does not take the program"), "{state:?}");
+            world.ban(&["203.0.113.7", "2001:db8::7", "198.51.100.0/24", "2001:db9::/32"]);
+            let tags = [0x8100, 0x88a8, 0x8100, 0x9100];
+            // A port forwards only once the bridge has heard that its wire is up.
+            until("the wire", || {
+                send(outside, &frame("198.51.100.7", &[]));
+                world.counted("prefix") > 0
+            });
+            let (mut hosts, mut prefixes) = (0, world.counted("prefix"));
+            for depth in 0..=tags.len() {
+                for (banned, neighbour) in [("203.0.113.7", "203.0.113.9"), ("2001:db8::7", "2001:db8::9")] {
+                    send(outside, &frame(neighbour, &tags[..depth]));
+                    send(outside, &frame(banned, &tags[..depth]));
+                    hosts += 1;
+                    until(&format!("{banned} on {interface} under {depth} tags"), || {
+                        world.counted("host") == hosts
+                    });
+                }
+                for banned in ["198.51.100.9", "2001:db9::9"] {
+                    send(outside, &frame(banned, &tags[..depth]));
+                    prefixes += 1;
+                    until(&format!("{banned} on {interface} under {depth} tags"), || {
+                        world.counted("prefix") == prefixes
+                    });
+                }
+            }
+            assert_eq!((world.counted("host"), world.counted("prefix")), (hosts, prefixes));
+        }
+    });
+}
+
 #[test]
 fn growth_under_traffic_lets_nothing_through() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     in_namespace(|| {
         pair("g0", "g1");
         let mut world = World::on(named("g0"), 64, false);
@@ -133,6 +189,9 @@ fn growth_under_traffic_lets_nothing_through() {
 
 #[test]
 fn a_foreign_program_is_left_alone() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     in_namespace(|| {
         pair("g0", "g1");
         let foreign = World::on(named("g0"), 256, false);
@@ -152,6 +211,9 @@ fn a_foreign_program_is_left_alone() {
 
 #[test]
 fn an_interface_that_comes_back_is_attached_again() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     in_namespace(|| {
         pair("g0", "g1");
         let mut world = World::on(Interfaces::Auto, 256, false);
@@ -181,6 +243,9 @@ fn an_interface_that_comes_back_is_attached_again() {
 
 #[test]
 fn auto_takes_no_loopback_and_no_port_of_a_bridge() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     in_namespace(|| {
         ip("link set lo up");
         pair("g0", "g1");
@@ -202,6 +267,9 @@ fn auto_takes_no_loopback_and_no_port_of_a_bridge() {
 
 #[test]
 fn a_missing_interface_is_told() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     in_namespace(|| {
         let mut world = World::on(named("g0"), 256, false);
         assert_eq!(state(&mut world, "g0").mode, "none");
@@ -213,6 +281,9 @@ fn a_missing_interface_is_told() {
 
 #[test]
 fn another_version_is_refused_with_the_way_out() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     in_namespace(|| {
         pair("g0", "g1");
         let mut world = World::on(named("g0"), 256, false);

@@ -11,6 +11,9 @@ use crate::frame::frame;
 
 #[test]
 fn the_benchmark_object_runs() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     let object = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/ebpf/guard-bench.o");
     let object = fs::read(&object).expect("built by `cargo xtask build-ebpf`");
     let bpffs = format!("/sys/fs/bpf/guard-test-bench-{}", std::process::id());

@@ -44,6 +44,9 @@ fn drops(world: &World, address: IpAddr) -> bool {
 
 #[test]
 fn growth_keeps_every_ban_and_its_counters() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     let mut world = World::on(Interfaces::Named(Vec::new()), 256, false);
     world.ban(&["203.0.113.7"]);
     assert!(world.drops(&frame("203.0.113.7", &[])));
@@ -64,6 +67,9 @@ fn growth_keeps_every_ban_and_its_counters() {
 
 #[test]
 fn what_is_pinned_is_taken_over() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     let mut world = World::on(Interfaces::Named(Vec::new()), 256, false);
     let changes: Vec<Change> = (0..3000).map(|n| ban(host4(n), n.into(), None)).collect();
     world.xdp().apply(&changes).unwrap();
@@ -78,6 +84,9 @@ fn what_is_pinned_is_taken_over() {
 
 #[test]
 fn a_larger_capacity_is_taken_at_start() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     let mut world = World::on(Interfaces::Named(Vec::new()), 256, false);
     world.ban(&["203.0.113.7"]);
     world.capacity = 5000;
@@ -88,6 +97,9 @@ fn a_larger_capacity_is_taken_at_start() {
 
 #[test]
 fn a_hundred_thousand_in_one_batch() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     let mut world = World::new();
     let changes: Vec<Change> = (0..100_000).map(|n| ban(host4(n * 7), n.into(), None)).collect();
     world.xdp().apply(&changes).unwrap();
@@ -102,6 +114,9 @@ fn a_hundred_thousand_in_one_batch() {
 /// The bitmaps grow with hosts, networks and prefixes, and what was marked before stays so.
 #[test]
 fn bitmaps_grow_with_the_bans() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     let mut world = World::new();
     world.ban(&[
         "203.0.113.7",
@@ -141,6 +156,9 @@ fn bitmaps_grow_with_the_bans() {
 
 #[test]
 fn reconciling_puts_right_what_differs() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     let mut world = World::new();
     let mut bans = BanTable::default();
     for (id, text) in ["203.0.113.7", "198.51.100.0/24", "2001:db8::/64", "2001:db8::7", "2001:db8::/40"]
@@ -177,6 +195,9 @@ fn reconciling_puts_right_what_differs() {
 
 #[test]
 fn a_comparison_in_parts_puts_all_right_while_bans_come_and_go() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     let mut world = World::new();
     let mut bans = BanTable::default();
     // Held and wanted, held and foreign, wanted and missing: 20,000 of each.
@@ -217,6 +238,9 @@ fn a_comparison_in_parts_puts_all_right_while_bans_come_and_go() {
 
 #[test]
 fn a_start_finds_what_only_the_kernel_knows_and_what_it_lacks() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     let mut world = World::new();
     let held: Vec<Change> = (0..10_000).map(|n| ban(host4(n), n.into(), ahead())).collect();
     world.xdp().apply(&held).unwrap();
@@ -250,6 +274,9 @@ fn a_start_finds_what_only_the_kernel_knows_and_what_it_lacks() {
 
 #[test]
 fn bans_put_back_into_new_maps_are_in_force_at_once() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     let mut world = World::on(Interfaces::Named(Vec::new()), 1024, false);
     let mut to_come = 40_000;
     for from in (0..40_000).step_by(2000) {
@@ -265,6 +292,9 @@ fn bans_put_back_into_new_maps_are_in_force_at_once() {
 
 #[test]
 fn pins_that_others_remove_come_back() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     let mut world = World::new();
     let mut bans = BanTable::default();
     bans.set(wanted(target("203.0.113.7"), 1, None));
@@ -277,6 +307,9 @@ fn pins_that_others_remove_come_back() {
 
 #[test]
 fn removal_leaves_nothing() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
     let mut world = World::new();
     world.ban(&["203.0.113.7"]);
     world.xdp().remove().unwrap();

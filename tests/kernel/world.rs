@@ -14,6 +14,13 @@ use guard::time::Moment;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
+/// What this machine or this build lacks for the tests of the packet program, or `None`.
+pub(crate) fn missing() -> Option<String> {
+    let object =
+        || datapath::object::bytes().is_none().then(|| "this build carries no eBPF object".to_owned());
+    harness::missing_for_kernel_tests().or_else(object)
+}
+
 pub(crate) struct World {
     pub(crate) bpffs: PathBuf,
     pub(crate) xdp: Option<Xdp>,

@@ -17,7 +17,9 @@ const REGISTRY: &str = "registry+https://github.com/rust-lang/crates.io-index";
 
 /// Checks the workspace's dependencies, and those of the eBPF crate where it is there. The fuzzer's own are left out:
 /// beside guard's they are libFuzzer and what compiles it, and nobody is given a program with them in it.
-pub fn check(workspace: &Workspace) -> Result<()> {
+///
+/// Answers why the advisories were not looked at, if they were not.
+pub fn check(workspace: &Workspace) -> Result<Option<String>> {
     let rules = Rules::read(&workspace.root.join("deny.toml"))?;
     let mut manifests = vec![workspace.root.join("Cargo.toml")];
     manifests.extend(Some(workspace.ebpf_crate().join("Cargo.toml")).filter(|manifest| manifest.exists()));
@@ -33,22 +35,21 @@ pub fn check(workspace: &Workspace) -> Result<()> {
     advisories(workspace)
 }
 
-/// Runs cargo-deny's advisory check where the program and its database can be had.
-fn advisories(workspace: &Workspace) -> Result<()> {
+/// Runs cargo-deny's advisory check where the program and its database can be had; else answers why not.
+fn advisories(workspace: &Workspace) -> Result<Option<String>> {
     if process::find("cargo-deny").is_none() {
-        eprintln!("advisories: not checked, cargo-deny is not installed (cargo install cargo-deny)");
-        return Ok(());
+        return Ok(Some("cargo-deny is not installed (cargo install cargo-deny)".to_owned()));
     }
     let fetched = Command::new("cargo-deny").current_dir(&workspace.root).arg("fetch").status();
     if !fetched.is_ok_and(|status| status.success()) {
-        eprintln!("advisories: not checked, their database cannot be fetched here");
-        return Ok(());
+        return Ok(Some("their database cannot be fetched here".to_owned()));
     }
     process::run(Command::new("cargo-deny").current_dir(&workspace.root).args([
         "check",
         "--disable-fetch",
         "advisories",
-    ]))
+    ]))?;
+    Ok(None)
 }
 
 /// What the packages of a manifest are, without the workspace's own.

@@ -33,6 +33,10 @@ pub enum Request {
         seconds: Option<u64>,
         /// Why.
         reason: Option<String>,
+        /// Where the asker's own session comes from, as he sees it himself: the daemon may not be allowed to look.
+        /// What covers it is refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<IpAddr>,
     },
     /// Lift bans of exactly these targets.
     Unban {

@@ -11,6 +11,7 @@ use super::{CliError, Piece, Screen, Style, ask, plain};
 use crate::api::client::Client;
 use crate::api::{Answer, BanView, Request, TargetResult};
 use crate::ban::Origin;
+use crate::protect::caller_peer;
 use crate::target::Target;
 
 /// Targets in one request: well within the server's longest request.
@@ -19,10 +20,12 @@ const TARGETS: usize = 500;
 const PAGE: usize = 1000;
 
 pub(super) fn ban(client: &mut Client, screen: &mut Screen<'_>, ban: &Ban) -> Result<ExitCode, CliError> {
+    let from = caller_peer(std::process::id() as i32);
     each(client, screen, &ban.targets, |targets| Request::Ban {
         targets,
         seconds: ban.length.map(Length::for_ban),
         reason: ban.reason.clone(),
+        from,
     })
 }
 

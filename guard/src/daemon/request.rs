@@ -41,8 +41,8 @@ impl Control {
         // Questions that need the store are answered from its thread, so that a slow disk holds nothing up.
         let answer = match request {
             Request::Status {} => Answer::Status(Box::new(self.status())),
-            Request::Ban { targets, seconds, reason } => {
-                Answer::Targets(self.ban(&targets, seconds, reason.as_deref(), caller))
+            Request::Ban { targets, seconds, reason, from } => {
+                Answer::Targets(self.ban(&targets, seconds, reason.as_deref(), (caller, from)))
             }
             Request::Unban { targets } => Answer::Targets(self.unban(&targets, caller)),
             Request::UnbanAll {} => Answer::Lifted(self.unban_all(caller)),
@@ -114,6 +114,7 @@ impl Control {
     /// Everything that needs attention, with what guard does about it.
     pub(super) fn all_problems(&self, enforcer: &EnforcerStatus) -> Vec<String> {
         let mut problems = self.problems.list();
+        problems.extend(self.protection.unknown());
         let unhealthy = self.shown_sources().filter(|source| !source.healthy);
         problems.extend(unhealthy.map(|source| format!("{}: {}", source.name, source.state)));
         let store = self.writer.status();
@@ -135,10 +136,10 @@ impl Control {
         targets: &[Target],
         seconds: Option<u64>,
         reason: Option<&str>,
-        caller: Caller,
+        (caller, from): (Caller, Option<IpAddr>),
     ) -> Vec<TargetResult> {
         let clock = Clock::now();
-        let own = crate::protect::caller_peer(caller.pid);
+        let own = [from, crate::protect::caller_peer(caller.pid)];
         let mut results = Vec::with_capacity(targets.len());
         for &target in targets {
             let result = if let Some(because) = self.manual_refusal(target, own, clock.moment) {
@@ -161,8 +162,8 @@ impl Control {
     }
 
     /// What forbids a person's ban: the protections, and the asker's own session.
-    fn manual_refusal(&self, target: Target, own: Option<IpAddr>, now: Moment) -> Option<String> {
-        if let Some(own) = own.filter(|own| target.covers(*own)) {
+    fn manual_refusal(&self, target: Target, own: [Option<IpAddr>; 2], now: Moment) -> Option<String> {
+        if let Some(own) = own.into_iter().flatten().find(|own| target.covers(*own)) {
             return Some(format!("{own} is where your own session comes from"));
         }
         self.protection.refusal(target, now)

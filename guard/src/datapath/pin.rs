@@ -180,13 +180,17 @@ pub(super) fn release(path: &Path) -> Result<(), DatapathError> {
     Pins::unpin(path)
 }
 
-/// Removes a folder, unless it is gone, holds something of others, or is where the file system is mounted.
+/// Removes a folder, unless it is gone, holds something of others, or is where the file system is mounted. The folder
+/// above it may be read-only to the daemon's unit: an empty folder does no harm.
 fn remove_folder(folder: &Path) -> Result<(), DatapathError> {
     match fs::remove_dir(folder) {
         Err(error)
             if !matches!(
                 error.kind(),
-                ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty | ErrorKind::ResourceBusy
+                ErrorKind::NotFound
+                    | ErrorKind::DirectoryNotEmpty
+                    | ErrorKind::ResourceBusy
+                    | ErrorKind::ReadOnlyFilesystem
             ) =>
         {
             Err(DatapathError::system(format!("removing {}", folder.display()))(error))

@@ -16,7 +16,7 @@ use crate::target::canonical;
 const GENERATIONS: usize = 64;
 
 /// The peer of the SSH session in which process `pid` runs, by `SSH_CONNECTION` of it or its nearest ancestor that
-/// has it. Any user can set that variable for his own processes.
+/// has it. Any user can set that variable for his own processes, and only who may trace a process can read it.
 pub fn caller_peer(pid: i32) -> Option<IpAddr> {
     Some(ssh_connection_of(pid)?.peer)
 }
@@ -51,7 +51,7 @@ fn ssh_connection_of(pid: i32) -> Option<Connection> {
         if let Some(found) = ssh_connection(&environment) {
             return Some(found);
         }
-        pid = parent(pid)?;
+        pid = parent_of(&fs::read(format!("/proc/{pid}/stat")).ok()?)?;
     }
     None
 }
@@ -68,8 +68,7 @@ fn ssh_connection(environment: &[u8]) -> Option<Connection> {
 }
 
 /// The fourth field of /proc/PID/stat; the second may hold anything, so the rest is counted from its last `)`.
-fn parent(pid: i32) -> Option<i32> {
-    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+pub(super) fn parent_of(stat: &[u8]) -> Option<i32> {
     let rest = &stat[stat.iter().rposition(|b| *b == b')')? + 1..];
     std::str::from_utf8(rest).ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
 }

@@ -80,13 +80,12 @@ impl RecordPatterns {
             let names = names(&patterns);
             refuse_clashes(usage, &names, &patterns)?;
             let hits: Vec<Hit> = patterns.iter().map(|(_, hit)| *hit).collect();
-            let compiled = match known.0.iter().find(|(known, _)| *known == hits) {
-                Some((_, compiled)) => Arc::clone(compiled),
-                None => {
-                    let compiled = Arc::new(Self::new(usage, format, &names, &patterns)?);
-                    known.0.push((hits, Arc::clone(&compiled)));
-                    compiled
-                }
+            let compiled = if let Some((_, compiled)) = known.0.iter().find(|(known, _)| *known == hits) {
+                Arc::clone(compiled)
+            } else {
+                let compiled = Arc::new(Self::new(usage, format, &names, &patterns)?);
+                known.0.push((hits, Arc::clone(&compiled)));
+                compiled
             };
             all.push(compiled);
         }

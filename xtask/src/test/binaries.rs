@@ -31,8 +31,10 @@ struct TestProgram {
     path: PathBuf,
 }
 
-/// Builds every program and every test in one go, so that both have the same features.
+/// Builds every program and every test in one go, so that both have the same features. Before that, the daemon without
+/// the eBPF object, for the tests of such a build.
 pub fn build(workspace: &Workspace) -> Result<Suite> {
+    build_without_object(workspace)?;
     let mut command = workspace.cargo("build");
     command
         .args(["--locked", "--workspace", "--lib", "--bins", "--tests"])
@@ -45,6 +47,22 @@ pub fn build(workspace: &Workspace) -> Result<Suite> {
     }
     let programs: Vec<_> = String::from_utf8_lossy(&output.stdout).lines().filter_map(test_program).collect();
     Ok(Suite(programs))
+}
+
+/// Cargo gives programs the same names whatever their features, so they are copied before the next build takes those.
+fn build_without_object(workspace: &Workspace) -> Result<()> {
+    let features = ["--no-default-features", "--features", "sqlite"];
+    process::run(workspace.cargo("build").args(["--locked", "--package", "guard", "--bins"]).args(features))?;
+    let programs = workspace.programs("debug");
+    let folder = programs.join("without-object");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    for name in ["guard", "guardctl"] {
+        // A copy in place would be refused while an old one runs.
+        let _ = std::fs::remove_file(folder.join(name));
+        std::fs::copy(programs.join(name), folder.join(name))
+            .with_context(|| format!("cannot copy {name}"))?;
+    }
+    Ok(())
 }
 
 impl Suite {

@@ -36,8 +36,7 @@ pub fn clippy(workspace: &Workspace) -> Result<Tally> {
         workspace
             .cargo("clippy")
             .args(["--locked", "--package", "guard", "--all-targets", "--no-default-features"])
-            .args(deny)
-            .env("GUARD_EBPF_OBJECT", "none"),
+            .args(deny),
     )?;
     if let Some(toolchain) = ebpf::present_toolchain(workspace)
         && toolchain.compiler.cargo.with_file_name("cargo-clippy").exists()
@@ -64,8 +63,11 @@ pub fn docs(workspace: &Workspace) -> Result<Tally> {
 
 /// The rules of deny.toml.
 pub fn licences(workspace: &Workspace) -> Result<Tally> {
-    licences::check(workspace)?;
-    Ok(Tally::one())
+    let mut tally = Tally::one();
+    if let Some(reason) = licences::check(workspace)? {
+        tally.out_of_reach.push(format!("licences: advisories are not checked: {reason}"));
+    }
+    Ok(tally)
 }
 
 /// Makes sure that the toolchain has a component, which rustup's minimal profile leaves out.

@@ -26,8 +26,10 @@ use crate::time::Moment;
 
 /// A full comparison may take this part of the time.
 const COMPARE_SHARE: u32 = 200;
-/// When maps that were new at the start are first compared.
+/// When maps that were new at the start are first compared: for each ban what keeps to that part of the time, as far as
+/// can be told before, but not later than this.
 const FIRST_COMPARISON: Duration = Duration::from_secs(30);
+const FIRST_FOR_EACH: Duration = Duration::from_micros(60);
 /// How often attachments are looked at during a comparison.
 const ATTACH_PAUSE: Duration = Duration::from_millis(100);
 
@@ -204,10 +206,11 @@ impl Enforcer for Xdp {
     }
 
     /// This is a comparison as [`Self::reconcile_part`] makes it, only that what is foreign is handed over. Maps that
-    /// were new hold what was put into them since, so their first comparison can wait.
+    /// were new hold what was put into them since, so their first comparison can wait, the longer the more there are.
     fn unknown(&mut self, desired: Desired<'_>) -> Result<Unknown, EnforceError> {
         if !self.taken_over && !self.failed {
-            self.compare_at = Some(Instant::now() + FIRST_COMPARISON);
+            let bans = u32::try_from(desired.bans.len()).unwrap_or(u32::MAX);
+            self.compare_at = Some(Instant::now() + FIRST_COMPARISON.min(FIRST_FOR_EACH * bans));
             return Ok(Unknown::default());
         }
         let mut entries = Vec::new();

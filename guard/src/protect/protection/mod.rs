@@ -130,11 +130,12 @@ impl Protection {
     }
 
     /// Tells which TCP connections were established at `seen_at`: sessions that began before and have none are
-    /// over. A session whose port is unknown lives while its address has any connection to the SSH server.
+    /// over. A session whose port is unknown lives while its address has any connection to the SSH server, or to
+    /// anything where the server's ports cannot be seen.
     pub fn set_live_sessions(&mut self, connections: &[Connection], seen_at: Moment) {
         let by_port: BTreeSet<(IpAddr, u16)> = connections.iter().map(|c| (c.peer, c.peer_port)).collect();
-        let by_address: BTreeSet<IpAddr> =
-            connections.iter().filter(|c| self.ssh_ports.contains(&c.local_port)).map(|c| c.peer).collect();
+        let to_ssh = |c: &&Connection| self.system.ssh_unseen || self.ssh_ports.contains(&c.local_port);
+        let by_address: BTreeSet<IpAddr> = connections.iter().filter(to_ssh).map(|c| c.peer).collect();
         self.passing.retain(|target, passing| {
             let address = target.address();
             passing.sessions.retain(|s| {
@@ -146,6 +147,15 @@ impl Protection {
             });
             !passing.is_empty()
         });
+    }
+
+    /// What is not known of this machine, and what guard does about it, in words.
+    pub fn unknown(&self) -> Option<String> {
+        self.system.ssh_unseen.then(|| {
+            "the ports of the SSH server cannot be seen from here: a session whose log line names no port stays \
+             protected while its address has any connection"
+                .to_owned()
+        })
     }
 
     /// Whether any session is believed to live: then connections are worth looking at.

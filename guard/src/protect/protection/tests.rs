@@ -28,6 +28,7 @@ fn plain() -> Protection {
         gateways: [ip("203.0.113.62")].into(),
         resolvers: [ip("198.51.100.53")].into(),
         ssh_ports: [2222].into(),
+        ssh_unseen: false,
     });
     protection
 }
@@ -138,6 +139,20 @@ fn without_a_port_any_connection_to_the_ssh_server_stands_for_it() {
         assert!(protection.has_sessions(), "{port}");
     }
     protection.set_live_sessions(&to(443), at(10));
+    assert!(!protection.has_sessions());
+}
+
+#[test]
+fn where_the_ports_of_the_ssh_server_are_out_of_sight_any_connection_stands_for_the_session() {
+    let mut protection = plain();
+    assert_eq!(protection.unknown(), None);
+    protection.set_system(SystemAddresses { ssh_unseen: true, ..SystemAddresses::default() });
+    assert!(protection.unknown().is_some(), "it is told");
+    protection.key_login(ip("198.51.100.9"), 0, NOW);
+    let elsewhere = Connection { local_port: 2200, ..connection("198.51.100.9", 7) };
+    protection.set_live_sessions(&[elsewhere], at(10));
+    assert!(protection.has_sessions());
+    protection.set_live_sessions(&[], at(20));
     assert!(!protection.has_sessions());
 }
 

@@ -9,6 +9,7 @@ mod addresses;
 mod netlink;
 mod resolvers;
 mod sockets;
+mod ssh;
 mod watch;
 
 pub use sockets::{Connection, connections};
@@ -29,6 +30,8 @@ pub struct SystemAddresses {
     pub resolvers: BTreeSet<IpAddr>,
     /// Local ports that an SSH server listens on, as far as that can be seen.
     pub ssh_ports: BTreeSet<u16>,
+    /// Whether there is an SSH server whose ports cannot be seen.
+    pub ssh_unseen: bool,
 }
 
 impl SystemAddresses {
@@ -44,7 +47,11 @@ impl SystemAddresses {
         note("own addresses", addresses::read_own(&mut system));
         note("routes", addresses::read_gateways(&mut system));
         note("name servers", resolvers::read(&mut system.resolvers));
-        note("ports of the SSH server", sockets::ssh_ports().map(|ports| system.ssh_ports = ports));
+        let ssh = ssh::ssh_ports().map(|seen| {
+            system.ssh_ports = seen.ports;
+            system.ssh_unseen = seen.unseen;
+        });
+        note("ports of the SSH server", ssh);
         (system, errors)
     }
 

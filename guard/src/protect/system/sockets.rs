@@ -1,12 +1,14 @@
 //! TCP sockets of this network namespace (`sock_diag(7)`, else `/proc/net/tcp`).
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
+use netlink_packet_core::Nla as _;
 use netlink_packet_sock_diag::SockDiagMessage as Message;
 use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP};
+use netlink_packet_sock_diag::inet::nlas::Nla;
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
@@ -25,21 +27,26 @@ pub struct Connection {
 }
 
 /// A socket as both sources tell it.
-struct Found {
-    connection: Connection,
-    inode: u64,
+pub(super) struct Found {
+    pub(super) connection: Connection,
+    pub(super) inode: u64,
+    /// Whose it is.
+    pub(super) uid: u32,
+    /// The control group it was made in; only netlink tells, since Linux 5.8.
+    pub(super) group: Option<u64>,
 }
+
+/// `INET_DIAG_CGROUP_ID` in `include/uapi/linux/inet_diag.h`.
+const GROUP: u16 = 21;
 
 /// Every established TCP connection, IPv4 and IPv6.
 pub fn connections() -> io::Result<Vec<Connection>> {
     Ok(sockets(State::Established)?.into_iter().map(|found| found.connection).collect())
 }
 
-/// Ports on which a process named `sshd` listens. Where another process listens for it (socket activation), none.
-pub(super) fn ssh_ports() -> io::Result<BTreeSet<u16>> {
-    let listening = sockets(State::Listen)?;
-    let inodes = sockets_of_sshd()?;
-    Ok(listening.iter().filter(|s| inodes.contains(&s.inode)).map(|s| s.connection.local_port).collect())
+/// Every TCP socket that listens.
+pub(super) fn listening() -> io::Result<Vec<Found>> {
+    sockets(State::Listen)
 }
 
 #[derive(Clone, Copy)]
@@ -50,7 +57,12 @@ enum State {
 
 fn sockets(state: State) -> io::Result<Vec<Found>> {
     // The module that answers for TCP may be missing, or netlink forbidden by a sandbox.
-    by_netlink(state).or_else(|_| by_proc(state))
+    by_netlink(state).or_else(|_| by_proc(state, Path::new(OWN)))
+}
+
+/// Inodes of the sockets that listen in the network namespace of a process, which everybody may see.
+pub(super) fn listening_beside(process: &Path) -> io::Result<Vec<u64>> {
+    Ok(by_proc(State::Listen, &process.join("net"))?.into_iter().map(|socket| socket.inode).collect())
 }
 
 fn by_netlink(state: State) -> io::Result<Vec<Found>> {
@@ -74,18 +86,35 @@ fn by_netlink(state: State) -> io::Result<Vec<Found>> {
                     peer: canonical(id.destination_address),
                     peer_port: id.destination_port,
                 };
-                found.push(Found { connection, inode: u64::from(response.header.inode) });
+                found.push(Found {
+                    connection,
+                    inode: u64::from(response.header.inode),
+                    uid: response.header.uid,
+                    group: response.nlas.iter().find_map(group),
+                });
             }
         })?;
     }
     Ok(found)
 }
 
-fn by_proc(state: State) -> io::Result<Vec<Found>> {
+fn group(attribute: &Nla) -> Option<u64> {
+    let Nla::Other(attribute) = attribute else { return None };
+    let mut bytes = [0; 8];
+    if attribute.kind() != GROUP || attribute.value_len() != bytes.len() {
+        return None;
+    }
+    attribute.emit_value(&mut bytes);
+    Some(u64::from_ne_bytes(bytes))
+}
+
+/// The thread's own folder: threads can be in other network namespaces than their process.
+const OWN: &str = "/proc/thread-self/net";
+
+fn by_proc(state: State, folder: &Path) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
     for table in ["tcp", "tcp6"] {
-        // The thread's own file: threads can be in other network namespaces than their process.
-        match fs::read_to_string(format!("/proc/thread-self/net/{table}")) {
+        match fs::read_to_string(folder.join(table)) {
             Ok(text) => found.extend(text.lines().skip(1).filter_map(|line| proc_line(line, state))),
             Err(e) if e.kind() == io::ErrorKind::NotFound && table == "tcp6" => {} // no IPv6 here
             Err(e) => return Err(e),
@@ -106,8 +135,9 @@ fn proc_line(line: &str, state: State) -> Option<Found> {
     if words.next()? != wanted {
         return None;
     }
-    let inode = words.nth(5)?.parse().ok()?;
-    Some(Found { connection: Connection { local_port, peer, peer_port }, inode })
+    let uid = words.nth(3)?.parse().ok()?;
+    let inode = words.nth(1)?.parse().ok()?;
+    Some(Found { connection: Connection { local_port, peer, peer_port }, inode, uid, group: None })
 }
 
 /// `0100007F:0016`: each 32-bit word of the address as this machine reads it from memory, then the port.
@@ -131,25 +161,6 @@ fn proc_address(text: &str) -> Option<(IpAddr, u16)> {
     Some((canonical(address), u16::from_str_radix(port, 16).ok()?))
 }
 
-/// Inodes of the sockets that processes named `sshd` hold open.
-fn sockets_of_sshd() -> io::Result<BTreeSet<u64>> {
-    let mut inodes = BTreeSet::new();
-    for process in fs::read_dir("/proc")?.flatten() {
-        let path = process.path();
-        // Processes come and go while this reads; what cannot be read any more is not listening.
-        if fs::read(path.join("comm")).is_ok_and(|name| name == b"sshd\n")
-            && let Ok(files) = fs::read_dir(path.join("fd"))
-        {
-            for link in files.flatten().filter_map(|file| fs::read_link(file.path()).ok()) {
-                let inode: Option<u64> =
-                    link.to_str().and_then(|l| l.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok());
-                inodes.extend(inode);
-            }
-        }
-    }
-    Ok(inodes)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,7 +176,9 @@ mod tests {
                 peer: client.local_addr().unwrap().ip(),
                 peer_port: client.local_addr().unwrap().port(),
             };
-            for source in [by_netlink, by_proc] {
+            let by_proc = |state| by_proc(state, Path::new(OWN));
+            let sources: [&dyn Fn(State) -> io::Result<Vec<Found>>; 2] = [&by_netlink, &by_proc];
+            for source in sources {
                 let found = source(State::Established).unwrap();
                 assert_eq!(found.iter().filter(|f| f.connection == expected).count(), 1, "{bind}");
                 let listening = source(State::Listen).unwrap();
@@ -178,9 +191,9 @@ mod tests {
     #[test]
     fn mapped_addresses_are_ipv4() {
         let line = "   0: 0000000000000000FFFF00000100007F:0016 0000000000000000FFFF0000070071CB:C3CA 01 \
-                    00000000:00000000 00:00000000 00000000     0        0 4242 1";
+                    00000000:00000000 00:00000000 00000000    33        0 4242 1";
         let found = proc_line(line, State::Established).unwrap();
-        assert_eq!(found.inode, 4242);
+        assert_eq!((found.inode, found.uid, found.group), (4242, 33, None));
         if cfg!(target_endian = "little") {
             let expected =
                 Connection { local_port: 22, peer: "203.113.0.7".parse().unwrap(), peer_port: 50122 };

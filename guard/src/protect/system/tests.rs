@@ -8,6 +8,9 @@ use crate::source::Stop;
 
 /// Runs in a network namespace of its own thread; it is gone with the thread and those it started.
 fn in_namespace(work: impl FnOnce() + Send + 'static) {
+    if let Some(reason) = harness::missing_for_namespaces() {
+        return harness::skip(&reason);
+    }
     let inside = std::thread::spawn(|| {
         #[allow(unsafe_code, reason = "rustix marks only some flags as safe")]
         // SAFETY: a new network namespace for this thread changes nothing that other threads rely on.
