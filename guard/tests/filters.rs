@@ -12,6 +12,8 @@ use guard::time::Wall;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
+#[path = "filters/own_lines.rs"]
+mod own_lines;
 #[path = "filters/reference.rs"]
 mod reference;
 
