@@ -124,6 +124,21 @@ impl Filter {
     }
 }
 
+/// Whether a pattern ends in a literal or a field that ends with its kind of byte, whichever way it is read.
+pub(crate) fn has_end(pattern: &str) -> bool {
+    ends(&sequence(&mut pattern.bytes().peekable()))
+}
+
+fn ends(nodes: &[Node]) -> bool {
+    match nodes.split_last() {
+        None | Some((Node::Byte(_), _)) => true,
+        Some((Node::Field(name), _)) => !name.starts_with("account") && !name.starts_with("text"),
+        Some((Node::Choice(choices), before)) => {
+            choices.iter().all(|choice| if choice.is_empty() { ends(before) } else { ends(choice) })
+        }
+    }
+}
+
 type Bytes<'a> = std::iter::Peekable<std::str::Bytes<'a>>;
 
 fn sequence(text: &mut Bytes<'_>) -> Vec<Node> {
