@@ -1,12 +1,14 @@
-//! Reading a journal: guard's reader beside `journalctl -o cat`, on the same file in the same run.
+//! Reading a journal: guard's reader beside `journalctl`, on the same file in the same run.
 
 use std::io::{BufWriter, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use guard::scan::{FilterSet, Mode, Scanner};
 use guard::sighting::{Kind, PatternId, Points, Sighting, SourceId};
 use guard::source::journald::{JournalReader, NAME, Options};
 use guard::source::{Closed, Delivery, Entry, Position, Scan, Scanned, Sender, Sink, Stop};
@@ -24,30 +26,35 @@ pub struct JournalFigures {
     pub guard: f64,
     /// Entries a second, guard, when one entry in a hundred is wanted.
     pub guard_sparse: f64,
-    /// Entries a second, `journalctl -o cat` into `/dev/null`.
-    pub journalctl: f64,
+    /// Entries a second, guard with every shipped filter.
+    pub guard_filters: f64,
+    /// Entries a second of `journalctl` into `/dev/null`, for each of [`OUTPUTS`].
+    pub journalctl: [f64; OUTPUTS.len()],
 }
+
+/// What `journalctl` can write: the message alone, and everything in two forms.
+pub const OUTPUTS: [&str; 3] = ["cat", "export", "json"];
 
 /// Writes a journal of that many entries, reads it `rounds` times each way, and removes it.
 pub fn run(entries: u64, rounds: usize) -> Result<JournalFigures> {
     let dir = tempfile::tempdir()?;
     write(dir.path(), entries)?;
-    let (mut dense, mut sparse, mut cat) = (Vec::new(), Vec::new(), Vec::new());
+    let filters = Arc::new(FilterSet::shipped(Mode::Normal)?);
+    let mut times: [Vec<Duration>; 3 + OUTPUTS.len()] = Default::default();
     for _ in 0..rounds {
-        dense.push(guard(dir.path(), b"sshd", entries)?);
-        sparse.push(guard(dir.path(), b"rare", entries)?);
-        cat.push(journalctl(dir.path())?);
+        let scanner = Scanner::new(Arc::clone(&filters));
+        times[0].push(guard(dir.path(), Box::new(Every(b"sshd")), entries)?);
+        times[1].push(guard(dir.path(), Box::new(Every(b"rare")), entries)?);
+        times[2].push(guard(dir.path(), Box::new(scanner), entries)?);
+        for (times, output) in times[3..].iter_mut().zip(OUTPUTS) {
+            times.push(journalctl(dir.path(), output)?);
+        }
     }
-    let rate = |times: &mut Vec<Duration>| {
+    let [guard, guard_sparse, guard_filters, journalctl @ ..] = times.map(|mut times| {
         times.sort();
         entries as f64 / times[times.len() / 2].as_secs_f64()
-    };
-    Ok(JournalFigures {
-        entries,
-        guard: rate(&mut dense),
-        guard_sparse: rate(&mut sparse),
-        journalctl: rate(&mut cat),
-    })
+    });
+    Ok(JournalFigures { entries, guard, guard_sparse, guard_filters, journalctl })
 }
 
 fn write(folder: &Path, entries: u64) -> Result<()> {
@@ -132,22 +139,21 @@ impl Sink for Until {
     }
 }
 
-fn guard(folder: &Path, identifier: &'static [u8], entries: u64) -> Result<Duration> {
+fn guard(folder: &Path, scan: Box<dyn Scan>, entries: u64) -> Result<Duration> {
     let stop = Stop::new()?;
     // A place before everything.
     let start = Position { source: NAME.into(), place: "1 0:0:0".into() };
     let begun = Instant::now();
-    let scan = Box::new(Every(identifier));
     let folders = vec![folder.to_owned()];
     let reader = JournalReader::new(SourceId(0), folders, Some(&start), Options::default(), scan)?;
     reader.run(&mut Until { lines: entries, stop: stop.clone() }, &stop)?;
     Ok(begun.elapsed())
 }
 
-fn journalctl(folder: &Path) -> Result<Duration> {
+fn journalctl(folder: &Path, output: &str) -> Result<Duration> {
     let begun = Instant::now();
     let status = Command::new("journalctl")
-        .args(["-o", "cat", "--no-pager", "--quiet", "-D"])
+        .args(["-o", output, "--no-pager", "--quiet", "-D"])
         .arg(folder)
         .stdout(Stdio::null())
         .status()

@@ -1,7 +1,8 @@
 //! The main job: a real OpenSSH server under attack by real clients, on each way to the kernel and from each source.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
-use std::net::{IpAddr, SocketAddr};
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 
@@ -50,6 +51,37 @@ fn an_attack_is_seen_through_the_journal() {
     let sshd = Sshd::with_journald(&arena);
     let daemon = Daemon::start(&arena.host, Options::xdp().journal(sshd.journal_folder()));
     attackers_are_dropped_and_others_pass(&arena, &sshd, &daemon);
+}
+
+#[test]
+fn an_account_of_the_server_cannot_have_anybody_banned_through_the_journal() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    if !Journald::is_installed() {
+        return skip("systemd-journald is not installed");
+    }
+    let arena = Arena::new();
+    let sshd = Sshd::with_journald(&arena);
+    let metrics = SocketAddr::from(([127, 0, 0, 1], 9100));
+    let options = Options { more: format!("[metrics]\nlisten = \"{metrics}\"\n"), ..Options::xdp() };
+    let daemon = Daemon::start(&arena.host, options.journal(sshd.journal_folder()));
+    let (blamed, attacker) = (attacker_v4(0), attacker_v4(1));
+
+    for number in 0..10 {
+        sshd.forge(&format!("Failed password for root from {blamed} port {} ssh2", 40_000 + number));
+    }
+    poll_until(Duration::from_secs(10), "the forgeries are counted", || {
+        let line = "guard_source_untrusted_entries_total{source=\"journald\"} 10\n";
+        scrape(&arena, metrics).contains(line).then_some(())
+    });
+    assert_eq!(daemon.json(&format!("why {blamed}"))["score"], "0");
+
+    guess_until_dropped(sshd.client(&arena, attacker), attacker, &daemon);
+    assert!(!pings(&arena.outside, attacker, GUARDED_V4), "sshd itself is believed");
+    assert!(!daemon.drops(blamed));
+    assert!(pings(&arena.outside, blamed, GUARDED_V4));
+    assert_eq!(daemon.json("status")["bans"], 1);
 }
 
 #[test]
@@ -249,6 +281,17 @@ fn guess_until_dropped(client: Client<'_>, attacker: IpAddr, daemon: &Daemon<'_>
     let guesses = (0..10).take_while(|_| client.guess("root")).count();
     assert!((4..=5).contains(&guesses), "{attacker} was cut off after {guesses} guesses\n{}", daemon.log());
     daemon.await_drop(attacker);
+}
+
+/// What Prometheus would read.
+fn scrape(arena: &Arena, metrics: SocketAddr) -> String {
+    arena.host.enter(|| {
+        let mut connection = TcpStream::connect(metrics).unwrap();
+        connection.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let mut text = String::new();
+        connection.read_to_string(&mut text).unwrap();
+        text
+    })
 }
 
 fn await_protection(daemon: &Daemon<'_>, address: IpAddr) {

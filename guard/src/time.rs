@@ -47,9 +47,10 @@ impl Moment {
         Self((boot_nanoseconds() / 1_000_000) as i64)
     }
 
-    /// This moment as the kernel compares it: nanoseconds since boot, 0 for anything before.
+    /// This moment as the kernel compares it: nanoseconds since boot, 0 for anything before, the greatest number for
+    /// what is more than 584 years after.
     pub const fn boot_nanoseconds(self) -> u64 {
-        if self.0 < 0 { 0 } else { self.0 as u64 * 1_000_000 }
+        if self.0 < 0 { 0 } else { (self.0 as u64).saturating_mul(1_000_000) }
     }
 
     /// Time passed since `earlier`; zero if `earlier` is later.
@@ -104,5 +105,99 @@ impl Clock {
     /// What the wall clock shows, or will show, at a moment.
     pub const fn wall_of(self, moment: Moment) -> Wall {
         Wall(self.wall.0.saturating_add(moment.0.saturating_sub(self.moment.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HOUR: i64 = 3_600_000;
+
+    /// The machine's two clocks, and what can happen to them.
+    struct Machine(Clock);
+
+    impl Machine {
+        fn new() -> Self {
+            Self(Clock { wall: Wall(1_795_132_800_000), moment: Moment(50_000) })
+        }
+
+        /// Time passes, awake or suspended: `CLOCK_BOOTTIME` counts both.
+        fn pass(&mut self, milliseconds: i64) {
+            self.step(milliseconds);
+            self.0.moment.0 += milliseconds;
+        }
+
+        /// Somebody sets the wall clock.
+        fn step(&mut self, milliseconds: i64) {
+            self.0.wall.0 += milliseconds;
+        }
+
+        /// A line that is written now and read a moment later.
+        fn line(&mut self) -> Moment {
+            let written = self.0.wall;
+            self.pass(5);
+            self.0.moment_of(written).min(self.0.moment)
+        }
+    }
+
+    #[test]
+    fn lines_read_as_they_are_written_keep_their_distance_through_every_step_of_the_wall_clock() {
+        let mut machine = Machine::new();
+        let first = machine.line();
+        for step in [HOUR, -HOUR, -24 * HOUR, 48 * HOUR] {
+            machine.step(step);
+            let before = machine.line();
+            machine.pass(60_000);
+            let after = machine.line();
+            assert_eq!(after.since(before), Duration::from_millis(60_005), "{step}");
+        }
+        assert_eq!(machine.line().since(first), Duration::from_millis(4 * 60_010 + 5));
+    }
+
+    #[test]
+    fn a_line_read_across_a_step_is_off_by_the_step_and_never_in_the_future() {
+        let mut machine = Machine::new();
+        let written = machine.0;
+        machine.step(-HOUR);
+        assert_eq!(
+            machine.0.moment_of(written.wall).min(machine.0.moment),
+            machine.0.moment,
+            "back: it counts as new"
+        );
+        machine.step(2 * HOUR);
+        let at = machine.0.moment_of(written.wall);
+        assert_eq!(machine.0.moment.since(at), Duration::from_secs(3600), "forward: it counts as old");
+    }
+
+    #[test]
+    fn a_deadline_passes_while_the_machine_sleeps_and_a_step_does_not_move_it() {
+        let mut machine = Machine::new();
+        let deadline = machine.0.moment + Duration::from_secs(600);
+        let told = machine.0.wall_of(deadline);
+        machine.step(HOUR);
+        assert!(machine.0.moment < deadline && machine.0.wall_of(deadline).0 == told.0 + HOUR);
+        machine.pass(600_000);
+        assert_eq!(machine.0.moment, deadline);
+    }
+
+    proptest! {
+        #[test]
+        fn there_and_back_is_the_same_time(wall in -1i64 << 60..1 << 60, moment in -1i64 << 60..1 << 60, at in -1i64 << 60..1 << 60) {
+            let clock = Clock { wall: Wall(wall), moment: Moment(moment) };
+            prop_assert_eq!(clock.wall_of(clock.moment_of(Wall(at))), Wall(at));
+            prop_assert_eq!(clock.moment_of(clock.wall_of(Moment(at))), Moment(at));
+        }
+
+        #[test]
+        fn no_time_is_too_far(wall: i64, moment: i64, at: i64) {
+            let clock = Clock { wall: Wall(wall), moment: Moment(moment) };
+            let _ = (clock.moment_of(Wall(at)), clock.wall_of(Moment(at)), Moment(at).since(Moment(moment)));
+            let _ = Wall(at).to_string();
+            let (first, second) = (Moment(at.min(moment)), Moment(at.max(moment)));
+            prop_assert!(first.boot_nanoseconds() <= second.boot_nanoseconds());
+        }
     }
 }

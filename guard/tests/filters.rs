@@ -12,6 +12,8 @@ use guard::time::Wall;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
+#[path = "filters/own_lines.rs"]
+mod own_lines;
 #[path = "filters/reference.rs"]
 mod reference;
 
@@ -341,6 +343,19 @@ proptest! {
     }
 
     #[test]
+    fn a_pattern_that_has_an_end_reads_no_junk_behind_it(
+        case in prop::sample::select(ended()), junk in "[!-~\\x1b]{1,20}( [!-~]{1,20}){0,2}",
+    ) {
+        // Junk that ends as the pattern does would be part of the free text before that end.
+        let message = format!("{} {junk}~", case.text());
+        let mut scanner = scanner_once();
+        // A pattern that goes on with free text may read it, of the same peer.
+        let pattern = case.scan(&mut scanner, message.as_bytes(), NOW).map(|sighting| sighting.pattern);
+        let pattern = pattern.map(|pattern| scanner.filters().pattern_text(pattern));
+        prop_assert!(!pattern.is_some_and(reference::has_end), "{:?} reads {}", pattern, message);
+    }
+
+    #[test]
     fn the_reference_reads_the_same(
         case in prop::sample::select(messages()), text in hostile_text(), part in 0.0..1.0f64, removed in 0..4usize,
     ) {
@@ -375,6 +390,18 @@ fn messages() -> Vec<Case> {
     let records = |filter: &str| shipped().iter().any(|f| f.name == filter && f.text.contains("\nfields = "));
     let of = |(filter, cases): (String, Vec<Case>)| if records(&filter) { Vec::new() } else { cases };
     corpora().into_iter().flat_map(of).filter(|case| case.message.is_some()).collect()
+}
+
+/// Cases whose pattern has an end: a literal, an address, a number or a word, nothing that a peer could go on with.
+fn ended() -> Vec<Case> {
+    let mut scanner = scanner_once();
+    let mut ends = |case: &Case| {
+        let pattern = case.scan(&mut scanner, case.text().as_bytes(), NOW).map(|sighting| sighting.pattern);
+        pattern.is_some_and(|pattern| reference::has_end(scanner.filters().pattern_text(pattern)))
+    };
+    let cases: Vec<_> = messages().into_iter().filter(|case| ends(case)).collect();
+    assert!(cases.len() > 500, "{} cases", cases.len());
+    cases
 }
 
 /// A scanner with filters that are compiled once for all rounds of a property.

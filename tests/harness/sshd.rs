@@ -91,6 +91,22 @@ impl Sshd {
         Client { sshd: self, arena, from }
     }
 
+    /// Says something under sshd's name to what takes its log messages, as an account without privileges.
+    pub fn forge(&self, message: &str) {
+        let setpriv = find("setpriv").expect("util-linux is installed");
+        let mut command = self.room.command(&setpriv);
+        command.args([
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "logger",
+            "--tag",
+            "sshd",
+            "--id=4711",
+        ]);
+        run(command.args(["--priority", "auth.info", "--", message]));
+    }
+
     /// The server's process.
     pub fn process(&self) -> &Background {
         &self.daemon

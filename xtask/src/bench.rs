@@ -15,6 +15,10 @@ const PAGE: &str = "docs/performance.md";
 /// `all`, it writes [`PAGE`].
 pub fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     packages::ensure(packages::BENCH)?;
+    let peers = workspace.target.join("peers");
+    if let Err(error) = packages::unpack(packages::PEERS, &peers) {
+        eprintln!("without some peers: {error:#}");
+    }
     mounts::ensure()?;
     run::build_release(workspace)?;
     ebpf::build(workspace, ebpf::Request { bench: true, force: false })?;
@@ -23,6 +27,7 @@ pub fn run(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     bench
         .current_dir(&workspace.root)
         .env("GUARD_BIN_DIR", workspace.programs("release"))
+        .env("GUARD_BENCH_PEERS", &peers)
         .env("GUARD_BENCH_OBJECT", workspace.objects().join("guard-bench.o"))
         .args(arguments);
     if arguments.iter().all(|argument| argument == "all") {

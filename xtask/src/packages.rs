@@ -1,5 +1,6 @@
-//! Debian packages: which, what for, and their installation.
+//! Debian packages: which, what for, and how they get here.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -60,6 +61,14 @@ pub const BENCH: &[Package] = &[
         "/lib/systemd/systemd-journal-remote",
         "writes the journal that is read",
     ),
+    package("python3", "python3", "runs fail2ban-regex"),
+];
+
+/// What the benchmarks compare with and must not be installed: each would start a daemon on this machine. The proof is
+/// where its file lies in the package.
+pub const PEERS: &[Package] = &[
+    package("sshguard", "usr/libexec/sshguard/sshg-parser", "a peer for reading lines"),
+    package("fail2ban", "usr/bin/fail2ban-regex", "a peer for reading lines"),
 ];
 
 /// Those of `packages` whose proof is absent.
@@ -102,6 +111,27 @@ pub fn install(names: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Downloads packages and unpacks them below `folder`, where nothing of them is installed or started.
+pub fn unpack(packages: &[Package], folder: &Path) -> Result<()> {
+    let missing = packages.iter().filter(|package| !folder.join(package.proof).exists());
+    for package in missing {
+        eprintln!("missing: {:<24} {}", package.name, package.why);
+        let download = folder.join("download");
+        fs::create_dir_all(&download)?;
+        if !is_known(package.name) && is_root() {
+            process::run(apt().arg("update"))?;
+        }
+        // The folder is root's or the user's, not that of apt's own account.
+        let download_it = ["-o", "APT::Sandbox::User=root", "download", package.name];
+        process::run(apt().current_dir(&download).args(download_it))?;
+        for file in fs::read_dir(&download)? {
+            process::run(Command::new("dpkg").arg("-x").arg(file?.path()).arg(folder))?;
+        }
+        fs::remove_dir_all(&download)?;
+    }
+    Ok(())
+}
+
 /// Whether apt's lists have a version of a package.
 pub fn is_known(name: &str) -> bool {
     process::output(Command::new("apt-cache").args(["policy", name])).is_ok_and(|policy| {
@@ -131,8 +161,8 @@ impl NoServices {
         if path.exists() {
             return Ok(Self(None));
         }
-        std::fs::write(&path, "#!/bin/sh\nexit 101\n")
-            .and_then(|()| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)))
+        fs::write(&path, "#!/bin/sh\nexit 101\n")
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
             .with_context(|| format!("cannot write {}", path.display()))?;
         Ok(Self(Some(path)))
     }
@@ -141,7 +171,7 @@ impl NoServices {
 impl Drop for NoServices {
     fn drop(&mut self) {
         if let Some(path) = &self.0 {
-            let _ = std::fs::remove_file(path);
+            let _ = fs::remove_file(path);
         }
     }
 }

@@ -180,3 +180,6 @@ fn find(config: &Filters, name: &str) -> Result<FilterFile, CliError> {
 fn wrong(error: impl std::error::Error) -> CliError {
     CliError::Usage(super::error::chain(&error))
 }
+
+#[cfg(test)]
+mod tests;

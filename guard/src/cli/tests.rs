@@ -71,7 +71,7 @@ impl Drop for Daemon {
 }
 
 /// Exit code and output, errors included.
-fn guardctl(line: &[&str]) -> (ExitCode, String) {
+pub(super) fn guardctl(line: &[&str]) -> (ExitCode, String) {
     let cli = match Cli::try_parse_from([&["guardctl"], line].concat()) {
         Ok(cli) => cli,
         Err(error) => return (ExitCode::from(error.exit_code() as u8), error.to_string()),
@@ -86,7 +86,7 @@ fn guardctl(line: &[&str]) -> (ExitCode, String) {
     (code, text)
 }
 
-fn code(number: u8) -> ExitCode {
+pub(super) fn code(number: u8) -> ExitCode {
     ExitCode::from(number)
 }
 

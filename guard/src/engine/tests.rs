@@ -807,6 +807,31 @@ proptest! {
     }
 
     #[test]
+    fn lines_of_two_files_read_one_after_the_other_are_at_most_a_point_apart(
+        log in prop::collection::vec((0..500_000i64, any::<bool>()), 0..30),
+    ) {
+        // The highest score on the way, with every line read at the end of the window.
+        let highest = |lines: &[(i64, bool)]| {
+            // No ban takes the score away, and a point leaks in two minutes all the same.
+            let mut scene = Scene::with(|d| {
+                d.threshold = Points(i32::MAX);
+                d.window = Duration::from_secs(120 * (i32::MAX / 1000) as u64);
+            });
+            let now = Moment(500_000);
+            let mut highest = Points(0);
+            for (at, _) in lines {
+                scene.engine.observe(&line(ATTACKER, Kind::FailedAuth, 0), FILE, Moment(*at), now);
+                highest = highest.max(scene.engine.score(ATTACKER.parse().unwrap(), Moment(0)));
+            }
+            highest.0
+        };
+        let (mut in_time, mut by_file) = (log.clone(), log);
+        in_time.sort_by_key(|(at, _)| *at);
+        by_file.sort_by_key(|(at, second)| (*second, *at));
+        prop_assert!(highest(&by_file) <= highest(&in_time) + 1000);
+    }
+
+    #[test]
     fn more_lines_never_mean_fewer_points(
         log in prop::collection::vec((any_sighting(), any::<bool>()), 0..60),
     ) {

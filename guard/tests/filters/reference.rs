@@ -16,40 +16,127 @@ enum Node {
     Choice(Vec<Vec<Node>>),
 }
 
+/// What a field of a record may be: any of these.
+type Choices = Vec<Vec<Node>>;
+
 /// The patterns of a filter, and the programs whose messages it reads.
 struct Filter {
+    name: String,
     identifiers: Vec<String>,
     patterns: Vec<Vec<Node>>,
+    /// Patterns over fields, each by their names.
+    records: Vec<Vec<(String, Choices)>>,
 }
 
 static FILTERS: LazyLock<Vec<Filter>> = LazyLock::new(|| {
-    let read = |text: &str| {
+    let read = |name: &str, text: &str| {
         let table: toml::Table = text.parse().unwrap();
-        let texts = table["pattern"].as_array().unwrap().iter().filter_map(|pattern| pattern.get("text"));
+        let patterns = || table["pattern"].as_array().unwrap().iter();
         let identifiers = table.get("identifiers").and_then(|names| names.as_array()).into_iter().flatten();
         Filter {
+            name: name.to_owned(),
             identifiers: identifiers.map(|name| name.as_str().unwrap().to_owned()).collect(),
-            patterns: texts.map(|text| sequence(&mut text.as_str().unwrap().bytes().peekable())).collect(),
+            patterns: patterns().filter_map(|pattern| pattern.get("text")).map(written).collect(),
+            records: patterns().filter_map(|pattern| pattern.get("fields")?.as_table()).map(record).collect(),
         }
     };
-    shipped().iter().map(|filter| read(&filter.text)).collect()
+    shipped().iter().map(|filter| read(&filter.name, &filter.text)).collect()
 });
+
+/// A pattern's text as a tree.
+fn written(text: &toml::Value) -> Vec<Node> {
+    sequence(&mut text.as_str().unwrap().bytes().peekable())
+}
+
+fn record(fields: &toml::Table) -> Vec<(String, Choices)> {
+    let choices = |value: &toml::Value| match value.as_array() {
+        Some(several) => several.iter().map(written).collect(),
+        None => vec![written(value)],
+    };
+    fields.iter().map(|(name, value)| (name.clone(), choices(value))).collect()
+}
 
 /// Different addresses that the first pattern with a reading finds in a message of a program.
 pub(crate) fn addresses(identifier: &str, message: &[u8]) -> Vec<IpAddr> {
     // `wordpress(www.example.org)` is wordpress.
     let identifier = identifier.split('(').next().unwrap();
-    let readers = FILTERS.iter().filter(|filter| filter.identifiers.iter().any(|name| name == identifier));
-    for pattern in readers.flat_map(|filter| &filter.patterns) {
-        let mut found = Vec::new();
-        read(&pattern.iter().collect::<Vec<_>>(), message, None, &mut found);
+    first(FILTERS.iter().filter(|filter| filter.reads(identifier)), message)
+}
+
+/// The same in a text that one filter reads.
+pub(crate) fn addresses_of(filter: &str, text: &[u8]) -> Vec<IpAddr> {
+    first(FILTERS.iter().filter(|known| known.name == filter), text)
+}
+
+/// Whether a filter reads messages of a program.
+pub(crate) fn reads(filter: &str, identifier: &str) -> bool {
+    FILTERS.iter().any(|known| known.name == filter && known.reads(identifier))
+}
+
+/// Whether a pattern of a filter asks for a field of records.
+pub(crate) fn asks(filter: &str, name: &str) -> bool {
+    let filter = FILTERS.iter().find(|known| known.name == filter).unwrap();
+    filter.records.iter().flatten().any(|(known, _)| known == name)
+}
+
+/// Different addresses that patterns of a filter find in a record, whose fields `value` answers by name.
+pub(crate) fn addresses_in(filter: &str, value: impl Fn(&str) -> Option<String>) -> Vec<IpAddr> {
+    let filter = FILTERS.iter().find(|known| known.name == filter).unwrap();
+    let mut all = Vec::new();
+    for pattern in &filter.records {
+        let mut address: Vec<IpAddr> = Vec::new();
+        let fits = pattern.iter().all(|(name, choices)| {
+            value(name).is_some_and(|text| {
+                choices.iter().any(|choice| {
+                    let mut ends = Vec::new();
+                    walk(&choice.iter().collect::<Vec<_>>(), text.as_bytes(), None, &mut ends);
+                    address.extend(ends.iter().flatten());
+                    !ends.is_empty()
+                })
+            })
+        });
+        all.extend(address.into_iter().filter(|_| fits));
+    }
+    different(all)
+}
+
+fn first<'a>(filters: impl Iterator<Item = &'a Filter>, text: &[u8]) -> Vec<IpAddr> {
+    for pattern in filters.flat_map(|filter| &filter.patterns) {
+        let mut ends = Vec::new();
+        walk(&pattern.iter().collect::<Vec<_>>(), text, None, &mut ends);
+        let found = different(ends.into_iter().flatten().collect());
         if !found.is_empty() {
-            found.sort_unstable();
-            found.dedup();
             return found;
         }
     }
     Vec::new()
+}
+
+fn different(mut addresses: Vec<IpAddr>) -> Vec<IpAddr> {
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+impl Filter {
+    fn reads(&self, identifier: &str) -> bool {
+        self.identifiers.iter().any(|name| name == identifier)
+    }
+}
+
+/// Whether a pattern ends in a literal or a field that ends with its kind of byte, whichever way it is read.
+pub(crate) fn has_end(pattern: &str) -> bool {
+    ends(&sequence(&mut pattern.bytes().peekable()))
+}
+
+fn ends(nodes: &[Node]) -> bool {
+    match nodes.split_last() {
+        None | Some((Node::Byte(_), _)) => true,
+        Some((Node::Field(name), _)) => !name.starts_with("account") && !name.starts_with("text"),
+        Some((Node::Choice(choices), before)) => {
+            choices.iter().all(|choice| if choice.is_empty() { ends(before) } else { ends(choice) })
+        }
+    }
 }
 
 type Bytes<'a> = std::iter::Peekable<std::str::Bytes<'a>>;
@@ -92,23 +179,24 @@ fn field(text: &mut Bytes<'_>) -> String {
     name
 }
 
-fn read(nodes: &[&Node], text: &[u8], address: Option<IpAddr>, found: &mut Vec<IpAddr>) {
+/// Walks a pattern through a text in every way, and notes at each end the address that was found.
+fn walk(nodes: &[&Node], text: &[u8], address: Option<IpAddr>, ends: &mut Vec<Option<IpAddr>>) {
     let Some((first, rest)) = nodes.split_first() else {
         if text.is_empty() {
-            found.extend(address);
+            ends.push(address);
         }
         return;
     };
     match first {
         Node::Byte(b) => {
             if let Some(text) = text.strip_prefix(&[*b]) {
-                read(rest, text, address, found);
+                walk(rest, text, address, ends);
             }
         }
         Node::Choice(choices) => {
             for choice in choices {
                 let nodes: Vec<_> = choice.iter().chain(rest.iter().copied()).collect();
-                read(&nodes, text, address, found);
+                walk(&nodes, text, address, ends);
             }
         }
         Node::Field(name) => {
@@ -128,14 +216,14 @@ fn read(nodes: &[&Node], text: &[u8], address: Option<IpAddr>, found: &mut Vec<I
                             "v6" => address.is_ipv6(),
                             _ => true,
                         }) {
-                            read(rest, left, Some(address.to_canonical()), found);
+                            walk(rest, left, Some(address.to_canonical()), ends);
                         }
                     }
                     "port"
                         if value.len() > 5 || std::str::from_utf8(value).unwrap().parse::<u16>().is_err() => {
                     }
                     "number" if value.is_empty() => {}
-                    _ => read(rest, left, address, found),
+                    _ => walk(rest, left, address, ends),
                 }
             }
         }

@@ -13,9 +13,11 @@ fn compile(text: &str) -> Result<FilterSet, FilterError> {
 
 #[test]
 fn an_account_of_any_bytes_does_not_hide_the_peer() {
-    let accounts: [&[u8]; 7] = [
+    let accounts: [&[u8]; 9] = [
         &[b'a'; 10_000],
         b"\r",
+        b"\x1b[2J\x1b[1;1H\x1b]0;x\x07",
+        b"\x1b",
         b"\\n",
         b"\0\xff\xfe\xc3(",
         "\u{2028}\u{202e}".as_bytes(),

@@ -1,6 +1,7 @@
 //! The scanner as a whole: hostile lines, and the fast way against a plain one. `guard/tests/filters.rs` has the
 //! corpora.
 
+mod folder;
 mod hostile;
 mod layouts;
 mod own;

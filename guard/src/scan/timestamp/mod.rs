@@ -39,8 +39,8 @@ pub(super) use usual::Usual;
 /// Length of an RFC 3164 stamp: `Nov  1 00:00:00`.
 pub(super) const BSD_LENGTH: usize = 15;
 
-/// How long a reading without a year or a zone is believed: the repeated hour of a clock change has two halves, each
-/// read on its own.
+/// Seconds of the reference's time for which a reading is remembered. One without a year or a zone changes with the
+/// reference, so it is remembered only where it is the same from the first to the last of them.
 const BELIEVED: i64 = 1800;
 
 /// How a stamp is written.
@@ -138,7 +138,11 @@ impl Stamps {
             _ => {
                 let read = Minute { notation: stamp.notation, text: minute, tail };
                 let seconds = read.seconds(&self.zone, reference.seconds())?;
-                *known = Known::new(minute, tail, part, seconds);
+                // A later reference never means an earlier time, so between two that agree all do.
+                let (first, last) = (part * BELIEVED, part * BELIEVED + BELIEVED - 1);
+                let same = |reference| read.seconds(&self.zone, reference) == Some(seconds);
+                *known =
+                    if same(first) && same(last) { Known::new(minute, tail, part, seconds) } else { None };
                 seconds
             }
         };

@@ -296,21 +296,40 @@ proptest! {
     }
 
     #[test]
-    fn remembering_changes_nothing(texts in proptest::collection::vec((0..9usize, 0..300i64, 0..1000i16, 0..4000i64), 1..40)) {
+    fn remembering_changes_nothing(
+        start in prop::sample::select(vec![
+            // The clocks go back, they go forward, a year ends, and nothing happens.
+            "2026-10-24T23:58:00Z", "2026-03-29T00:00:00Z", "2026-12-31T21:00:00Z", "2026-06-01T00:00:00Z",
+        ]),
+        // Few minutes, each read often, soon and late; a day behind, a stamp without a year means the year before.
+        minutes in proptest::collection::vec((0..9usize, 0..150i64), 1..4),
+        readings in proptest::collection::vec((any::<prop::sample::Index>(), 0..60i64, 0..8000i64, 0..3i64), 1..60),
+    ) {
         let mut stamps = Stamps::new(berlin());
-        // Around the change of the clocks in October 2026.
-        let start = wall("2026-10-24T23:58:00Z").seconds();
-        for (notation, after, millis, later) in texts {
-            let zoned = Timestamp::from_second(start + after * 61).unwrap().to_zoned(berlin());
-            let text = written(notation, zoned.datetime(), millis);
+        for (minute, second, later, days) in readings {
+            let (notation, after) = minutes[minute.index(minutes.len())];
+            let seconds = wall(start).seconds() + after * 60 + second;
+            let text = written(notation, Timestamp::from_second(seconds).unwrap().to_zoned(berlin()).datetime(), 0);
             let (stamp, _) = stamp(text.as_bytes()).unwrap();
-            let reference = Wall((start + after * 61 + later) * 1000);
+            let reference = Wall((seconds + later - days * 86_400) * 1000);
             let fresh = Stamps::new(berlin()).read(stamp, reference);
-            let known = stamps.read(stamp, reference);
-            // Within the half hour that a reading is believed, the nearest may change: by nothing but the hour.
-            let differs = fresh.zip(known).map(|(a, b)| (a.0 - b.0).abs());
-            prop_assert!(matches!(differs, Some(0 | 3_600_000)), "{} {:?} {:?}", text, fresh, known);
+            prop_assert_eq!(stamps.read(stamp, reference), fresh, "{} at {}", text, reference);
         }
+    }
+
+    #[test]
+    fn a_later_reference_never_means_an_earlier_time(
+        notation in 0..9usize, seconds in 1_704_067_200i64..1_893_456_000, around in 0..100_000_000i64, later in 0..100_000i64,
+        near: bool,
+    ) {
+        // Near a change of the clocks, or anywhere.
+        let seconds = if near { wall("2026-10-24T22:30:00Z").seconds() + seconds % 14_400 } else { seconds };
+        let zoned = Timestamp::from_second(seconds).unwrap().to_zoned(berlin());
+        let text = written(notation, zoned.datetime(), 0);
+        let (stamp, _) = stamp(text.as_bytes()).unwrap();
+        let reference = seconds + if near { around % 10_800 - 3600 } else { around - 50_000_000 };
+        let read = |reference: i64| Stamps::new(berlin()).read(stamp, Wall(reference * 1000));
+        prop_assert!(read(reference) <= read(reference + later), "{} at {} and {} later", text, reference, later);
     }
 
     #[test]

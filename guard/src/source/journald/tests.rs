@@ -16,6 +16,7 @@ use super::*;
 use crate::sighting::{Kind, PatternId, Points, Sighting};
 use crate::source::{ReadCount, Scanned, Sender};
 
+mod many;
 mod transport;
 
 const REMOTE: &str = "/lib/systemd/systemd-journal-remote";
@@ -189,8 +190,9 @@ fn journalctl(folder: &Path) -> Vec<Row> {
     rows.collect()
 }
 
-/// Entries in the export format, every fifth from an unprivileged sender and some so long that they are compressed.
-fn export(entries: std::ops::Range<u64>) -> String {
+/// Entries of a boot in the export format, every fifth from an unprivileged sender and some so long that they are
+/// compressed.
+fn export(boot: u128, entries: impl Iterator<Item = u64>) -> String {
     let mut out = String::new();
     for n in entries {
         let identifier = ["sshd", "CRON", "sudo"][(n % 3) as usize];
@@ -198,7 +200,7 @@ fn export(entries: std::ops::Range<u64>) -> String {
         let long = if n % 97 == 0 { "long text ".repeat(n as usize / 2) } else { String::new() };
         writeln!(
             out,
-            "__REALTIME_TIMESTAMP={}\n__MONOTONIC_TIMESTAMP={}\n_BOOT_ID=0123456789abcdef0123456789abcdef\n\
+            "__REALTIME_TIMESTAMP={}\n__MONOTONIC_TIMESTAMP={}\n_BOOT_ID={boot:032x}\n\
              SYSLOG_IDENTIFIER={identifier}\n_UID={uid}\n_COMM={identifier}\n_PID={}\n\
              _SYSTEMD_UNIT=ssh.service\nMESSAGE=Failed password for root from 192.0.2.{} port {n}{long}\n",
             1_700_000_000_000_000 + n * 1000,
@@ -213,8 +215,13 @@ fn export(entries: std::ops::Range<u64>) -> String {
 
 /// Writes a journal with systemd's own writer.
 fn write_journal(path: &Path, compact: bool, entries: std::ops::Range<u64>) {
+    write_boot(path, compact, 0x0123_4567_89ab_cdef, entries);
+}
+
+/// The same, of a boot of its own.
+fn write_boot(path: &Path, compact: bool, boot: u128, entries: impl Iterator<Item = u64>) {
     let input = path.with_extension("export");
-    fs::write(&input, export(entries)).unwrap();
+    fs::write(&input, export(boot, entries)).unwrap();
     let out = Command::new(REMOTE)
         .env("SYSTEMD_JOURNAL_COMPACT", if compact { "1" } else { "0" })
         .env("SYSTEMD_JOURNAL_KEYED_HASH", if compact { "1" } else { "0" })
@@ -317,7 +324,7 @@ set -e
 mount -t tmpfs none /run
 mkdir -p /run/systemd/journal /run/systemd/journald.conf.d /run/log /run/dev
 [ "$2" = early ] || touch /run/systemd/journal/flushed
-printf '[Journal]\nStorage=persistent\nRateLimitIntervalSec=0\nReadKMsg=no\nAudit=no\n' \
+printf '[Journal]\nStorage=persistent\nRateLimitIntervalSec=0\nSystemMaxFiles=1000\nReadKMsg=no\nAudit=no\n' \
     > /run/systemd/journald.conf.d/test.conf
 mount -t tmpfs none /var/log
 mkdir -p /var/log/journal

@@ -222,6 +222,64 @@ fn where_quotes_are_not_escaped_nobody_else_is_blamed_and_no_status_is_forged() 
 }
 
 #[test]
+fn a_referrer_or_agent_of_any_text_blames_nobody_else_and_forges_no_status() {
+    let imitation = format!(r#"-" "-" 1 "r" "u" 2ms 10.1.1.2 - - {STAMP} "GET /forged HTTP/1.1" 200 5 "-"#);
+    let addresses = ["10.1.1.2", "\" 10.1.1.2 \"", "\\", "\\\"", "\x1b[2J"];
+    for text in
+        IMITATIONS.into_iter().chain(addresses).chain([&*imitation]).filter(|text| !text.contains('\n'))
+    {
+        let head = format!(r#"203.0.113.9 - - {STAMP} "GET /real HTTP/1.1" 401 17"#);
+        for line in [
+            format!(r#"{head} "{text}" "-""#),
+            format!(r#"{head} "-" "{text}""#),
+            format!(r#"{head} "{text}" "{text}""#),
+        ] {
+            let Some(fields) = access(&line) else { continue };
+            let about = ["client=", "method=", "path=", "status="];
+            let sure: Vec<_> =
+                fields.iter().filter(|field| about.iter().any(|name| field.starts_with(name))).collect();
+            let real = ["client=203.0.113.9", "method=GET", "path=/real", "status=401"];
+            assert!(sure.iter().all(|field| real.contains(&field.as_str())), "{line}: {fields:?}");
+            assert_eq!(fields[0], real[0], "{line}");
+        }
+    }
+}
+
+#[test]
+fn a_host_that_the_client_named_is_not_the_client() {
+    // No web server takes a blank in a host.
+    let hosts = [
+        "10.1.1.2",
+        "10.1.1.2:80",
+        "[2001:db8::7]:80",
+        "2001:db8::7",
+        "-",
+        "\"",
+        "\"10.1.1.2\"",
+        "[",
+        "10.1.1.2,",
+        "x=10.1.1.2",
+        "10.1.1.2\t-\t-",
+        "\\",
+        "\x1b[2J",
+        "{",
+        "10.1.1.2\u{2028}",
+    ];
+    for host in hosts {
+        for line in [
+            format!(r#"{host} 203.0.113.9 - - {STAMP} "GET / HTTP/1.1" 401 5 "-" "-""#),
+            format!(r#"{host}:80 203.0.113.9 - - {STAMP} "GET / HTTP/1.1" 401 5 "-" "-""#),
+            format!(r#"203.0.113.9 {host} - {STAMP} "GET / HTTP/1.1" 401 5 "-" "-""#),
+            format!(r#"203.0.113.9 - {host} {STAMP} "GET / HTTP/1.1" 401 5 "-" "-""#),
+        ] {
+            let client = access(&line)
+                .and_then(|fields| fields.into_iter().find(|field| field.starts_with("client=")));
+            assert!(client.is_none_or(|client| client == "client=203.0.113.9"), "{line}");
+        }
+    }
+}
+
+#[test]
 fn an_address_that_the_client_named_is_not_the_client() {
     // `$host $remote_addr - $remote_user`, a host as the client sent it.
     for line in [
