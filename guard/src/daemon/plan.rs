@@ -1,11 +1,12 @@
 //! Which sources the configuration names, and whose lines they hold.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use tracing::warn;
 
 use crate::config::{FileSource, Journald, Sources};
-use crate::scan::{FilterError, FilterSet};
+use crate::scan::{FilterSet, Scanner};
 
 /// Whose lines a file holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,13 +17,29 @@ pub(super) enum Lines {
     Own(Vec<u16>),
 }
 
-impl Lines {
-    /// What reads them.
-    pub(super) fn filters(&self, all: &FilterSet) -> Result<FilterSet, FilterError> {
-        match self {
-            Self::Syslog => all.for_syslog(),
-            Self::Own(owners) => all.for_own_files(owners),
-        }
+/// What reads lines of one sort, made when it is first asked for.
+#[derive(Clone)]
+pub(super) struct Prepared {
+    lines: Lines,
+    all: Arc<FilterSet>,
+    set: Arc<OnceLock<Result<Arc<FilterSet>, String>>>,
+}
+
+impl Prepared {
+    pub(super) fn new(lines: Lines, all: Arc<FilterSet>) -> Self {
+        Self { lines, all, set: Arc::default() }
+    }
+
+    /// Reads such lines; or why nothing does. The first call may take its time.
+    pub(super) fn scanner(&self) -> Result<Scanner, String> {
+        let make = || {
+            let set = match &self.lines {
+                Lines::Syslog => self.all.for_syslog(),
+                Lines::Own(owners) => self.all.for_own_files(owners),
+            };
+            set.map(Arc::new).map_err(|cause| cause.to_string())
+        };
+        self.set.get_or_init(make).clone().map(Scanner::new)
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::config::Config;
-use crate::scan::{FilterSet, Scanner};
+use crate::scan::FilterSet;
 use crate::sighting::SourceId;
 use crate::source::file::{self, FileReader, Origin};
 use crate::source::journald::{self, JournalReader};
@@ -17,7 +17,7 @@ use crate::source::{Closed, Position, SourceStatus};
 
 use super::control::{Control, Input, QUEUE};
 use super::own_files::{self, Look};
-use super::plan::{Lines, Plan};
+use super::plan::{Lines, Plan, Prepared};
 use super::reader::{LogFile, News, Of, Reader, Running};
 
 /// The topic of problems with the search for services' own files.
@@ -28,8 +28,8 @@ pub(super) struct Readers {
     inputs: SyncSender<Input>,
     positions: HashMap<String, Position>,
     all: Vec<Reader>,
-    /// What reads lines of each sort, or why nothing does: made once for all readers of them.
-    sets: BTreeMap<Lines, Result<Arc<FilterSet>, String>>,
+    /// What reads lines of each sort: made once for all readers of them.
+    sets: BTreeMap<Lines, Prepared>,
     /// Files that were found and are nobody's: each is told of once.
     ownerless: BTreeSet<PathBuf>,
     /// Whether they are meant to run.
@@ -216,32 +216,38 @@ impl Readers {
         news
     }
 
-    /// Starts a reader's thread.
+    /// Starts a reader's thread. What reads the lines is made there: to show that filters agree may take its time.
     fn launch(
         &mut self,
         reader: &mut Reader,
         config: &Config,
         filters: &Arc<FilterSet>,
     ) -> Result<(), String> {
+        let failed = |cause: std::io::Error| cause.to_string();
         let running = match &reader.of {
             Of::Journal(id) => {
-                let (folders, options) = (config.source.journal_paths.clone(), journald::Options::default());
-                let scan = self.scanner(&Lines::Syslog, filters)?;
-                let journal =
-                    JournalReader::new(*id, folders, self.positions.get(journald::NAME), options, scan)
-                        .map_err(|cause| cause.to_string())?;
+                let (id, folders) = (*id, config.source.journal_paths.clone());
+                let position = self.positions.get(journald::NAME).cloned();
+                let prepared = self.prepared(&Lines::Syslog, filters);
                 Running::start("journald", &self.inputs, None, move |sink, stop| {
-                    journal.run(sink, stop).map_err(|cause| cause.to_string())
+                    let (options, scan) = (journald::Options::default(), Box::new(prepared.scanner()?));
+                    let journal = JournalReader::new(id, folders, position.as_ref(), options, scan);
+                    journal.and_then(|journal| journal.run(sink, stop)).map_err(|cause| cause.to_string())
                 })?
             }
             Of::Files(lines, files) => {
-                let scan = self.scanner(lines, filters)?;
                 let files = files.iter().map(|file| file.followed(&self.positions)).collect();
                 let options =
                     file::Options { read_back: config.source.read_back, ..file::Options::default() };
-                let files = FileReader::new(files, options, scan).map_err(|cause| cause.to_string())?;
-                Running::start("files", &self.inputs, Some(files.inbox()), move |sink, stop| {
-                    files.run(sink, stop).map_err(|cause| cause.to_string())
+                let (inbox, waiting) = file::inbox().map_err(failed)?;
+                let prepared = self.prepared(lines, filters);
+                Running::start("files", &self.inputs, Some(inbox), move |sink, stop| {
+                    let scan = Box::new(prepared.scanner()?);
+                    if stop.is_set() {
+                        return Ok(());
+                    }
+                    let files = FileReader::new(files, waiting, options, scan);
+                    files.and_then(|files| files.run(sink, stop)).map_err(|cause| cause.to_string())
                 })?
             }
             Of::OwnFiles(patterns) => {
@@ -258,12 +264,9 @@ impl Readers {
     }
 
     /// What reads these lines.
-    fn scanner(&mut self, lines: &Lines, filters: &FilterSet) -> Result<Box<Scanner>, String> {
-        if !self.sets.contains_key(lines) {
-            let set = lines.filters(filters).map(Arc::new).map_err(|cause| cause.to_string());
-            self.sets.insert(lines.clone(), set);
-        }
-        self.sets[lines].clone().map(|set| Box::new(Scanner::new(set)))
+    fn prepared(&mut self, lines: &Lines, filters: &Arc<FilterSet>) -> Prepared {
+        let new = || Prepared::new(lines.clone(), Arc::clone(filters));
+        self.sets.entry(lines.clone()).or_insert_with(new).clone()
     }
 
     /// A number that no source has.

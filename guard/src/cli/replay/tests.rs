@@ -30,10 +30,10 @@ impl Logs {
 
     /// What a replay prints with a configuration.
     fn replay(&self, config: &str, options: &[&str]) -> String {
-        self.try_replay(&self.config("guard.toml", config), options).unwrap()
+        Self::try_replay(&self.config("guard.toml", config), options).unwrap()
     }
 
-    fn try_replay(&self, config: &str, options: &[&str]) -> Result<String, CliError> {
+    fn try_replay(config: &str, options: &[&str]) -> Result<String, CliError> {
         let line = [&["guardctl", "--config", config, "replay"], options].concat();
         let cli = Cli::try_parse_from(line).unwrap();
         let mut out = Vec::new();
@@ -193,7 +193,7 @@ fn many_threads_decide_what_one_decides() {
 fn a_log_of_a_service_is_read_by_its_filters_alone() {
     let logs = Logs::new();
     let forged: String = (0..6).map(|n| failed("203.0.113.9", 1, n)).collect();
-    let own: String = (0..6).map(|n| format!("2026-11-20 21:00:0{n} app refused 203.0.113.7\n")).collect();
+    let own = "2026-11-20 21:00:00 app refused 203.0.113.7\n".repeat(6);
     let text = [own, forged].concat();
     let (named, copied) = (logs.file("app.log", &text), logs.file("copied.log", &text));
     let folder = logs.0.path().join("filters.d");
@@ -204,7 +204,7 @@ fn a_log_of_a_service_is_read_by_its_filters_alone() {
     let both = format!("[filter]\nfolder = \"{}\"\nenable = [\"sshd\", \"app\"]\n", folder.display());
     let plain = logs.file("plain.toml", &both);
     let banned = |config: &str, options: &[&str]| {
-        let outcome = logs.try_replay(config, &[&["--json"], options].concat()).unwrap();
+        let outcome = Logs::try_replay(config, &[&["--json"], options].concat()).unwrap();
         let outcome: Value = serde_json::from_str(&outcome).unwrap();
         targets(&outcome["bans"]).join(" ")
     };
@@ -221,7 +221,7 @@ fn a_log_of_a_service_is_read_by_its_filters_alone() {
     assert_eq!(banned(&as_syslog, &[&named]), "203.0.113.9");
     let as_own = format!("{both}[source]\nfiles = [{{ path = \"{copied}\", filters = [\"app\"] }}]\n");
     assert_eq!(banned(&logs.file("own.toml", as_own), &[&copied]), "203.0.113.7");
-    let unknown = logs.try_replay(&plain, &["--filter", "http", &named]).unwrap_err().to_string();
+    let unknown = Logs::try_replay(&plain, &["--filter", "http", &named]).unwrap_err().to_string();
     assert!(unknown.contains("`http`"), "{unknown}");
 }
 
@@ -239,9 +239,9 @@ fn a_compressed_log_is_refused_with_a_hint() {
     for (start, tool) in packed {
         let log = logs.file("auth.log.1", [start, &[7; 40]].concat());
         for threads in ["1", "2"] {
-            let refused = logs.try_replay(&config, &["--threads", threads, &log]).unwrap_err().to_string();
+            let refused = Logs::try_replay(&config, &["--threads", threads, &log]).unwrap_err().to_string();
             assert!(refused.contains(tool) && refused.contains("auth.log.1"), "{refused}");
         }
     }
-    logs.try_replay(&config, &[&logs.file("text.log", "BZh is no header\n")]).unwrap();
+    Logs::try_replay(&config, &[&logs.file("text.log", "BZh is no header\n")]).unwrap();
 }

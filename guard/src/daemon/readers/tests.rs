@@ -233,3 +233,41 @@ fn a_search_for_files_that_ends_is_told() {
     let later = Instant::now() + Duration::from_secs(2);
     assert_eq!(f.readers.keep(later, &f.config, &f.filters), [News::Finder(None)]);
 }
+
+#[test]
+fn a_file_given_to_filters_that_disagree_is_not_read() {
+    let mut f = Fixture::new();
+    let file = |name: &str, pattern: &str| FilterFile {
+        name: name.into(),
+        path: format!("{name}.toml").into(),
+        text: format!(
+            "files = [\"/nowhere/{name}.log\"]\nformat = \"stamped\"\n\
+             [[pattern]]\nkind = \"failed-auth\"\ntext = '{pattern}'\n"
+        ),
+        shipped: false,
+    };
+    let rivals =
+        [file("a", "user <account> <address>"), file("b", "user <account> <address> <token> <token>")];
+    f.filters = Arc::new(FilterSet::compile(&rivals, Mode::Normal).unwrap());
+    let path = f.path("both.log");
+    fs::write(&path, "").unwrap();
+    let given = |filters: &[&str]| crate::config::FileSource {
+        path: path.clone(),
+        journal_copy: false,
+        filters: filters.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    f.config.source.files = vec![given(&["a", "b"])];
+    f.start();
+    let deadline = Instant::now() + PATIENCE;
+    while !f.readers.lost_one() {
+        assert!(Instant::now() < deadline);
+        f.take(Duration::from_millis(5));
+    }
+    let news = f.readers.keep(Instant::now(), &f.config, &f.filters);
+    let [News::Source(_, status)] = &news[..] else { panic!("{news:?}") };
+    assert!(!status.healthy && status.state.contains("two readings"), "{status:?}");
+    f.config.source.files = vec![given(&["a"])];
+    let mut f = f.again();
+    f.start();
+    f.has_taken_up("both.log");
+}

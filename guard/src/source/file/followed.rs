@@ -45,7 +45,7 @@ impl Followed {
     }
 }
 
-/// Gives a running reader more files.
+/// Gives a reader more files, while it runs or before.
 #[derive(Clone, Debug)]
 pub struct Inbox {
     files: Sender<Followed>,
@@ -54,13 +54,13 @@ pub struct Inbox {
 
 /// The reader's end of an [`Inbox`].
 #[derive(Debug)]
-pub(super) struct Waiting {
+pub struct Waiting {
     files: Receiver<Followed>,
     bell: Arc<OwnedFd>,
 }
 
-/// Both ends.
-pub(super) fn inbox() -> io::Result<(Inbox, Waiting)> {
+/// A way to give a reader files, and its end for the reader.
+pub fn inbox() -> io::Result<(Inbox, Waiting)> {
     let bell = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
     let (to, from) = channel();
     Ok((Inbox { files: to, bell: Arc::clone(&bell) }, Waiting { files: from, bell }))

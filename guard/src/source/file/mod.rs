@@ -17,8 +17,7 @@ mod tail;
 use std::io;
 use std::time::{Duration, Instant};
 
-use self::followed::Waiting;
-pub use self::followed::{Followed, Inbox, Origin};
+pub use self::followed::{Followed, Inbox, Origin, Waiting, inbox};
 pub use self::position::last_read;
 use self::tail::Tail;
 use super::watch::{Change, Wake, Watch};
@@ -68,7 +67,6 @@ pub struct FileReader {
     scan: Box<dyn Scan>,
     buffer: Vec<u8>,
     options: Options,
-    inbox: Inbox,
     waiting: Waiting,
 }
 
@@ -79,9 +77,13 @@ impl std::fmt::Debug for FileReader {
 }
 
 impl FileReader {
-    /// A reader for these files. Reads nothing yet; no file has to be there.
-    pub fn new(files: Vec<Followed>, options: Options, scan: Box<dyn Scan>) -> Result<Self, FileError> {
-        let (inbox, waiting) = followed::inbox()?;
+    /// A reader for these files, and for those that will be `waiting`. Reads nothing yet; no file has to be there.
+    pub fn new(
+        files: Vec<Followed>,
+        waiting: Waiting,
+        options: Options,
+        scan: Box<dyn Scan>,
+    ) -> Result<Self, FileError> {
         let mut reader = Self {
             reported: Vec::new(),
             tails: Vec::new(),
@@ -89,16 +91,10 @@ impl FileReader {
             scan,
             buffer: vec![0; reader::BUFFER],
             options,
-            inbox,
             waiting,
         };
         reader.admit(files);
         Ok(reader)
-    }
-
-    /// Takes more files while it runs.
-    pub fn inbox(&self) -> Inbox {
-        self.inbox.clone()
     }
 
     /// Follows these files as well. Answers the number of the first.

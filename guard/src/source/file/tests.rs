@@ -92,32 +92,12 @@ impl Run {
         let (to, from) = sync_channel(4);
         let stop = Stop::new().unwrap();
         let file = Followed { position: position.clone(), ..Followed::named(SourceId(0), path.to_owned()) };
-        let reader = FileReader::new(vec![file], options, Box::new(EveryLine)).unwrap();
-        Self { position, ..Self::of(reader, left, stop, to, from) }
-    }
-
-    fn of(
-        reader: FileReader,
-        left: usize,
-        stop: Stop,
-        to: SyncSender<Delivery>,
-        from: Receiver<Delivery>,
-    ) -> Self {
-        let (signal, inbox) = (stop.clone(), reader.inbox());
+        let (inbox, waiting) = inbox().unwrap();
+        let reader = FileReader::new(vec![file], waiting, options, Box::new(EveryLine)).unwrap();
+        let signal = stop.clone();
         let thread = Some(std::thread::spawn(move || reader.run(&mut Channel { to, left }, &signal)));
         let (lines, count) = (Vec::new(), ReadCount::default());
-        Self {
-            stop,
-            thread,
-            from,
-            lines,
-            count,
-            position: None,
-            status: None,
-            read_at: 0,
-            inbox,
-            gone: false,
-        }
+        Self { stop, thread, from, lines, count, position, status: None, read_at: 0, inbox, gone: false }
     }
 
     fn take(&mut self, delivery: Delivery) {
@@ -365,7 +345,8 @@ fn what_the_kernel_did_not_tell_is_found_by_a_look() {
     let (to, from) = sync_channel(100);
     let mut sink = Channel { to, left: usize::MAX };
     let files = vec![Followed::named(SourceId(0), log.clone())];
-    let mut reader = FileReader::new(files, Options::default(), Box::new(EveryLine)).unwrap();
+    let (_, waiting) = inbox().unwrap();
+    let mut reader = FileReader::new(files, waiting, Options::default(), Box::new(EveryLine)).unwrap();
     reader.tails[0].attach(&reader.watch);
     reader.read_once(&mut sink, &mut 0).unwrap();
     append(&log, "a\n");
