@@ -155,7 +155,9 @@ fn a_host_behind_a_short_name_does_not_hide_its_line() {
         format!("2026-11-19T10:00:00Z web1 {tag}: Authentication failure for x from 192.0.2.1").into_bytes()
     };
     let lines: Vec<_> =
-        ["wp(www.example.org)[7]", "wp[7]", "wp(203.0.113.7)", "wordpress(www.example.org)[7]"].map(line).into();
+        ["wp(www.example.org)[7]", "wp[7]", "wp(203.0.113.7)", "wordpress(www.example.org)[7]"]
+            .map(line)
+            .into();
     let mut scanner = scanner();
     for round in ["the layout is new", "the layout is known"] {
         assert_eq!(together(&mut scanner, &lines).len(), lines.len(), "{round}");

@@ -11,7 +11,7 @@ const SOON: Duration = Duration::from_secs(1);
 
 #[test]
 fn files_of_two_boots_whose_clocks_overlap_are_read_whole_and_one_after_the_other() {
-    if !has(REMOTE) {
+    if lacks(REMOTE) {
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -60,7 +60,7 @@ fn copy_archived(var: &Path, count: usize) {
 
 #[test]
 fn beside_five_hundred_archived_files_a_new_entry_is_delivered_within_a_second() {
-    if !has(JOURNALD) {
+    if lacks(JOURNALD) {
         return;
     }
     let journald = Journald::start("late");

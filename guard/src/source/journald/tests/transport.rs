@@ -15,7 +15,7 @@ const REAL: &str =
 
 #[test]
 fn a_newline_in_a_message_makes_no_entry_that_is_believed() {
-    if !has(JOURNALD) {
+    if lacks(JOURNALD) {
         return;
     }
     let journald = Journald::start("late");
