@@ -17,6 +17,13 @@ pub(super) enum Lines {
     Own(Vec<u16>),
 }
 
+impl Lines {
+    /// Whether several filters read them that may never have been shown to agree.
+    pub(super) fn may_need_a_proof(&self) -> bool {
+        matches!(self, Self::Own(owners) if owners.len() > 1)
+    }
+}
+
 /// What reads lines of one sort, made when it is first asked for.
 #[derive(Clone)]
 pub(super) struct Prepared {

@@ -216,7 +216,7 @@ impl Readers {
         news
     }
 
-    /// Starts a reader's thread. What reads the lines is made there: to show that filters agree may take its time.
+    /// Starts a reader's thread.
     fn launch(
         &mut self,
         reader: &mut Reader,
@@ -228,7 +228,7 @@ impl Readers {
             Of::Journal(id) => {
                 let (id, folders) = (*id, config.source.journal_paths.clone());
                 let position = self.positions.get(journald::NAME).cloned();
-                let prepared = self.prepared(&Lines::Syslog, filters);
+                let prepared = self.prepared(&Lines::Syslog, filters)?;
                 Running::start("journald", &self.inputs, None, move |sink, stop| {
                     let (options, scan) = (journald::Options::default(), Box::new(prepared.scanner()?));
                     let journal = JournalReader::new(id, folders, position.as_ref(), options, scan);
@@ -240,7 +240,7 @@ impl Readers {
                 let options =
                     file::Options { read_back: config.source.read_back, ..file::Options::default() };
                 let (inbox, waiting) = file::inbox().map_err(failed)?;
-                let prepared = self.prepared(lines, filters);
+                let prepared = self.prepared(lines, filters)?;
                 Running::start("files", &self.inputs, Some(inbox), move |sink, stop| {
                     let scan = Box::new(prepared.scanner()?);
                     if stop.is_set() {
@@ -263,10 +263,15 @@ impl Readers {
         Ok(())
     }
 
-    /// What reads these lines.
-    fn prepared(&mut self, lines: &Lines, filters: &Arc<FilterSet>) -> Prepared {
+    /// What reads these lines, made here and now so that a file is followed at once; but where several filters may have
+    /// to be shown to agree, which may take its time, in the thread that reads.
+    fn prepared(&mut self, lines: &Lines, filters: &Arc<FilterSet>) -> Result<Prepared, String> {
         let new = || Prepared::new(lines.clone(), Arc::clone(filters));
-        self.sets.entry(lines.clone()).or_insert_with(new).clone()
+        let prepared = self.sets.entry(lines.clone()).or_insert_with(new);
+        if !lines.may_need_a_proof() {
+            prepared.scanner()?;
+        }
+        Ok(prepared.clone())
     }
 
     /// A number that no source has.
