@@ -1,8 +1,9 @@
-//! guard's own commands: `cargo xtask build-ebpf | test | fuzz | run | demo | bench | clean-root`.
+//! guard's own commands: `cargo xtask build-ebpf | test | fuzz | run | demo | bench | clean-root | booted`.
 //!
 //! Each command sets up what it needs on the machine it runs on, says what it does, and leaves nothing running.
 
 mod bench;
+mod booted;
 mod clean_root;
 mod demo;
 mod ebpf;
@@ -66,6 +67,8 @@ enum Command {
     },
     /// Try the two commands of the README as a new user, in a fresh Debian root (minutes, needs root)
     CleanRoot(clean_root::Options),
+    /// Try guard's systemd unit under attack on a booted Debian, in a container (minutes, needs root)
+    Booted(booted::Options),
 }
 
 fn main() -> ExitCode {
@@ -88,6 +91,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Demo { nftables } => return demo::run(&workspace, nftables),
         Command::Bench { arguments } => bench::run(&workspace, &arguments)?,
         Command::CleanRoot(options) => clean_root::run(&workspace, &options)?,
+        Command::Booted(options) => booted::run(&workspace, &options)?,
     }
     Ok(ExitCode::SUCCESS)
 }

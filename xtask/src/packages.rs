@@ -51,6 +51,12 @@ pub const TEST: &[Package] = &[
     package("util-linux", "unshare", "private namespaces"),
 ];
 
+/// What boots a Debian in a container.
+pub const BOOTED: &[Package] = &[
+    package("debootstrap", "debootstrap", "makes the Debian"),
+    package("systemd-container", "systemd-nspawn", "boots it"),
+];
+
 /// What the benchmarks compare with.
 pub const BENCH: &[Package] = &[
     package("ripgrep", "rg", "the limit for reading lines"),
