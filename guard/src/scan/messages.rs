@@ -94,9 +94,11 @@ pub(super) fn refuse_two_readings(usage: &Use<'_>, forms: &[(&Form, Hit)]) -> Re
     if forms.iter().all(|(_, hit)| is_known(hit)) {
         return Ok(());
     }
+    let meetings = usage.meetings();
     let pass = |a: usize, b: usize| {
         let (a, b) = (&forms[a].1, &forms[b].1);
-        is_known(a) && is_known(b) || !usage.meet(a.pattern.filter, b.pattern.filter)
+        let pair = (a.pattern.filter, b.pattern.filter);
+        is_known(a) && is_known(b) || !meetings.contains(&pair)
     };
     let only: Vec<&Form> = forms.iter().map(|(form, _)| *form).collect();
     let Some((a, b, message)) = pattern::clash(&only, pass) else { return Ok(()) };

@@ -3,6 +3,7 @@
 //! A line costs one look-up of its identifier, however many filters there are; then the beginning of its message, or
 //! the fields of its record, lead to the few patterns it can be.
 
+use foldhash::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -393,7 +394,7 @@ impl<'a> Use<'a> {
     /// Whether it has to be shown of two filters that they read no line in two ways: those that read lines of one
     /// program, or of a file that both take for their service's own. What has only the form in common is told apart by
     /// the file it stands in. Where a person has put filters on a file, those that have not been shown yet are the rest.
-    pub(super) fn meet(&self, a: u16, b: u16) -> bool {
+    fn meet(&self, a: u16, b: u16) -> bool {
         let files = |filter: u16| &self.filters[usize::from(filter)].files;
         let share = || {
             let mut pairs = files(a).iter().flat_map(|one| files(b).iter().map(move |other| (one, other)));
@@ -404,6 +405,12 @@ impl<'a> Use<'a> {
             Common::Form => share(),
             Common::File => !share(),
         }
+    }
+
+    /// The pairs of its filters that [`Self::meet`].
+    pub(super) fn meetings(&self) -> HashSet<(u16, u16)> {
+        let pairs = self.readers.iter().flat_map(|a| self.readers.iter().map(|b| (*a, *b)));
+        pairs.filter(|(a, b)| self.meet(*a, *b)).collect()
     }
 
     /// The format of the filter that a pattern belongs to.
