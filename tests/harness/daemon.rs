@@ -346,7 +346,8 @@ fn command(folder: &Path, denied: Denied) -> Command {
         Denied::Nft => in_other_mounts("mount --bind /dev/null \"$(command -v nft)\" && exec \"$@\"", &guard),
         Denied::Btf => in_other_mounts("mount -t tmpfs tmpfs /sys/kernel/btf && exec \"$@\"", &guard),
         Denied::Bpffs => {
-            let without = "umount --recursive /sys/fs/bpf && exec setpriv --bounding-set=-sys_admin \"$@\"";
+            // Several may lie one over the other.
+            let without = "while umount /sys/fs/bpf 2>/dev/null; do :; done; exec setpriv --bounding-set=-sys_admin \"$@\"";
             in_other_mounts(without, &guard)
         }
         Denied::NfTables => {

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use crate::process::{appears, find};
-use crate::room::{LOG_SOCKET, Room};
+use crate::room::{LOG_SOCKET, MACHINE_ID, Room};
 use crate::{Background, poll_until};
 
 /// journald, keeping its files below the room's /run/log/journal.
@@ -36,10 +36,10 @@ impl Journald {
         let daemon = Background::start(room.command(&program).stdout(Stdio::null()).stderr(Stdio::null()));
         let socket = room.run_folder().join(LOG_SOCKET);
         poll_until(Duration::from_secs(10), "journald listens", || appears(&socket));
-        Self { folder: room.run_folder().join("log/journal"), _daemon: daemon }
+        Self { folder: room.run_folder().join("log/journal").join(MACHINE_ID), _daemon: daemon }
     }
 
-    /// The folder for the daemon's `journal-paths`.
+    /// The folder of the room's machine, for the daemon's `journal-paths`.
     pub fn folder(&self) -> &Path {
         &self.folder
     }

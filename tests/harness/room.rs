@@ -12,6 +12,9 @@ use tempfile::TempDir;
 /// Where programs send their log messages, below [`Room::run_folder`].
 pub(crate) const LOG_SOCKET: &str = "systemd/journal/dev-log";
 
+/// What the room's machine is called.
+pub(crate) const MACHINE_ID: &str = "6a756172642d74657374730000000001";
+
 /// Run by a shell in the new mount namespace, which it then becomes.
 const ENTER: &str = r#"
 set -e
@@ -72,11 +75,12 @@ impl Room {
         let shadow = format!(
             "root:*:19000:0:99999:7:::\nsshd:*:19000:0:99999:7:::\n{ACCOUNT}:{PASSWORD_HASH}:19000:0:99999:7:::\n"
         );
+        let machine = format!("{MACHINE_ID}\n");
         for (file, text) in [
             ("passwd", passwd.as_str()),
             ("group", &group),
             ("shadow", &shadow),
-            ("machine-id", "6a756172642d74657374730000000001\n"),
+            ("machine-id", &machine),
             ("pam.d/sshd", PAM),
         ] {
             fs::write(room.path("etc").join(file), text).expect("the folder is ours");

@@ -1,8 +1,8 @@
 //! `guardctl doctor`: what keeps guard from working on this machine, each with the way out. Needs no daemon.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
@@ -16,6 +16,7 @@ use crate::api::{Answer, Request};
 use crate::config::{self, BackendChoice, Config, ConfigError, Journald};
 use crate::datapath::features;
 use crate::enforce::{EnforceError, nftables};
+use crate::source::journald;
 
 /// Free space below which the state folder is short.
 const SHORT_OF_SPACE: u64 = 64 << 20;
@@ -192,8 +193,8 @@ fn enforcement(config: &Config) -> Vec<Finding> {
 
 fn sources(config: &Config) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let journal = config.source.journal_paths.iter().find(|path| holds_journal(path));
-    match (config.source.journald, journal) {
+    let journal = journald::any_journal(&config.source.journal_paths).filter(|path| File::open(path).is_ok());
+    match (config.source.journald, &journal) {
         (Journald::Off, _) => {}
         (_, Some(path)) => findings.push(Finding::ok("journal", path.display().to_string())),
         (Journald::On, None) => findings.push(Finding::fail(
@@ -235,15 +236,6 @@ fn sources(config: &Config) -> Vec<Finding> {
         ));
     }
     findings
-}
-
-/// Whether a readable journal file lies in the folder or in a folder of it (one for each machine id).
-fn holds_journal(folder: &Path) -> bool {
-    let list = |folder: &Path| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
-    let is_journal =
-        |path: &PathBuf| path.extension().is_some_and(|end| end == "journal") && File::open(path).is_ok();
-    list(folder)
-        .any(|path| is_journal(&path) || (path.is_dir() && list(&path).any(|inner| is_journal(&inner))))
 }
 
 fn state(folder: &Path) -> Finding {

@@ -1,12 +1,13 @@
 //! Which sources the configuration names, and whose lines they hold.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use tracing::warn;
 
 use crate::config::{FileSource, Journald, Sources};
 use crate::scan::{FilterSet, Scanner};
+use crate::source::journald;
 
 /// Whose lines a file holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,7 +65,7 @@ impl Plan {
         let journald = match sources.journald {
             Journald::On => true,
             Journald::Off => false,
-            Journald::Auto => sources.journal_paths.iter().any(|folder| has_journal(folder)),
+            Journald::Auto => journald::any_journal(&sources.journal_paths).is_some(),
         };
         let owned = |file: &FileSource| {
             if file.filters.is_empty() {
@@ -81,19 +82,4 @@ impl Plan {
             sources.files.iter().partition(|file| journald && file.journal_copy);
         Self { journald, files: files.into_iter().filter_map(owned).collect(), left_out: left_out.len() }
     }
-}
-
-/// Whether a folder holds a system journal, directly or in a machine's folder.
-fn has_journal(folder: &Path) -> bool {
-    let journals = |folder: &Path| {
-        std::fs::read_dir(folder).is_ok_and(|entries| {
-            entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("system"))
-        })
-    };
-    journals(folder)
-        || std::fs::read_dir(folder).is_ok_and(|entries| {
-            entries
-                .flatten()
-                .any(|entry| entry.file_type().is_ok_and(|t| t.is_dir()) && journals(&entry.path()))
-        })
 }

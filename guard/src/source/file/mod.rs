@@ -1,7 +1,7 @@
 //! Log files: one thread follows all of them.
 //!
 //! Lines are read the moment the kernel says that they were written (inotify), through rotation by rename and by
-//! copy and truncate, and on from a saved [`Position`] after a restart. What cannot be read is named in the
+//! copy and truncate, and on from a saved position after a restart. What cannot be read is named in the
 //! source's status and tried again; what was lost is counted ([`ReadCount::gaps`](super::ReadCount::gaps)).
 //!
 //! Losses nobody can see from outside a file: lines that a copy-and-truncate rotation drops between its copy and

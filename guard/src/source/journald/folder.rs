@@ -33,17 +33,41 @@ impl Seen {
     }
 }
 
-/// The folders and the ones in them that are named after a machine id. Namespaces (`ID.NAME`) and the journals
-/// of other hosts (`remote`) are not this system's.
-pub(super) fn places(folders: &[PathBuf]) -> Vec<PathBuf> {
+/// What machines are called (machine-id(5)).
+const MACHINE_ID: &str = "/etc/machine-id";
+
+/// This machine's id; `None` where it has none that can be read.
+pub(super) fn machine_id() -> Option<Vec<u8>> {
+    let text = std::fs::read(MACHINE_ID).ok()?;
+    let id = text.trim_ascii_end();
+    is_machine_id(id).then(|| id.to_vec())
+}
+
+/// The folders, and those in them that are named after the machine: with journals of other machines, like containers
+/// that were started with theirs linked here, whoever is root there decides what stands in them. If the machine's
+/// id is not known, every machine's folder counts. Namespaces (`ID.NAME`) and the journals of other hosts
+/// (`remote`) are not this system's either.
+pub(super) fn places(folders: &[PathBuf], machine: Option<&[u8]>) -> Vec<PathBuf> {
     let mut places = Vec::new();
     for folder in folders {
         places.push(folder.clone());
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let machines = entries.filter(|entry| is_machine_id(entry.file_name().as_bytes()));
+        let machines = entries.filter(|entry| {
+            let name = entry.file_name();
+            machine.map_or_else(|| is_machine_id(name.as_bytes()), |own| name.as_bytes() == own)
+        });
         places.extend(machines.filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir())).map(|e| e.path()));
     }
     places
+}
+
+/// A file of this machine's journal in one of these folders or in the machine's folder in it, if any.
+pub(super) fn any_journal(folders: &[PathBuf]) -> Option<PathBuf> {
+    let places = places(folders, machine_id().as_deref());
+    let files = places.iter().flat_map(|place| std::fs::read_dir(place).into_iter().flatten().flatten());
+    files
+        .map(|entry| entry.path())
+        .find(|path| path.file_name().is_some_and(|name| is_journal(name.as_bytes()).is_some()))
 }
 
 /// Whether a change of this name may mean a new journal file.
@@ -132,6 +156,22 @@ mod tests {
         {
             assert_eq!(put_away(OsStr::new(other)), None, "{other}");
         }
+    }
+
+    #[test]
+    fn another_machine_s_folder_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (own, other) = ("0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210");
+        for name in [own, other, "remote", "0123456789abcdef0123456789abcdef.web"] {
+            std::fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let root = folder.path().to_owned();
+        let found = |machine| places(std::slice::from_ref(&root), machine);
+        assert_eq!(found(Some(own.as_bytes())), [root.clone(), root.join(own)]);
+        let mut all = found(None);
+        all.sort();
+        assert_eq!(all, [root.clone(), root.join(own), root.join(other)], "it is not known whose they are");
+        assert_eq!(places(&[root.join(other)], Some(own.as_bytes())), [root.join(other)], "it was named");
     }
 
     #[test]

@@ -155,6 +155,11 @@ impl std::fmt::Debug for JournalReader {
     }
 }
 
+/// A file of this machine's journal in these folders, if there is one.
+pub(crate) fn any_journal(folders: &[PathBuf]) -> Option<PathBuf> {
+    folder::any_journal(folders)
+}
+
 impl JournalReader {
     /// A reader of the system journals in these folders and their subfolders per machine, on from a saved
     /// position or from now. Reads nothing yet; nothing has to be there.
@@ -261,7 +266,7 @@ impl JournalReader {
     /// Takes up files that are new, and notes which ones are finished.
     fn look_around(&mut self) {
         self.writers.find();
-        let places = folder::places(&self.folders);
+        let places = folder::places(&self.folders, folder::machine_id().as_deref());
         let watches: Vec<_> = places.iter().filter_map(|place| self.watch.folder(place).ok()).collect();
         for old in self.watches.iter().filter(|old| !watches.contains(old)) {
             self.watch.remove(*old);
