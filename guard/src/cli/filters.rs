@@ -36,11 +36,13 @@ fn list(screen: &mut Screen<'_>, config: &Filters) -> Result<ExitCode, CliError>
         let about = file.about().map_err(wrong)?;
         let enabled = config.uses(&file.name);
         let reads = about.identifiers.iter().chain(&about.files).cloned().collect::<Vec<_>>().join(", ");
+        let ports = about.ports.iter().map(u16::to_string).collect::<Vec<_>>().join(" ");
         rows.push(vec![
             Piece(if enabled { Style::Strong } else { Style::Faint }, file.name.clone()),
             plain(if enabled { "in use" } else { "off" }),
             plain(if file.shipped { "shipped" } else { "own" }),
             plain(about.description.clone()),
+            plain(ports),
             Piece(Style::Faint, reads),
         ]);
         shown.push(json!({ "name": file.name, "enabled": enabled, "shipped": file.shipped, "path": file.path, "about": about }));
@@ -48,7 +50,7 @@ fn list(screen: &mut Screen<'_>, config: &Filters) -> Result<ExitCode, CliError>
     if screen.json {
         screen.json(&shown)?;
     } else {
-        screen.table(0, &["FILTER", "", "FROM", "SERVICE", "READS"], &rows)?;
+        screen.table(0, &["FILTER", "", "FROM", "SERVICE", "PORTS", "READS"], &rows)?;
     }
     Ok(ExitCode::SUCCESS)
 }

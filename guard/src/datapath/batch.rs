@@ -285,3 +285,74 @@ fn wait_for_memory(error: io::Error, tries: &mut u32) -> io::Result<()> {
     thread::sleep(Duration::from_micros(u64::from(*tries) * 50));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::{AsFd as _, OwnedFd};
+
+    use super::*;
+
+    /// `BPF_MAP_TYPE_HASH` of `enum bpf_map_type`.
+    const HASH: u32 = 1;
+    /// `BPF_MAP_TYPE_DEVMAP_HASH`, which has no batches. Its values are indexes of interfaces.
+    const DEVMAP_HASH: u32 = 25;
+    const LOOPBACK: u32 = 1;
+
+    /// A map that nothing uses, or why there is none here.
+    fn map(kind: u32, max_entries: u32) -> Option<OwnedFd> {
+        sys::map_create(kind, 4, 4, max_entries)
+            .map_err(|error| harness::skip(&format!("a map cannot be made: {error}")))
+            .ok()
+    }
+
+    fn all(map: BorrowedFd<'_>) -> Vec<(u32, u32)> {
+        let mut all = Vec::new();
+        dump(map, (0u32, 0u32), |key, value| all.push((*key, *value))).unwrap();
+        all.sort_unstable();
+        all
+    }
+
+    #[test]
+    fn a_batch_that_does_not_fit_says_so_and_leaves_no_more_than_its_beginning() {
+        let Some(map) = map(HASH, 8) else { return };
+        let elements: Vec<(u32, u32)> = (0..20).map(|n| (n, n)).collect();
+        let error = update(map.as_fd(), &elements).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::E2BIG));
+        assert_eq!(all(map.as_fd()), elements[..8]);
+        // The same again, as after a repair: what is there is written, and no room is needed for it.
+        update(map.as_fd(), &elements[..8]).unwrap();
+        assert_eq!(delete(map.as_fd(), &[3, 99, 4]).unwrap(), 2, "one of the keys is not there");
+        update(map.as_fd(), &elements[8..10]).unwrap();
+        let left: Vec<u32> = all(map.as_fd()).into_iter().map(|(key, _)| key).collect();
+        assert_eq!(left, [0, 1, 2, 5, 6, 7, 8, 9]);
+    }
+
+    #[test]
+    fn a_map_without_batches_is_written_and_read_one_by_one() {
+        let Some(map) = map(DEVMAP_HASH, 8) else { return };
+        let elements: Vec<(u32, u32)> = (0..6).map(|n| (n, LOOPBACK)).collect();
+        let mut batch = Batch { map: sys::raw(map.as_fd()), count: 1, ..Batch::default() };
+        // SAFETY: the kernel refuses the command for this type before it looks at the missing keys.
+        let refused = unsafe { sys::bpf(Command::UpdateBatch, &mut batch) }.unwrap_err();
+        assert!(is_unsupported(&refused), "{refused}: the test needs another type of map");
+        update(map.as_fd(), &elements).unwrap();
+        assert_eq!(all(map.as_fd()), elements);
+        assert_eq!(delete(map.as_fd(), &[1, 9, 2]).unwrap(), 2);
+        assert_eq!(all(map.as_fd()), [elements[0], elements[3], elements[4], elements[5]]);
+    }
+
+    #[test]
+    fn memory_is_waited_for_and_nothing_else() {
+        let error = |code| io::Error::from_raw_os_error(code);
+        let mut tries = 0;
+        for code in [libc::ENOMEM, libc::EAGAIN, libc::EINTR, libc::EBUSY] {
+            assert!(wait_for_memory(error(code), &mut tries).is_ok());
+        }
+        assert_eq!(tries, 4);
+        assert!(wait_for_memory(error(libc::E2BIG), &mut tries).is_err());
+        assert!(
+            wait_for_memory(error(libc::ENOMEM), &mut { MEMORY_TRIES }).is_err(),
+            "it does not wait for ever"
+        );
+    }
+}

@@ -228,11 +228,14 @@ pub(super) fn link_detach(link: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Creates the smallest hash map and drops it: shows whether the process may use bpf(2) at all.
 pub(super) fn probe_map() -> io::Result<()> {
-    let mut argument = MapCreate { kind: 1, key_size: 4, value_size: 4, max_entries: 1 };
+    map_create(1, 4, 4, 1).map(drop)
+}
+
+/// Makes a map, of a kind of `enum bpf_map_type`.
+pub(super) fn map_create(kind: u32, key_size: u32, value_size: u32, max_entries: u32) -> io::Result<OwnedFd> {
+    let mut argument = MapCreate { kind, key_size, value_size, max_entries };
     // SAFETY: the argument holds no address.
-    let fd = unsafe { bpf(Command::MapCreate, &mut argument) }?;
-    drop(own(fd));
-    Ok(())
+    unsafe { bpf(Command::MapCreate, &mut argument) }.map(own)
 }
 
 fn own(fd: i64) -> OwnedFd {

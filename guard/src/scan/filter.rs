@@ -1,6 +1,7 @@
 //! Filters as data: a TOML file for each service, read and checked.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -78,6 +79,8 @@ pub(super) struct Filter {
     pub(super) name: String,
     /// The service, for people.
     description: String,
+    /// Where the service usually listens.
+    ports: Vec<u16>,
     /// Where it was found, for errors.
     pub(super) path: PathBuf,
     /// Whether guard comes with it.
@@ -165,6 +168,8 @@ pub struct FilterAbout {
     pub identifiers: Vec<String>,
     /// The service's own log files, as shell patterns.
     pub files: Vec<String>,
+    /// Ports that the service usually listens on, for people: a ban covers every port.
+    pub ports: Vec<u16>,
     /// Number of patterns.
     pub patterns: usize,
 }
@@ -183,6 +188,7 @@ impl FilterFile {
                 .map(|name| String::from_utf8_lossy(name).into_owned())
                 .collect(),
             files: filter.files.iter().map(|file| file.as_str().to_owned()).collect(),
+            ports: filter.ports,
             patterns: filter.patterns.len(),
             description: filter.description,
         })
@@ -194,6 +200,8 @@ impl FilterFile {
 struct RawFilter {
     #[serde(default)]
     description: String,
+    #[serde(default)]
+    ports: Vec<NonZero<u16>>,
     #[serde(default)]
     identifiers: Vec<String>,
     #[serde(default)]
@@ -255,6 +263,7 @@ impl Filter {
             path: file.path.clone(),
             shipped: file.shipped,
             description: raw.description,
+            ports: raw.ports.into_iter().map(NonZero::get).collect(),
             files: globs(&raw.files)?,
             format: raw.format,
             journal: Trusted {

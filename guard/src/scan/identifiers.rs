@@ -6,7 +6,7 @@ use super::bytes::{first_eight, same};
 const SIEVE: usize = 4096;
 
 /// Longest name that is compared as one number.
-const SHORT: usize = 16;
+pub(super) const SHORT: usize = 16;
 /// No number.
 const NONE: u32 = u32::MAX;
 

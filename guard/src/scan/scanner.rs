@@ -7,12 +7,14 @@ use jiff::tz::TimeZone;
 use super::dispatch::Start;
 use super::groups::{Fate, Groups};
 use super::header::{self, Header, Stamp, TAG, Tag};
+use super::identifiers::SHORT as LONGEST_IN_BLOCK;
 use super::layout::{Layout, Row, Rows};
 use super::lines::Ends;
 use super::openings::OPENING;
 use super::own::OwnLines;
 use super::pattern::Found;
 use super::set::{FilterSet, Hit};
+use super::simd;
 use super::timestamp::{BSD_LENGTH, Stamps};
 use crate::sighting::Sighting;
 use crate::source::{Entry, Scan, Scanned, Sender};
@@ -127,11 +129,25 @@ impl Scanner {
         if !(row.fits & well_formed & (begin + message <= row.end as usize)) {
             return unknown;
         }
-        let Some(service) = self.filters.service_in(name, usize::from(tag.name)) else { return unknown };
+        let Some(service) = self.filters.service_in(name, usize::from(tag.name)) else {
+            let has_header =
+                tag.pid(&text[row.start as usize..row.end as usize], layout.identifier()).is_some();
+            return (unknown.0, !(has_header && self.is_nobodys(front, tag)));
+        };
         let Some(messages) = self.filters.messages(service) else { return unknown };
         let start = messages.start(opening);
         let (Row { start: line, end, .. }, service) = (row, service as u16);
         (Candidate { start: line, end, service, tag, at: start.unwrap_or_default() }, start.is_some())
+    }
+
+    /// Whether the program that a tag names, which is no service by itself, is none of those that filters read: not a
+    /// long name, nor one program that speaks for many, nor in a service's own file, where lines mean something else.
+    #[inline(always)]
+    fn is_nobodys(&self, front: &[u8; TAG], tag: Tag) -> bool {
+        let name = u32::MAX >> (u32::BITS - u32::from(tag.name).clamp(1, u32::BITS));
+        usize::from(tag.name) <= LONGEST_IN_BLOCK
+            && simd::equal(front, b'(') & name == 0
+            && !self.filters.is_own()
     }
 
     /// Reads a line whose opening is known.

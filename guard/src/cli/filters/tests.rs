@@ -63,6 +63,7 @@ fn the_list_tells_what_is_in_use_and_whose_it_is() {
     assert!(row("shop").starts_with("shop in use own The shop shop"), "{text}");
     assert!(row("sshd").starts_with("sshd in use own The shop shop"), "a shipped one is replaced: {text}");
     assert!(row("dovecot").starts_with("dovecot in use shipped Dovecot"), "{text}");
+    assert!(row("dovecot").contains(" 110 143 "), "where it listens: {text}");
     assert!(row("pam").starts_with("pam off shipped"), "{text}");
 
     let list = own.json(&["filter", "list"]);
