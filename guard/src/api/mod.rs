@@ -103,7 +103,23 @@ impl Request {
                 | Self::Unlock {}
         )
     }
+
+    /// The request for the log: a long list is told by its length and its first target.
+    pub fn brief(&self) -> String {
+        let long = |what: &str, targets: &[Target]| {
+            targets.first().map(|first| format!("{what} {} targets, the first {first}", targets.len()))
+        };
+        let brief = match self {
+            Self::Ban { targets, .. } if targets.len() > SHOWN => long("ban", targets),
+            Self::Unban { targets } if targets.len() > SHOWN => long("unban", targets),
+            _ => None,
+        };
+        brief.unwrap_or_else(|| format!("{self:?}"))
+    }
 }
+
+/// Targets of a request that the log shows one by one.
+const SHOWN: usize = 4;
 
 /// Who asks: the peer's credentials as the kernel has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

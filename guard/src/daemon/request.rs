@@ -34,7 +34,7 @@ impl Control {
     pub(super) fn answer(&mut self, asked: Asked) {
         let Asked { caller, request, reply } = asked;
         if request.is_change() {
-            info!(uid = caller.uid, pid = caller.pid, ?request, "asked");
+            info!(uid = caller.uid, pid = caller.pid, request = request.brief(), "asked");
             crate::memory::give_back();
         }
         let durable = request.is_change();

@@ -1,0 +1,134 @@
+//! Memory is bounded, and the worst stay in it.
+
+use super::*;
+
+#[test]
+fn a_smaller_table_keeps_the_worst() {
+    let mut scene = Scene::new();
+    for i in 0..100 {
+        scene.fail(&format!("198.51.100.{i}"));
+    }
+    for _ in 0..3 {
+        scene.fail(ATTACKER);
+    }
+    scene.engine.configure(Decide { max_sources: 10, ..Decide::default() });
+    assert_eq!(scene.engine.tracked(), 10);
+    assert_eq!(scene.engine.count().evicted, 91);
+    assert_eq!(scene.score(ATTACKER), 3.0);
+}
+
+#[test]
+fn a_flood_of_new_sources_neither_grows_memory_nor_hides_the_worst() {
+    let mut scene = Scene::with(|d| d.max_sources = 2000);
+    let offenders: Vec<_> = (0..100).map(|i| format!("203.0.113.{i}")).collect();
+    for offender in &offenders {
+        for _ in 0..4 {
+            scene.fail(offender);
+        }
+    }
+    let before = scene.engine.bytes();
+    for i in 0..200_000u32 {
+        if i % 100 == 0 {
+            scene.wait(1); // 100k new sources a second
+        }
+        let address = IpAddr::from((0x0a00_0000 + i).to_be_bytes());
+        scene.see(Sighting { address, ..line(ATTACKER, Kind::FailedPassword, 1) });
+    }
+    assert_eq!(scene.engine.tracked(), 2000);
+    assert!(scene.engine.count().evicted > 190_000);
+    assert!(scene.engine.bytes() < before + (8 << 20), "{} {before}", scene.engine.bytes());
+    let banned = offenders.iter().filter(|offender| scene.fail(offender).is_some()).count();
+    assert_eq!(banned, offenders.len());
+}
+
+#[test]
+fn the_past_of_many_targets_is_bounded_and_the_repeat_offender_stays_in_it() {
+    let mut scene = Scene::with(|d| (d.max_bans, d.decoys) = (1000, vec!["decoy".into()]));
+    scene.until_banned(ATTACKER);
+    scene.engine.lifted(target(ATTACKER));
+    scene.wait(SECOND).until_banned(ATTACKER);
+    for i in 0..20_000u32 {
+        let address = IpAddr::from((0x0a00_0000 + i).to_be_bytes());
+        let s = Sighting { address, account: Some(b"decoy"), ..line(ATTACKER, Kind::InvalidUser, 0) };
+        assert!(scene.see(s).is_some());
+    }
+    let count = scene.engine.count();
+    assert_eq!((count.offenders, count.offenders_evicted), (1000, 19_001));
+    assert_eq!(scene.engine.strikes(target(ATTACKER), scene.now), 2);
+}
+
+#[test]
+fn the_past_of_the_forgiven_is_forgotten() {
+    let mut scene = Scene::new();
+    for i in 0..100 {
+        scene.until_banned(&format!("198.51.100.{i}"));
+    }
+    scene.wait(31 * DAY);
+    for i in 0..100 {
+        scene.until_banned(&format!("203.0.113.{i}"));
+    }
+    assert_eq!(scene.engine.count().offenders, 100);
+}
+
+#[test]
+fn sources_whose_score_has_leaked_away_make_room_uncounted() {
+    let mut scene = Scene::new();
+    for i in 0..1000 {
+        scene.fail(&format!("198.51.{}.{}", i / 250, i % 250));
+    }
+    scene.wait(HOUR);
+    for i in 0..1000 {
+        scene.fail(&format!("203.0.{}.{}", i / 250, i % 250));
+    }
+    assert!(scene.engine.tracked() <= 1000, "{}", scene.engine.tracked());
+    assert_eq!(scene.engine.count().evicted, 0);
+}
+
+#[test]
+fn evidence_is_the_last_lines_with_what_they_gave() {
+    let mut scene = Scene::new();
+    for (i, kind) in [Kind::InvalidUser, Kind::FailedPassword, Kind::FailedPassword].into_iter().enumerate() {
+        let text = format!("line {i}");
+        scene.wait(SECOND);
+        let s = Sighting { line: text.as_bytes(), ..line(ATTACKER, kind, 42) };
+        scene.engine.observe(&s, JOURNAL, scene.now, scene.now);
+        scene.fail("198.51.100.1");
+    }
+    let lines = scene.engine.evidence(ATTACKER.parse().unwrap());
+    let seen: Vec<_> = lines.iter().map(|e| (e.at.0, e.kind, e.points.0, &*e.line)).collect();
+    assert_eq!(
+        seen,
+        [
+            (SECOND, Kind::InvalidUser, 1000, b"line 0".as_slice()),
+            (2 * SECOND, Kind::FailedPassword, 0, b"line 1"),
+            (3 * SECOND, Kind::FailedPassword, 1000, b"line 2"),
+        ]
+    );
+    for _ in 0..20 {
+        scene.fail(ATTACKER);
+    }
+    assert_eq!(scene.engine.evidence(ATTACKER.parse().unwrap()).len(), 10);
+    assert!(scene.engine.evidence("192.0.2.1".parse().unwrap()).is_empty());
+}
+
+#[test]
+fn evidence_is_bounded_for_all_sources_together() {
+    let mut scene = Scene::new();
+    let long = vec![b'x'; 5000];
+    for i in 0..50_000u32 {
+        let address = IpAddr::from((0x0a00_0000 + i % 20_000).to_be_bytes());
+        scene.see(Sighting { address, line: &long, ..line(ATTACKER, Kind::FailedPassword, i) });
+    }
+    assert!(scene.engine.bytes() < 16 << 20, "{}", scene.engine.bytes());
+    let last = scene.engine.evidence(IpAddr::from((0x0a00_0000 + 49_999 % 20_000u32).to_be_bytes()));
+    assert_eq!(last.last().unwrap().line.len(), crate::encode::EVIDENCE);
+    assert!(scene.engine.evidence(IpAddr::from(0x0a00_0000u32.to_be_bytes())).is_empty());
+}
+
+#[test]
+fn nothing_is_kept_where_no_evidence_is_wanted() {
+    let options = EngineOptions { decide: Decide::default(), seed: 1, evidence: 0 };
+    let mut engine = Engine::new(options);
+    engine.observe(&line(ATTACKER, Kind::FailedPassword, 1), JOURNAL, Moment(0), Moment(0));
+    assert!(engine.evidence(ATTACKER.parse().unwrap()).is_empty());
+}

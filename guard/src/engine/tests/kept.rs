@@ -1,0 +1,129 @@
+//! What outlives a restart.
+
+use super::*;
+
+#[test]
+fn scores_survive_through_the_store_and_leak_meanwhile() {
+    let mut scene = Scene::new();
+    for (address, failures) in [("203.0.113.7", 4), ("2001:db8::7", 3), ("203.0.113.9", 1)] {
+        for _ in 0..failures {
+            scene.fail(address);
+        }
+    }
+    let mut kept: Vec<_> = scene.engine.scores().collect();
+    kept.sort();
+
+    let mut next = Scene::new();
+    next.at(3 * MINUTE);
+    for score in &kept {
+        next.engine.restore_score(score, next.now);
+    }
+    assert_eq!((next.score("203.0.113.7"), next.score("2001:db8::7")), (3.0, 2.0), "a point in two minutes");
+    assert_eq!(next.fail("203.0.113.7"), None);
+    assert!(matches!(next.fail("203.0.113.7"), Some(Decision::Ban(_))));
+    let mut late = Scene::new();
+    late.at(HOUR);
+    late.engine.restore_score(&kept[0], late.now);
+    assert_eq!(late.engine.tracked(), 0, "nothing is left of it");
+}
+
+#[test]
+fn each_score_that_changed_is_told_once() {
+    let mut scene = Scene::with(|decide| decide.max_sources = 1000);
+    scene.fail("203.0.113.1");
+    assert!(scene.engine.changed_scores().is_empty(), "nobody has asked before");
+    scene.engine.follow_scores();
+    for address in ["203.0.113.7", "203.0.113.8", "203.0.113.7"] {
+        scene.fail(address);
+    }
+    let told = |scene: &mut Scene| -> Vec<_> {
+        let changed = scene.engine.changed_scores();
+        changed.iter().map(|kept| (kept.address.to_string(), kept.points.as_f64())).collect()
+    };
+    assert_eq!(told(&mut scene), [("203.0.113.7".to_owned(), 2.0), ("203.0.113.8".to_owned(), 1.0)]);
+    assert!(told(&mut scene).is_empty());
+
+    scene.until_banned("203.0.113.7");
+    scene.engine.forgive(Target::host("203.0.113.8".parse().unwrap()));
+    assert_eq!(told(&mut scene), [("203.0.113.7".to_owned(), 0.0), ("203.0.113.8".to_owned(), 0.0)]);
+
+    // What makes room is told too, so the store never has more than the engine.
+    let mut known = std::collections::HashSet::new();
+    for host in 0..5000u32 {
+        scene.fail(&std::net::Ipv4Addr::from(0x0B00_0000 + host).to_string());
+        for (address, points) in told(&mut scene) {
+            if points > 0.0 {
+                known.insert(address)
+            } else {
+                known.remove(&address)
+            };
+        }
+    }
+    // But for the first one, which came before anybody asked.
+    assert!((999..=1000).contains(&known.len()), "{}", known.len());
+}
+
+#[test]
+fn who_should_still_be_banned_is_not_struck_again_before_his_ban_is_back() {
+    let mut scene = Scene::new();
+    scene.until_banned(ATTACKER);
+    scene.until_banned("203.0.113.77");
+    let past = scene.engine.changed_strikes();
+
+    let mut next = Scene::new();
+    next.at(MINUTE);
+    for strikes in &past {
+        next.engine.restore_strikes(strikes);
+    }
+    next.engine.presume_banned(next.now);
+    for _ in 0..5 {
+        assert_eq!(next.fail(ATTACKER), None, "lines that were in flight");
+    }
+    let back = Target::host(ATTACKER.parse().unwrap());
+    next.engine.banned(back, Some(Moment(HOUR)));
+    next.engine.release(|target| target == back);
+    for _ in 0..5 {
+        assert_eq!(next.fail(ATTACKER), None, "the ban stands");
+    }
+    assert_eq!(next.until_banned("203.0.113.77").0, 2, "whose ban did not come back is struck");
+
+    let mut late = Scene::new();
+    late.at(2 * HOUR);
+    late.engine.restore_strikes(&past[0]);
+    late.engine.presume_banned(late.now);
+    assert!(matches!((0..5).find_map(|_| late.fail(ATTACKER)), Some(Decision::Ban(_))), "his ban is over");
+}
+
+#[test]
+fn strikes_survive_through_the_store() {
+    let mut scene = Scene::new();
+    scene.until_banned(ATTACKER);
+    scene.until_banned("2001:db8::1");
+    let changed = scene.engine.changed_strikes();
+    assert_eq!(changed.len(), 2);
+    assert!(scene.engine.changed_strikes().is_empty());
+
+    let mut next = Scene::new();
+    for strikes in &changed {
+        next.engine.restore_strikes(strikes);
+    }
+    assert!(next.engine.changed_strikes().is_empty());
+    next.wait(HOUR);
+    for address in [ATTACKER, "2001:db8::1"] {
+        assert_eq!(next.until_banned(address), (2, Some(DAY)));
+    }
+    next.engine.forgive(target(ATTACKER));
+    let counts: Vec<_> = next.engine.changed_strikes().iter().map(|s| (s.target, s.count)).collect();
+    assert_eq!(counts, [(target(ATTACKER), 0), (target("2001:db8::1"), 2)]);
+}
+
+#[test]
+fn a_reload_keeps_scores() {
+    let mut scene = Scene::new();
+    for _ in 0..3 {
+        scene.fail(ATTACKER);
+    }
+    scene.engine.configure(Decide { threshold: Points(4000), ..Decide::default() });
+    assert_eq!(scene.score(ATTACKER), 3.0);
+    assert!(scene.fail(ATTACKER).is_some());
+}
