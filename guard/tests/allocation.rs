@@ -12,22 +12,15 @@ use std::sync::Arc;
 
 use guard::scan::corpus::Corpus;
 use guard::scan::{FilterSet, Mode, Scanner, shipped};
-use guard::time::Wall;
 use jiff::tz::TimeZone;
 
 #[path = "../../benches/authlog.rs"]
 #[allow(dead_code, unreachable_pub, reason = "the log of the benchmarks")]
 mod authlog;
+#[path = "filters/headers.rs"]
+mod headers;
 
-/// When the lines are read.
-const NOW: Wall = Wall(1_795_215_245_000);
-/// What stands before a message in each form of header, around the identifier.
-const HEADERS: [(&str, &str); 4] = [
-    ("Nov 20 22:54:05 web1 ", "[4711]: "),
-    ("2026-11-20T22:54:05.123456+00:00 web1 ", "[4711]: "),
-    ("<38>Nov 20 22:54:05 web1 ", "[4711]: "),
-    ("<38>1 2026-11-20T22:54:05Z web1 ", " 4711 - - "),
-];
+use headers::{HEADERS, NOW};
 
 /// Times the list of one call can grow: from 4 places, doubled to at least those of the lines that are taken together.
 const GROWTH: u64 = 8;

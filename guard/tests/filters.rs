@@ -12,20 +12,15 @@ use guard::time::Wall;
 use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
+#[path = "filters/headers.rs"]
+mod headers;
 #[path = "filters/own_lines.rs"]
 mod own_lines;
 #[path = "filters/reference.rs"]
 mod reference;
 
-/// When the lines are read.
-const NOW: Wall = Wall(1_795_215_245_000);
-/// What stands before a message in each form of header, around the identifier.
-const HEADERS: [(&str, &str); 4] = [
-    ("Nov 20 22:54:05 web1 ", "[4711]: "),
-    ("2026-11-20T22:54:05.123456+00:00 web1 ", "[4711]: "),
-    ("<38>Nov 20 22:54:05 web1 ", "[4711]: "),
-    ("<38>1 2026-11-20T22:54:05Z web1 ", " 4711 - - "),
-];
+use headers::{HEADERS, NOW};
+
 const MODES: [Mode; 4] = [Mode::Normal, Mode::Ddos, Mode::Extra, Mode::Aggressive];
 
 /// Pieces that imitate parts of log lines.

@@ -180,7 +180,7 @@ impl Report {
         for name in &self.total.ignored {
             println!("left out: {name}");
         }
-        for name in self.total.skipped.iter().chain(&self.total.out_of_reach) {
+        for name in &self.total.skipped {
             println!("skipped: {name}");
         }
         for name in &self.total.failed {

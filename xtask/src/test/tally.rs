@@ -11,10 +11,7 @@ pub struct Tally {
     pub failed: Vec<String>,
     /// Names of those that could not run, with the reason.
     pub skipped: Vec<String>,
-    /// What could not be done for want of something that no machine brings along, as a database on the network: counted
-    /// as skipped, but no sign that this machine is set up wrong.
-    pub out_of_reach: Vec<String>,
-    /// Names of those whose authors left them out of every run (`#[ignore]`): measurements, and helpers that other
+    /// Names of those that their authors left out of every run, with the reason: measurements, and helpers that other
     /// tests start.
     pub ignored: Vec<String>,
 }
@@ -30,7 +27,6 @@ impl Tally {
         self.passed += other.passed;
         self.failed.extend(other.failed);
         self.skipped.extend(other.skipped);
-        self.out_of_reach.extend(other.out_of_reach);
         self.ignored.extend(other.ignored);
     }
 
@@ -72,8 +68,8 @@ impl Tally {
 
 impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let skipped = self.skipped.len() + self.out_of_reach.len();
-        write!(f, "{} passed, {} failed, {skipped} skipped", self.passed, self.failed.len())
+        let (failed, skipped) = (self.failed.len(), self.skipped.len());
+        write!(f, "{} passed, {failed} failed, {skipped} skipped", self.passed)
     }
 }
 
@@ -97,13 +93,6 @@ mod tests {
         assert_eq!(tally.to_string(), "2 passed, 1 failed, 0 skipped");
         assert_eq!(tally.failed, ["guard engine::two"]);
         assert_eq!(tally.ignored, ["guard store::slow (ignored, takes an hour)"]);
-    }
-
-    #[test]
-    fn what_is_out_of_reach_counts_as_skipped() {
-        let mut tally = Tally { skipped: vec!["a: not root".into()], ..Tally::one() };
-        tally.add(Tally { out_of_reach: vec!["advisories".into()], ..Tally::one() });
-        assert_eq!(tally.to_string(), "2 passed, 0 failed, 2 skipped");
     }
 
     #[test]

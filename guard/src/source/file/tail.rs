@@ -215,9 +215,10 @@ impl Tail {
         if let Some(at) = self.logs.iter().position(|log| log.reader.identity() == now) {
             // Usually the last already; a file that was renamed back is not.
             self.retire_all();
-            let mut log = self.logs.remove(at).expect("the index was just found");
-            log.quiet_since = None;
-            self.logs.push_back(log);
+            if let Some(mut log) = self.logs.remove(at) {
+                log.quiet_since = None;
+                self.logs.push_back(log);
+            }
             return Ok(());
         }
         let (file, meta) = folder::open(&self.path)?;
