@@ -1,6 +1,6 @@
 //! `cargo xtask clean-root`: the README's commands as a new user runs them, in a fresh Debian.
 //!
-//! The root holds a minimal Debian, the running rustup toolchain, and a clone of the committed state; nothing else.
+//! The root holds a minimal Debian, rustup with the running toolchain as its `stable`, and a clone of the committed state; nothing else.
 //! It is entered with mounts and processes of its own, so whatever the commands start ends with them. The network is the
 //! machine's, because packages and crates come through it: what would change it, such as `cargo xtask run`, is built with
 //! `--keep` first and then run with `--again --offline`.
@@ -58,6 +58,17 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     root.enter(&command, options.offline)
 }
 
+/// The names under which rustup stands for the programs of a toolchain.
+const PROXIES: [&str; 7] =
+    ["cargo", "rustc", "rustdoc", "rustfmt", "cargo-fmt", "cargo-clippy", "clippy-driver"];
+
+/// The triple of this machine, which toolchains carry in their names.
+fn host() -> Result<String> {
+    let said = process::output(Command::new("rustc").arg("-vV"))?;
+    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host.context("rustc -vV names no host")?.to_owned())
+}
+
 /// A Debian root; removed at the end.
 struct Root {
     path: PathBuf,
@@ -112,17 +123,26 @@ impl Root {
         Ok(root)
     }
 
-    /// Copies the toolchain that runs xtask to the place `rustup` would put it, with its programs on the path.
+    /// Gives the root what a user of rustup has: rustup itself and the running toolchain as its `stable`. Its release
+    /// server is the network's, so a component that is missing is asked for as it would be anywhere.
     fn give_toolchain(&self) -> Result<()> {
         let sysroot = process::output(Command::new("rustc").args(["--print", "sysroot"]))?;
-        let place = self.path.join("opt/rust");
-        process::run(Command::new("cp").args(["-a", &sysroot]).arg(&place))?;
-        for program in ["cargo", "rustc", "rustdoc", "rustfmt", "cargo-fmt", "cargo-clippy", "clippy-driver"]
-        {
-            let link = self.path.join("usr/local/bin").join(program);
-            std::os::unix::fs::symlink(Path::new("/opt/rust/bin").join(program), &link)
+        let rustup = find("rustup").context("the root is given rustup, which is not on the path here")?;
+        let programs = self.path.join("root/.cargo/bin");
+        std::fs::create_dir_all(&programs)?;
+        std::fs::copy(&rustup, programs.join("rustup"))?;
+        for proxy in PROXIES {
+            let link = programs.join(proxy);
+            std::os::unix::fs::symlink("rustup", &link)
                 .with_context(|| format!("cannot make {}", link.display()))?;
         }
+        let toolchains = self.path.join("root/.rustup/toolchains");
+        std::fs::create_dir_all(&toolchains)?;
+        let stable = toolchains.join(format!("stable-{}", host()?));
+        process::run(Command::new("cp").args(["-a", &sysroot]).arg(&stable))?;
+        let default =
+            format!("version = \"12\"\ndefault_toolchain = \"stable-{}\"\nprofile = \"default\"\n", host()?);
+        std::fs::write(self.path.join("root/.rustup/settings.toml"), default)?;
         Ok(())
     }
 
@@ -144,7 +164,7 @@ impl Root {
         let prepare = "mount --bind \"$0\" \"$0\" && mount --rbind /dev \"$0/dev\" && mount -t proc proc \"$0/proc\" \
                        && mount --rbind /sys \"$0/sys\" && mount -t tmpfs tmpfs \"$0/run\" \
                        && cd \"$0\" && pivot_root . mnt && umount -l /mnt && cd /root/guard && exec \
-                       env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
+                       env -i HOME=/root PATH=/root/.cargo/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 \
                        \"$@\"";
         process::run(
             // It ends with this process, however this one ends.
