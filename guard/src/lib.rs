@@ -16,6 +16,7 @@ pub mod engine;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;
+pub mod judge;
 mod memory;
 pub mod metrics;
 pub mod protect;

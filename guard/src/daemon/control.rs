@@ -15,27 +15,24 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::api::server::{ApiCount, Asked};
-use crate::ban::BanTable;
 use crate::config::Config;
-use crate::enforce::{Backend, Change, Desired, Drift, EnforceError, Enforcer};
-use crate::engine::Engine;
+use crate::enforce::{Backend, Drift, EnforceError, Enforcer};
+use crate::judge::Judge;
 use crate::metrics::{Histogram, Snapshot};
-use crate::protect::Protection;
 use crate::scan::FilterSet;
 use crate::sighting::{Kind, SourceId};
 use crate::source::{Delivery, ReadCount, SourceStatus};
-use crate::store::{StoreError, Write, Writer};
+use crate::store::{StoreError, Writer};
 use crate::target::Target;
 use crate::time::{Clock, Moment, boot_nanoseconds};
 
-use super::crowding::Crowding;
 use super::denied::Denials;
 use super::follow::Followers;
 use super::health::SourceHealth;
 use super::own_files::Look;
 use super::problems::Problems;
 use super::readers::Readers;
-use super::restore::{Lifted, Restore, Restored};
+use super::restore::{Restore, Restored};
 
 /// What reaches the engine's thread.
 pub(crate) enum Input {
@@ -81,10 +78,6 @@ const RETRY: Duration = Duration::from_millis(50);
 #[derive(Debug, Default)]
 pub(super) struct Count {
     pub(super) read: HashMap<String, ReadCount>,
-    pub(super) bans_by_rule: HashMap<String, u64>,
-    pub(super) refused: u64,
-    pub(super) expired: u64,
-    pub(super) evicted_bans: u64,
     pub(super) update_errors: u64,
     pub(super) drift: Drift,
     pub(super) reconciles: u64,
@@ -96,9 +89,7 @@ pub(super) struct Control {
     pub(super) config_path: PathBuf,
     pub(super) forced_observe: bool,
     pub(super) filters: Arc<FilterSet>,
-    pub(super) engine: Engine,
-    pub(super) bans: BanTable,
-    pub(super) protection: Protection,
+    pub(super) judge: Judge,
     pub(super) enforcer: Box<dyn Enforcer>,
     pub(super) writer: Writer,
     pub(super) readers: Readers,
@@ -106,22 +97,13 @@ pub(super) struct Control {
     pub(super) health: SourceHealth,
     pub(super) problems: Problems,
     pub(super) count: Count,
-    pub(super) crowding: Crowding,
     pub(super) started: Moment,
     pub(super) restore: Restore,
-    /// What was lifted before the restore was done.
-    pub(super) lifted: Lifted,
     /// What the control socket counts.
     pub(super) api: Arc<ApiCount>,
     pub(super) denials: Denials,
     /// Sightings by filter and kind.
     pub(super) sightings: HashMap<(u16, Kind), u64>,
-    /// Targets the kernel was told to let pass.
-    pub(super) allowed: Vec<Target>,
-    /// Changes decided but not yet given to the kernel.
-    pub(super) pending: Vec<Change>,
-    /// Writes that wait until the kernel has the pending changes.
-    pub(super) writes: Vec<Write>,
     /// Inputs set aside while readers were being exchanged.
     pub(super) deferred: VecDeque<Input>,
     pub(super) inputs: Receiver<Input>,
@@ -173,8 +155,8 @@ impl Control {
     /// Time until something is due.
     fn patience(&mut self) -> Duration {
         let now = Moment::now();
-        let expiry = self.bans.next_expiry().map_or(TICK, |at| at.since(now));
-        TICK.min(expiry).min(self.next_reconcile.saturating_duration_since(Instant::now()))
+        let due = self.judge.next_due().map_or(TICK, |at| at.since(now));
+        TICK.min(due).min(self.next_reconcile.saturating_duration_since(Instant::now()))
     }
 
     pub(super) fn take(&mut self, input: Input) {
@@ -207,8 +189,8 @@ impl Control {
 
     /// What is due after every input and at every tick.
     fn turn(&mut self) {
-        self.expire();
-        self.keep_room();
+        self.judge.expire(Clock::now());
+        self.problems.replace("ban table", self.judge.crowded().into_iter().collect());
         let now = Instant::now();
         self.keep_followers(now);
         self.keep_readers(now);
@@ -247,16 +229,15 @@ impl Control {
     /// Gives the pending changes to the kernel. The store is told later: what a batch of lines leads to reaches it
     /// as one, with the position behind them.
     pub(super) fn apply(&mut self) -> bool {
-        let mut applied = true;
-        if !self.pending.is_empty() {
-            let outcome = self.enforcer.apply(&self.pending);
-            applied = self.was_applied(outcome, self.pending.len());
-            self.pending.clear();
-            if self.pending.capacity() > KEPT {
-                self.pending = Vec::new(); // an idle daemon does not pay for a past flood
-            }
+        let changes = &mut self.judge.outcome().changes;
+        if changes.is_empty() {
+            return true;
         }
-        applied
+        let outcome = self.enforcer.apply(changes);
+        let count = changes.len();
+        changes.clear();
+        changes.shrink_to(KEPT); // an idle daemon does not pay for a past flood
+        self.was_applied(outcome, count)
     }
 
     /// Whether the kernel took changes. If not, the next reconciliation is soon.
@@ -271,10 +252,10 @@ impl Control {
 
     /// The kernel has been told.
     fn tell_store(&mut self) {
-        self.keep_strikes();
-        self.keep_scores();
-        if !self.writes.is_empty() {
-            self.writer.write_all(self.writes.drain(..));
+        self.judge.keep(Clock::now());
+        let writes = &mut self.judge.outcome().writes;
+        if !writes.is_empty() {
+            self.writer.write_all(writes.drain(..));
         }
     }
 
@@ -298,7 +279,7 @@ impl Control {
         }
         // A part compares what both hold now.
         self.flush();
-        let desired = Desired { bans: &self.bans, allowed: &self.allowed, now: Moment::now() };
+        let desired = self.judge.desired(Moment::now());
         match self.enforcer.reconcile_part(desired) {
             Ok(None) => self.next_reconcile = Instant::now(),
             Ok(Some(drift)) => {
@@ -356,9 +337,9 @@ impl Control {
     fn stop(mut self) {
         self.readers.stop();
         self.drain_readers();
-        self.event("stop", None, &serde_json::json!({ "bans": self.bans.len() }));
+        self.event("stop", None, &serde_json::json!({ "bans": self.judge.bans().len() }));
         self.flush();
-        let Self { inputs, deferred, followers, writer, enforcer, bans, .. } = self;
+        let Self { inputs, deferred, followers, writer, enforcer, judge, .. } = self;
         // A restore that still goes on, or a follower, must not wait for anybody to take what it sends.
         drop((inputs, deferred));
         drop(followers);
@@ -369,18 +350,13 @@ impl Control {
         if enforcer.backend() == Backend::Observe {
             info!("stopped; nothing was enforced");
         } else {
-            info!(bans = bans.len(), "stopped; enforcement goes on in the kernel");
+            info!(bans = judge.bans().len(), "stopped; enforcement goes on in the kernel");
         }
     }
 
     /// Notes that something happened.
     pub(super) fn event(&mut self, kind: &str, target: Option<Target>, detail: &serde_json::Value) {
-        self.writes.push(Write::Event(crate::store::StoredEvent {
-            at: Clock::now().wall,
-            kind: kind.to_owned(),
-            target,
-            detail: detail.to_string(),
-        }));
+        self.judge.event(kind, target, detail, Clock::now());
     }
 }
 

@@ -17,9 +17,8 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
-use crate::ban::{BanId, BanTable};
 use crate::config::{self, Config};
-use crate::engine::{Engine, EngineOptions};
+use crate::judge::Judge;
 use crate::protect::system::connections;
 use crate::protect::{Protection, SystemAddresses};
 use crate::scan::FilterSet;
@@ -29,7 +28,6 @@ use crate::{enforce, protect, store};
 
 mod again;
 mod control;
-mod crowding;
 mod decide;
 mod denied;
 mod error;
@@ -43,7 +41,6 @@ mod readers;
 mod reload;
 mod request;
 mod restore;
-mod scores;
 mod serve;
 mod snapshot;
 mod views;
@@ -51,16 +48,12 @@ mod views;
 pub use error::StartError;
 
 use control::{Control, Count, Input, QUEUE, UNWRITABLE};
-use crowding::Crowding;
 use denied::Denials;
 use follow::Followers;
 use health::SourceHealth;
 use problems::Problems;
 use readers::Readers;
-use restore::{Lifted, Restore, Restored};
-
-/// Lines kept as evidence for each source that has a score.
-const EVIDENCE_LINES: usize = 8;
+use restore::{Restore, Restored};
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -88,39 +81,33 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     let (writer, snapshot) = start_store(store, &config, inputs.clone())?;
     let mut problems = Problems::default();
     problems.replace(topic, notes);
-    let protection = start_protection(&config, &snapshot, &mut problems);
+    let protection = start_protection(&config, &mut problems);
     let (serving, no_metrics) = serve::Listeners::open(&config)?;
     problems.replace("metrics", no_metrics.into_iter().collect());
     let (enforcer, reasons) = enforce::select(&config, options.observe)?;
     info!(backend = enforcer.backend().name(), "enforcing with");
     problems.replace("backend", reasons);
     let (ended, engine_ended) = oneshot::channel();
-    let (engine, leaked_away) = start_engine(&config, &snapshot);
+    let seed = boot_nanoseconds() ^ u64::from(std::process::id()).rotate_left(32);
+    let judge = Judge::new(&config, Arc::clone(&filters), protection, &snapshot, seed, Clock::now());
     let mut control = Control {
-        engine,
-        bans: starting_bans(&snapshot),
+        judge,
         readers: Readers::new(inputs.clone(), snapshot.positions),
         followers: Followers::new(inputs.clone()),
         config_path: options.config.clone(),
         forced_observe: options.observe,
         filters,
-        protection,
         enforcer,
         writer,
         sources: HashMap::new(),
         health: SourceHealth::new(),
         problems,
         count: Count::default(),
-        crowding: Crowding::default(),
         started: Moment::now(),
         restore: Restore::Reading,
-        lifted: Lifted::default(),
-        allowed: Vec::new(),
         api: serving.count(),
         denials: Denials::default(),
         sightings: HashMap::new(),
-        pending: Vec::new(),
-        writes: leaked_away.into_iter().collect(),
         deferred: VecDeque::new(),
         inputs: receiver,
         heartbeat: Arc::clone(&heartbeat),
@@ -201,29 +188,7 @@ fn start_store(
     Ok((writer, snapshot))
 }
 
-fn starting_bans(snapshot: &Snapshot) -> BanTable {
-    let mut bans = BanTable::new();
-    bans.reserve_ids(BanId(snapshot.last_id));
-    bans
-}
-
-/// The engine as it was, and what is to be written of it.
-fn start_engine(config: &Config, snapshot: &Snapshot) -> (Engine, Option<store::Write>) {
-    let clock = Clock::now();
-    let mut engine = Engine::new(EngineOptions {
-        decide: config.decide.clone(),
-        seed: boot_nanoseconds() ^ u64::from(std::process::id()).rotate_left(32),
-        evidence: EVIDENCE_LINES,
-    });
-    for strikes in &snapshot.strikes {
-        engine.restore_strikes(&views::restored_strikes(strikes, clock));
-    }
-    engine.presume_banned(clock.moment);
-    let leaked_away = scores::restore(&mut engine, &snapshot.scores, clock);
-    (engine, leaked_away)
-}
-
-fn start_protection(config: &Config, snapshot: &Snapshot, problems: &mut Problems) -> Protection {
+fn start_protection(config: &Config, problems: &mut Problems) -> Protection {
     let clock = Clock::now();
     let mut protection = Protection::new(&config.allow);
     let (system, faults) = SystemAddresses::read();
@@ -237,10 +202,6 @@ fn start_protection(config: &Config, snapshot: &Snapshot, problems: &mut Problem
             }
         }
         Err(cause) => problems.set("sessions", format!("open sessions cannot be read ({cause})")),
-    }
-    for allowed in &snapshot.allowed {
-        let until = allowed.until.map(|until| clock.moment_of(until));
-        protection.allow_runtime(allowed.target, until, &allowed.comment);
     }
     protection
 }

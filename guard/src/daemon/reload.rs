@@ -48,8 +48,7 @@ impl Control {
         let reread = new.source != self.config.source
             || new.filter != self.config.filter
             || filters.fingerprint() != self.filters.fingerprint();
-        self.engine.configure(new.decide.clone());
-        self.protection.configure(&new.allow);
+        self.judge.configure(&new);
         self.config = new;
         if reread {
             self.exchange_readers(Arc::new(filters));
@@ -66,6 +65,7 @@ impl Control {
     fn exchange_readers(&mut self, filters: Arc<FilterSet>) {
         self.drain_readers();
         // Pattern numbers belong to a filter set: evidence of the old one is kept only where they still fit.
+        self.judge.set_filters(Arc::clone(&filters));
         self.filters = filters;
         self.sources.clear();
         self.start_readers();

@@ -10,11 +10,9 @@ use crate::api::server::Asked;
 use crate::api::{
     Allowed, Answer, BanView, Caller, Check, ErrorClass, Request, Status, TargetResult, Why, WhyLine,
 };
-use crate::ban::{Ban, Origin};
 use crate::encode::{EVIDENCE, printable};
 use crate::enforce::{Backend, Change, Counters, EnforcerStatus};
-use crate::sighting::Points;
-use crate::store::Write;
+use crate::judge::{Asker, Said};
 use crate::target::Target;
 use crate::time::{Clock, Moment};
 
@@ -26,8 +24,6 @@ use super::views;
 const PAGE: usize = 10_000;
 /// Events in one answer.
 const EVENTS: usize = 10_000;
-/// Characters of a person's reason that are kept.
-const REASON: usize = 200;
 
 impl Control {
     /// Answers one request. What changes the kernel is applied before the answer is given.
@@ -101,8 +97,8 @@ impl Control {
             sources,
             lines: self.count.read.values().map(|read| read.lines).sum(),
             matched: self.count.read.values().map(|read| read.matched).sum(),
-            tracked: self.engine.tracked(),
-            bans: self.bans.len() as u64,
+            tracked: self.judge.engine().tracked(),
+            bans: self.judge.bans().len() as u64,
             enforcer,
             counters,
             drift: self.count.drift,
@@ -114,7 +110,7 @@ impl Control {
     /// Everything that needs attention, with what guard does about it.
     pub(super) fn all_problems(&self, enforcer: &EnforcerStatus) -> Vec<String> {
         let mut problems = self.problems.list();
-        problems.extend(self.protection.unknown());
+        problems.extend(self.judge.protection().unknown());
         let unhealthy = self.shown_sources().filter(|source| !source.healthy);
         problems.extend(unhealthy.map(|source| format!("{}: {}", source.name, source.state)));
         let store = self.writer.status();
@@ -139,18 +135,10 @@ impl Control {
         (caller, from): (Caller, Option<IpAddr>),
     ) -> Vec<TargetResult> {
         let clock = Clock::now();
-        let own = [from, crate::protect::caller_peer(caller.pid)];
-        let mut results = Vec::with_capacity(targets.len());
-        for &target in targets {
-            let result = if let Some(because) = self.manual_refusal(target, own, clock.moment) {
-                self.count.refused += 1;
-                self.event("refuse", Some(target), &json!({ "uid": caller.uid, "because": because }));
-                refused(target, format!("not banned: {because}"))
-            } else {
-                done(target, self.ban_by_hand(target, seconds, reason, caller, clock))
-            };
-            results.push(result);
-        }
+        let asker = Asker { uid: caller.uid, from: [from, crate::protect::caller_peer(caller.pid)] };
+        let length = seconds.map(Duration::from_secs);
+        let ban = |&target| result(target, self.judge.ban(target, length, reason, asker, clock));
+        let mut results: Vec<_> = targets.iter().map(ban).collect();
         if !self.flush() {
             for result in results.iter_mut().filter(|result| result.done) {
                 result
@@ -161,105 +149,28 @@ impl Control {
         results
     }
 
-    /// What forbids a person's ban: the protections, and the asker's own session.
-    fn manual_refusal(&self, target: Target, own: [Option<IpAddr>; 2], now: Moment) -> Option<String> {
-        if let Some(own) = own.into_iter().flatten().find(|own| target.covers(*own)) {
-            return Some(format!("{own} is where your own session comes from"));
-        }
-        self.protection.refusal(target, now)
-    }
-
-    fn ban_by_hand(
-        &mut self,
-        target: Target,
-        seconds: Option<u64>,
-        reason: Option<&str>,
-        caller: Caller,
-        clock: Clock,
-    ) -> String {
-        let length = match seconds {
-            Some(0) => None,
-            Some(seconds) => Some(Duration::from_secs(seconds)),
-            None => self.config.decide.ladder.first().copied().flatten(),
-        };
-        let strike = self.engine.strikes(target, clock.moment) + 1;
-        let ban = Ban {
-            id: self.bans.next_id(),
-            target,
-            since: clock.moment,
-            until: length.map(|length| clock.moment + length),
-            origin: Origin::Manual(caller.uid),
-            score: Points(0),
-            strike,
-            reason: printable(reason.unwrap_or("by hand").as_bytes(), REASON).into(),
-        };
-        *self.count.bans_by_rule.entry("manual".into()).or_default() += 1;
-        self.engine.banned(target, ban.until);
-        let (reason, asked) = (ban.reason.clone(), ban.until);
-        self.insert(ban, clock);
-        // The table keeps the later of two ends.
-        let held = self.bans.get(target).map_or(asked, |ban| ban.until);
-        self.event(
-            "ban",
-            Some(target),
-            &json!({ "uid": caller.uid, "reason": reason, "until": views::until(held, clock) }),
-        );
-        match (held, held == asked) {
-            (None, true) => "banned for good".into(),
-            (None, false) => "is banned for good already".into(),
-            (Some(until), true) => format!("banned until {}", clock.wall_of(until)),
-            (Some(until), false) => format!("is banned for longer already, until {}", clock.wall_of(until)),
-        }
-    }
-
     fn unban(&mut self, targets: &[Target], caller: Caller) -> Vec<TargetResult> {
-        if self.restore != Restore::Done {
-            for &target in targets {
-                self.lifted.add(target);
-                self.writes.push(Write::Unban(target));
-            }
-        }
-        let results: Vec<_> = targets
-            .iter()
-            .map(|&target| match self.lift(target) {
-                Some(_) => {
-                    self.engine.forgive(target);
-                    self.event("unban", Some(target), &json!({ "uid": caller.uid }));
-                    done(target, "unbanned".into())
-                }
-                None => match self.bans.covering(target.address()).next() {
-                    Some(wider) => refused(
-                        target,
-                        format!(
-                            "has no ban of its own, but {} covers it: guardctl unban {}",
-                            wider.target, wider.target
-                        ),
-                    ),
-                    None => refused(target, "is not banned".into()),
-                },
-            })
-            .collect();
+        let clock = Clock::now();
+        let unban = |&target| result(target, self.judge.unban(target, caller.uid, clock));
+        let results = targets.iter().map(unban).collect();
         self.flush();
         results
     }
 
     fn unban_all(&mut self, caller: Caller) -> u64 {
-        if self.restore != Restore::Done {
-            self.lifted.add_all();
-        }
-        let targets: Vec<Target> = self.bans.iter().map(|ban| ban.target).collect();
-        for &target in &targets {
-            self.lift(target);
-            self.engine.forgive(target);
-        }
-        self.event("unban", None, &json!({ "uid": caller.uid, "all": targets.len() }));
+        let lifted = self.judge.unban_all(caller.uid, Clock::now());
         self.flush();
-        targets.len() as u64
+        lifted
     }
 
     fn list(&self, after: Option<Target>, limit: usize) -> Vec<BanView> {
         let clock = Clock::now();
-        self.bans.page(after, limit.min(PAGE)).into_iter().map(|ban| views::view(ban, clock)).collect()
+        self.judge
+            .bans()
+            .page(after, limit.min(PAGE))
+            .into_iter()
+            .map(|ban| views::view(ban, clock))
+            .collect()
     }
 
     fn check(&mut self, address: IpAddr) -> Answer {
@@ -273,8 +184,8 @@ impl Control {
         Answer::Check(Box::new(Check {
             address,
             verdict,
-            bans: self.bans.covering(address).map(|ban| views::view(ban, clock)).collect(),
-            protected_by: self.protection.refusal(Target::host(address), clock.moment),
+            bans: self.judge.bans().covering(address).map(|ban| views::view(ban, clock)).collect(),
+            protected_by: self.judge.protection().refusal(Target::host(address), clock.moment),
             backend: status.backend,
             interfaces: status
                 .interfaces
@@ -289,7 +200,8 @@ impl Control {
         let clock = Clock::now();
         let address = target.address();
         let lines = if target.is_host() {
-            self.engine
+            self.judge
+                .engine()
                 .evidence(address)
                 .iter()
                 .map(|e| WhyLine {
@@ -303,14 +215,15 @@ impl Control {
         } else {
             Vec::new()
         };
-        let bans: Vec<BanView> = self.bans.covering(address).map(|ban| views::view(ban, clock)).collect();
+        let bans: Vec<BanView> =
+            self.judge.bans().covering(address).map(|ban| views::view(ban, clock)).collect();
         Why {
             target,
-            score: views::points(self.engine.score(address, clock.moment)),
+            score: views::points(self.judge.engine().score(address, clock.moment)),
             threshold: views::points(self.config.decide.threshold),
             lines,
-            strikes: self.engine.strikes(target, clock.moment),
-            protected_by: self.protection.refusal(target, clock.moment),
+            strikes: self.judge.engine().strikes(target, clock.moment),
+            protected_by: self.judge.protection().refusal(target, clock.moment),
             events: Vec::new(),
             undo: bans.first().map_or_else(String::new, |ban| format!("guardctl unban {}", ban.target)),
             bans,
@@ -324,62 +237,24 @@ impl Control {
         comment: &str,
         caller: Caller,
     ) -> Vec<TargetResult> {
-        let clock = Clock::now();
-        let comment = printable(comment.as_bytes(), REASON);
-        // Wall-clock time, because it is kept over reboots.
-        let until =
-            seconds.filter(|seconds| *seconds > 0).map(|seconds| clock.moment + Duration::from_secs(seconds));
-        for &target in targets {
-            self.protection.allow_runtime(target, until, &comment);
-            self.writes.push(Write::Allow {
-                target,
-                until: until.map(|until| clock.wall_of(until)),
-                comment: comment.clone(),
-            });
-            self.event(
-                "allow",
-                Some(target),
-                &json!({ "uid": caller.uid, "seconds": seconds, "comment": comment }),
-            );
-        }
-        let lifted = self.sync_allowed();
+        let length = seconds.map(Duration::from_secs);
+        let said = self.judge.allow(targets, length, comment, caller.uid, Clock::now());
         self.flush();
-        let message = |target: Target| {
-            let lifted: Vec<String> =
-                lifted.iter().filter(|ban| ban.overlaps(target)).map(Target::to_string).collect();
-            match lifted.len() {
-                0 => "allowed".to_owned(),
-                1..=3 => format!("allowed; lifted the ban of {}", lifted.join(", ")),
-                more => format!("allowed; lifted {more} bans"),
-            }
-        };
-        targets.iter().map(|&target| done(target, message(target))).collect()
+        targets.iter().zip(said).map(|(&target, said)| result(target, said)).collect()
     }
 
     fn disallow(&mut self, targets: &[Target], caller: Caller) -> Vec<TargetResult> {
-        let results = targets
-            .iter()
-            .map(|&target| {
-                if !self.protection.disallow_runtime(target) {
-                    let because = self.protection.refusal(target, Moment::now());
-                    let message = because.map_or_else(
-                        || "was not allowed at run time".to_owned(),
-                        |because| format!("was not allowed at run time; it is protected because {because}"),
-                    );
-                    return refused(target, message);
-                }
-                self.writes.push(Write::Disallow(target));
-                self.event("disallow", Some(target), &json!({ "uid": caller.uid }));
-                done(target, "no longer allowed".into())
-            })
-            .collect();
-        self.sync_allowed();
+        let clock = Clock::now();
+        let disallow = |&target| result(target, self.judge.disallow(target, caller.uid, clock));
+        let results = targets.iter().map(disallow).collect();
+        self.judge.sync_allowed(clock);
         self.flush();
         results
     }
 
     fn allow_list(&self) -> Vec<Allowed> {
-        self.protection
+        self.judge
+            .protection()
             .allowed(Moment::now())
             .into_iter()
             .map(|(target, because, seconds_left)| Allowed { target, because, seconds_left })
@@ -412,17 +287,16 @@ impl Control {
 
     /// Puts every ban and allowance of the table into a fresh enforcer.
     pub(super) fn refill(&mut self) {
-        self.pending.clear();
-        self.pending.extend(self.allowed.iter().copied().map(Change::Allow));
+        let allowed: Vec<_> =
+            self.judge.desired(Moment::now()).allowed.iter().copied().map(Change::Allow).collect();
+        self.judge.outcome().changes = allowed;
         self.flush();
         self.reconcile();
     }
 }
 
-fn done(target: Target, message: String) -> TargetResult {
-    TargetResult { target, done: true, message }
-}
-
-fn refused(target: Target, message: String) -> TargetResult {
-    TargetResult { target, done: false, message }
+fn result(target: Target, said: Said) -> TargetResult {
+    let done = said.is_ok();
+    let (Ok(message) | Err(message)) = said;
+    TargetResult { target, done, message }
 }

@@ -12,11 +12,12 @@ impl Control {
     pub(super) fn snapshot(&mut self) -> Snapshot {
         let store = self.writer.status();
         let (mut active_ipv4, mut active_ipv6) = (0, 0);
-        for (_, active) in self.bans.counts() {
+        for (_, active) in self.judge.bans().counts() {
             active_ipv4 += active.ipv4;
             active_ipv6 += active.ipv6;
         }
         let enforcer = self.enforcer.status();
+        let judged = self.judge.count();
         Snapshot {
             version: env!("CARGO_PKG_VERSION").into(),
             problems: self.all_problems(&enforcer).len() as u64,
@@ -27,11 +28,11 @@ impl Control {
                 .iter()
                 .map(|((filter, kind), count)| (self.filters.filter_name(*filter).to_owned(), *kind, *count))
                 .collect(),
-            engine: self.engine.count(),
-            tracked: self.engine.tracked(),
-            bans: self.count.bans_by_rule.iter().map(|(rule, count)| (rule.clone(), *count)).collect(),
-            bans_refused: self.count.refused,
-            bans_evicted: self.count.evicted_bans,
+            engine: self.judge.engine().count(),
+            tracked: self.judge.engine().tracked(),
+            bans: judged.bans_by_rule.iter().map(|(rule, count)| (rule.clone(), *count)).collect(),
+            bans_refused: judged.refused,
+            bans_evicted: judged.evicted,
             active_ipv4,
             active_ipv6,
             enforcer,

@@ -1,0 +1,168 @@
+//! What people ask for: bans, their end, allowances.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::Judge;
+use crate::ban::{Ban, Origin};
+use crate::encode::printable;
+use crate::sighting::Points;
+use crate::store::Write;
+use crate::target::Target;
+use crate::time::{Clock, Moment};
+
+/// Characters of a person's reason that are kept.
+const REASON: usize = 200;
+
+/// What became of a wish, in words: what was done, or why not.
+pub type Said = Result<String, String>;
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker {
+    /// User id.
+    pub uid: u32,
+    /// Where his own session comes from, as he says and as the machine knows. What covers it is not banned.
+    pub from: [Option<IpAddr>; 2],
+}
+
+impl Judge {
+    /// Bans a target. Without a length, for the first step of the ladder; with one of 0, for good.
+    pub fn ban(
+        &mut self,
+        target: Target,
+        length: Option<Duration>,
+        reason: Option<&str>,
+        asker: Asker,
+        clock: Clock,
+    ) -> Said {
+        if let Some(because) = self.refusal_by_hand(target, asker, clock.moment) {
+            self.count.refused += 1;
+            let detail = json!({ "uid": asker.uid, "because": because });
+            self.event("refuse", Some(target), &detail, clock);
+            return Err(format!("not banned: {because}"));
+        }
+        let length = match length {
+            Some(Duration::ZERO) => None,
+            Some(length) => Some(length),
+            None => self.decide.ladder.first().copied().flatten(),
+        };
+        let strike = self.engine.strikes(target, clock.moment) + 1;
+        let ban = Ban {
+            id: self.bans.next_id(),
+            target,
+            since: clock.moment,
+            until: length.map(|length| clock.moment + length),
+            origin: Origin::Manual(asker.uid),
+            score: Points(0),
+            strike,
+            reason: printable(reason.unwrap_or("by hand").as_bytes(), REASON).into(),
+        };
+        *self.count.bans_by_rule.entry("manual".into()).or_default() += 1;
+        self.engine.banned(target, ban.until);
+        let (reason, asked) = (ban.reason.clone(), ban.until);
+        self.insert(ban, clock);
+        // The table keeps the later of two ends.
+        let held = self.bans.get(target).map_or(asked, |ban| ban.until);
+        let until = held.map_or_else(|| "for good".to_owned(), |until| clock.wall_of(until).to_string());
+        let detail = json!({ "uid": asker.uid, "reason": reason, "until": until });
+        self.event("ban", Some(target), &detail, clock);
+        Ok(match (held, held == asked) {
+            (None, true) => "banned for good".into(),
+            (None, false) => "is banned for good already".into(),
+            (Some(_), true) => format!("banned until {until}"),
+            (Some(_), false) => format!("is banned for longer already, until {until}"),
+        })
+    }
+
+    /// What forbids a person's ban: the protections, and the asker's own session.
+    fn refusal_by_hand(&self, target: Target, asker: Asker, now: Moment) -> Option<String> {
+        if let Some(own) = asker.from.into_iter().flatten().find(|own| target.covers(*own)) {
+            return Some(format!("{own} is where your own session comes from"));
+        }
+        self.protection.refusal(target, now)
+    }
+
+    /// Lifts the ban of exactly this target, and forgets what led to it.
+    pub fn unban(&mut self, target: Target, uid: u32, clock: Clock) -> Said {
+        if let Some(lifted) = &mut self.lifted {
+            lifted.add(target);
+            self.write(Write::Unban(target));
+        }
+        if self.lift(target).is_some() {
+            self.engine.forgive(target);
+            self.event("unban", Some(target), &json!({ "uid": uid }), clock);
+            return Ok("unbanned".into());
+        }
+        Err(self.bans.covering(target.address()).next().map_or_else(
+            || "is not banned".into(),
+            |wider| {
+                let wider = wider.target;
+                format!("has no ban of its own, but {wider} covers it: guardctl unban {wider}")
+            },
+        ))
+    }
+
+    /// Lifts every ban, and answers how many there were.
+    pub fn unban_all(&mut self, uid: u32, clock: Clock) -> u64 {
+        if let Some(lifted) = &mut self.lifted {
+            lifted.add_all();
+        }
+        let targets: Vec<Target> = self.bans.iter().map(|ban| ban.target).collect();
+        for &target in &targets {
+            self.lift(target);
+            self.engine.forgive(target);
+        }
+        self.event("unban", None, &json!({ "uid": uid, "all": targets.len() }), clock);
+        targets.len() as u64
+    }
+
+    /// Allows targets, for good or for a time, and lifts the bans that overlap them.
+    pub fn allow(
+        &mut self,
+        targets: &[Target],
+        length: Option<Duration>,
+        comment: &str,
+        uid: u32,
+        clock: Clock,
+    ) -> Vec<Said> {
+        let comment = printable(comment.as_bytes(), REASON);
+        let until = length.filter(|length| !length.is_zero()).map(|length| clock.moment + length);
+        for &target in targets {
+            self.protection.allow_runtime(target, until, &comment);
+            // Wall-clock time, because it is kept over reboots.
+            let end = until.map(|until| clock.wall_of(until));
+            self.write(Write::Allow { target, until: end, comment: comment.clone() });
+            let seconds = length.map(|length| length.as_secs());
+            let detail = json!({ "uid": uid, "seconds": seconds, "comment": comment });
+            self.event("allow", Some(target), &detail, clock);
+        }
+        let lifted = self.sync_allowed(clock);
+        let said = |target: &Target| {
+            let lifted: Vec<String> =
+                lifted.iter().filter(|ban| ban.overlaps(*target)).map(Target::to_string).collect();
+            Ok(match lifted.len() {
+                0 => "allowed".to_owned(),
+                1..=3 => format!("allowed; lifted the ban of {}", lifted.join(", ")),
+                more => format!("allowed; lifted {more} bans"),
+            })
+        };
+        targets.iter().map(said).collect()
+    }
+
+    /// Takes a run-time allowance back. [`Self::sync_allowed`] is due afterwards.
+    pub fn disallow(&mut self, target: Target, uid: u32, clock: Clock) -> Said {
+        if !self.protection.disallow_runtime(target) {
+            let because = self.protection.refusal(target, clock.moment);
+            return Err(because.map_or_else(
+                || "was not allowed at run time".to_owned(),
+                |because| format!("was not allowed at run time; it is protected because {because}"),
+            ));
+        }
+        self.write(Write::Disallow(target));
+        self.event("disallow", Some(target), &json!({ "uid": uid }), clock);
+        Ok("no longer allowed".into())
+    }
+}

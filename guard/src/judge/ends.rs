@@ -1,0 +1,40 @@
+//! Bans that come to their end.
+
+use serde_json::json;
+use tracing::info;
+
+use super::Judge;
+use crate::ban::Ban;
+use crate::enforce::Change;
+use crate::store::Write;
+use crate::target::Target;
+use crate::time::Clock;
+
+/// Bans swept at once.
+const SWEEP: usize = 512;
+
+impl Judge {
+    /// Sweeps bans that are over. The kernel stopped enforcing them at their deadline by itself.
+    pub fn expire(&mut self, clock: Clock) {
+        for ban in self.bans.expired(clock.moment, SWEEP) {
+            info!(target = %ban.target, "ban ended");
+            self.count.expired += 1;
+            self.lifted(ban.target);
+            self.event("expire", Some(ban.target), &json!({ "strike": ban.strike }), clock);
+        }
+    }
+
+    /// Takes a ban out of the table and lines its change and its write up. Answers the ban, if there was one.
+    pub(super) fn lift(&mut self, target: Target) -> Option<Ban> {
+        let ban = self.bans.remove(target)?;
+        self.lifted(target);
+        Some(ban)
+    }
+
+    /// A ban is out of the table: kernel, store and engine have to follow.
+    pub(super) fn lifted(&mut self, target: Target) {
+        self.outcome.changes.push(Change::Unban(target));
+        self.write(Write::Unban(target));
+        self.engine.lifted(target);
+    }
+}

@@ -1,0 +1,54 @@
+//! What the store keeps of the engine, so that no restart is a fresh start for attackers: scores and strikes.
+//!
+//! What changed goes to the store with the positions of the lines it comes from, and is written with them. A line of an
+//! attempt that began before a crash counts as one of its own afterwards: attempts are not kept.
+
+use super::{Judge, stored};
+use crate::store::{Snapshot, StoredScore, Write};
+use crate::time::Clock;
+
+impl Judge {
+    /// Takes the store's small things over. Scores that have leaked away meanwhile are taken out of it.
+    pub(super) fn remember(&mut self, snapshot: &Snapshot, clock: Clock) {
+        for strikes in &snapshot.strikes {
+            self.engine.restore_strikes(&stored::restored_strikes(strikes, clock));
+        }
+        self.engine.presume_banned(clock.moment);
+        for score in &snapshot.scores {
+            self.engine.restore_score(&stored::restored_score(score, clock), clock.moment);
+        }
+        self.engine.follow_scores();
+        let gone = |score: &&StoredScore| self.engine.score(score.address, clock.moment).0 == 0;
+        let gone: Vec<_> =
+            snapshot.scores.iter().filter(gone).map(|score| StoredScore { points: 0, ..*score }).collect();
+        if !gone.is_empty() {
+            self.write(Write::Scores(gone));
+        }
+        for allowed in &snapshot.allowed {
+            let until = allowed.until.map(|until| clock.moment_of(until));
+            self.protection.allow_runtime(allowed.target, until, &allowed.comment);
+        }
+    }
+
+    /// Lines up for the store what the engine has learnt since the last call.
+    pub fn keep(&mut self, clock: Clock) {
+        for past in self.engine.changed_strikes() {
+            self.write(Write::Strikes(stored::strikes(&past, clock)));
+        }
+        let changed = self.engine.changed_scores();
+        if !changed.is_empty() {
+            self.write(stored::scores(changed, clock));
+        }
+    }
+
+    /// Everything the store has to hold, for one that has lost writes.
+    pub fn everything(&self, clock: Clock) -> Vec<Write> {
+        let mut writes: Vec<Write> =
+            self.bans.iter().map(|ban| Write::Ban(stored::ban(ban, clock))).collect();
+        for (target, until, comment) in self.protection.runtime_allowances() {
+            writes.push(Write::Allow { target, until: until.map(|until| clock.wall_of(until)), comment });
+        }
+        writes.push(stored::scores(self.engine.scores(), clock));
+        writes
+    }
+}

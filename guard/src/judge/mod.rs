@@ -1,0 +1,182 @@
+//! The judge decides what is banned: engine, ban table and protections as one value.
+//!
+//! It does no I/O and reads no clock. Sightings, facts about the machine and people's wishes come in with their time;
+//! what is to become of them lines up in an [`Outcome`]: changes for the kernel, and writes for the store, which are
+//! due when the kernel has the changes. Whoever owns a judge brings both about: the daemon with an enforcer and a store,
+//! a simulation with models of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::ban::{BanId, BanTable};
+use crate::config::{Config, Decide};
+use crate::enforce::{Change, Desired};
+use crate::engine::{Engine, EngineOptions};
+use crate::protect::Protection;
+use crate::scan::FilterSet;
+use crate::store::{Snapshot, StoredEvent, Write};
+use crate::target::Target;
+use crate::time::{Clock, Moment};
+
+mod by_hand;
+mod ends;
+mod kept;
+mod protected;
+mod restore;
+mod room;
+mod sighting;
+pub mod stored;
+
+pub use by_hand::{Asker, Said};
+pub use restore::is_recovered;
+pub use room::Crowding;
+
+use restore::Lifted;
+
+/// Lines kept as evidence for each source that has a score.
+const EVIDENCE_LINES: usize = 8;
+
+/// Decides, and remembers what it has decided.
+#[derive(Debug)]
+pub struct Judge {
+    decide: Decide,
+    key_login_for: Duration,
+    /// For the names of filters and patterns.
+    filters: Arc<FilterSet>,
+    engine: Engine,
+    bans: BanTable,
+    protection: Protection,
+    /// Targets the kernel was told to let pass.
+    allowed: Vec<Target>,
+    /// What was lifted while the store was still giving its bans; nothing once it has given all.
+    lifted: Option<Lifted>,
+    crowding: Crowding,
+    count: Count,
+    outcome: Outcome,
+}
+
+/// What is to be brought about.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Changes for the kernel, in order.
+    pub changes: Vec<Change>,
+    /// Writes for the store, in order, due when the kernel has the changes.
+    pub writes: Vec<Write>,
+}
+
+/// What the judge counts.
+#[derive(Clone, Debug, Default)]
+pub struct Count {
+    /// Bans by the filter that led to them, or `manual`.
+    pub bans_by_rule: HashMap<String, u64>,
+    /// Bans refused because something protects the target.
+    pub refused: u64,
+    /// Bans that reached their end.
+    pub expired: u64,
+    /// Bans that made room for others.
+    pub evicted: u64,
+}
+
+impl Judge {
+    /// A judge that remembers what the store has, except for the bans, which come in chunks ([`Self::restore`]).
+    /// Nothing that was stored is believed to have ended before `clock`.
+    pub fn new(
+        config: &Config,
+        filters: Arc<FilterSet>,
+        protection: Protection,
+        snapshot: &Snapshot,
+        seed: u64,
+        clock: Clock,
+    ) -> Self {
+        let mut bans = BanTable::new();
+        bans.reserve_ids(BanId(snapshot.last_id));
+        let engine =
+            Engine::new(EngineOptions { decide: config.decide.clone(), seed, evidence: EVIDENCE_LINES });
+        let mut judge = Self {
+            decide: config.decide.clone(),
+            key_login_for: config.allow.key_login_for,
+            filters,
+            engine,
+            bans,
+            protection,
+            allowed: Vec::new(),
+            lifted: Some(Lifted::default()),
+            crowding: Crowding::default(),
+            count: Count::default(),
+            outcome: Outcome::default(),
+        };
+        judge.remember(snapshot, clock);
+        judge
+    }
+
+    /// Decides by another configuration from now on. Scores, strikes and bans stay.
+    pub fn configure(&mut self, config: &Config) {
+        self.engine.configure(config.decide.clone());
+        self.protection.configure(&config.allow);
+        self.decide = config.decide.clone();
+        self.key_login_for = config.allow.key_login_for;
+    }
+
+    /// Names filters and patterns by another set from now on.
+    pub fn set_filters(&mut self, filters: Arc<FilterSet>) {
+        self.filters = filters;
+    }
+
+    /// The engine.
+    pub const fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The desired set of bans.
+    pub const fn bans(&self) -> &BanTable {
+        &self.bans
+    }
+
+    /// What must not be banned.
+    pub const fn protection(&self) -> &Protection {
+        &self.protection
+    }
+
+    /// The same, to be told facts. [`Self::sync_allowed`] is due afterwards.
+    pub const fn protection_mut(&mut self) -> &mut Protection {
+        &mut self.protection
+    }
+
+    /// What was counted since the start.
+    pub const fn count(&self) -> &Count {
+        &self.count
+    }
+
+    /// What has lined up. Whoever brings it about takes it out.
+    pub const fn outcome(&mut self) -> &mut Outcome {
+        &mut self.outcome
+    }
+
+    /// What the kernel is to hold.
+    pub fn desired(&self, now: Moment) -> Desired<'_> {
+        Desired { bans: &self.bans, allowed: &self.allowed, now }
+    }
+
+    /// When something is due that nobody asks for: the end of a ban.
+    pub fn next_due(&mut self) -> Option<Moment> {
+        self.bans.next_expiry()
+    }
+
+    /// Lines a write up that belongs to what was decided last, such as the position behind the lines.
+    pub fn write(&mut self, write: Write) {
+        self.outcome.writes.push(write);
+    }
+
+    /// Notes that something happened.
+    pub fn event(&mut self, kind: &str, target: Option<Target>, detail: &Value, clock: Clock) {
+        self.write(Write::Event(StoredEvent {
+            at: clock.wall,
+            kind: kind.to_owned(),
+            target,
+            detail: detail.to_string(),
+        }));
+    }
+}

@@ -1,0 +1,144 @@
+//! At start: bans of the store, and those that only the kernel knows, come back while detection is already live.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use serde_json::json;
+use tracing::warn;
+
+use super::{Judge, stored};
+use crate::ban::{Ban, BanId, Origin};
+use crate::enforce::{Change, LiveEntry};
+use crate::sighting::Points;
+use crate::store::{StoredBan, Write};
+use crate::target::Target;
+use crate::time::{Clock, Moment};
+
+/// The origin of a ban that only the kernel knew.
+const RECOVERED: &str = "recovered";
+
+/// What was lifted while the store was still giving its bans back, so that it does not bring them back.
+#[derive(Debug, Default)]
+pub(super) struct Lifted {
+    all: bool,
+    targets: HashSet<Target>,
+}
+
+impl Lifted {
+    /// A target was lifted.
+    pub(super) fn add(&mut self, target: Target) {
+        self.targets.insert(target);
+    }
+
+    /// Everything was lifted.
+    pub(super) fn add_all(&mut self) {
+        self.all = true;
+    }
+
+    fn holds(&self, target: Target) -> bool {
+        self.all || self.targets.contains(&target)
+    }
+}
+
+impl Judge {
+    /// Takes a chunk of stored bans in; about `to_come` more follow. Of a stored ban and one decided since the start,
+    /// the later end holds. Answers the changes that bring them into the kernel, which are not part of the outcome:
+    /// there they would wait behind what is decided meanwhile.
+    pub fn restore(&mut self, bans: &[StoredBan], to_come: u64, clock: Clock) -> Vec<Change> {
+        if self.bans.is_empty() {
+            let all = bans.len() as u64 + to_come;
+            self.bans.reserve(usize::try_from(all).unwrap_or(0).min(self.decide.max_bans));
+        }
+        let mut new = Vec::with_capacity(bans.len());
+        for stored in bans {
+            let ban = stored::restored(stored, clock);
+            if self.was_lifted(ban.target) {
+                self.write(Write::Unban(ban.target));
+                continue;
+            }
+            if let Some(because) = self.protection.refusal(ban.target, clock.moment) {
+                warn!(target = %ban.target, because, "stored ban not restored: protected");
+                self.write(Write::Unban(ban.target));
+                continue;
+            }
+            match self.bans.get(ban.target).map(|newer| newer.until) {
+                None => {
+                    new.push(Change::Ban { target: ban.target, id: ban.id, until: ban.until });
+                    self.tell_engine(&ban);
+                    self.bans.set(ban);
+                }
+                // It has overwritten the stored one already: the one that lasts longer is written again.
+                Some(newer) if ends_later(ban.until, newer) => self.insert(ban, clock),
+                Some(_) => {}
+            }
+        }
+        new
+    }
+
+    /// Takes entries that only the kernel knows into the table, unless something speaks against it; how many.
+    ///
+    /// A crash between kernel and store leaves such a ban. It was decided, so it stays.
+    pub fn adopt(&mut self, entries: Vec<LiveEntry>, clock: Clock) -> usize {
+        let mut kept = 0;
+        for entry in entries {
+            if entry.seconds_left == Some(0)
+                || self.bans.get(entry.target).is_some()
+                || self.was_lifted(entry.target)
+                || self.protection.refusal(entry.target, clock.moment).is_some()
+            {
+                continue;
+            }
+            let ban = Ban {
+                id: if entry.id == 0 { self.bans.next_id() } else { BanId(entry.id) },
+                target: entry.target,
+                since: clock.moment,
+                until: entry.seconds_left.map(|left| clock.moment + Duration::from_secs(left)),
+                origin: Origin::Filter(RECOVERED.into()),
+                score: Points(0),
+                strike: 1,
+                reason: "was in force in the kernel when guard started".into(),
+            };
+            self.event("adopt", Some(ban.target), &json!({ "because": ban.reason }), clock);
+            self.insert(ban, clock);
+            kept += 1;
+        }
+        kept
+    }
+
+    /// Every ban that stands is known: the engine presumes nothing any more.
+    pub fn release_presumed(&mut self) {
+        let bans = &self.bans;
+        self.engine.release(|target| bans.get(target).is_some_and(|ban| !is_recovered(ban.origin)));
+    }
+
+    /// Store and kernel have given all they had.
+    pub fn restored(&mut self) {
+        self.lifted = None;
+    }
+
+    fn was_lifted(&self, target: Target) -> bool {
+        self.lifted.as_ref().is_some_and(|lifted| lifted.holds(target))
+    }
+
+    /// The engine orders no second ban where one stands, except where only the kernel knew of it: the lines that led to
+    /// it may be read again, and say by what filter and which strike it is.
+    fn tell_engine(&mut self, ban: &Ban) {
+        if !is_recovered(&ban.origin) {
+            self.engine.banned(ban.target, ban.until);
+        }
+    }
+}
+
+/// Whether a ban was found in the kernel at a start, and nothing more is known of it.
+pub fn is_recovered(origin: &Origin) -> bool {
+    matches!(origin, Origin::Filter(name) if **name == *RECOVERED)
+}
+
+/// Whether one end is later than another; no end is the latest.
+fn ends_later(one: Option<Moment>, other: Option<Moment>) -> bool {
+    match (one, other) {
+        (None, Some(_)) => true,
+        (Some(one), Some(other)) => one > other,
+        (_, None) => false,
+    }
+}

@@ -1,0 +1,81 @@
+//! Bans and pasts as the store keeps them: in wall-clock time, because moments end with the boot.
+
+use crate::ban::{Ban, BanId, BanRef, Origin};
+use crate::engine::{KeptScore, Strikes};
+use crate::sighting::Points;
+use crate::store::{StoredBan, StoredScore, StoredStrikes, Write};
+use crate::time::Clock;
+
+/// A ban for the store.
+pub fn ban(ban: BanRef<'_>, clock: Clock) -> StoredBan {
+    StoredBan {
+        id: ban.id,
+        target: ban.target,
+        since: clock.wall_of(ban.since),
+        until: ban.until.map(|until| clock.wall_of(until)),
+        origin: match ban.origin {
+            Origin::Filter(name) => format!("filter:{name}").into(),
+            Origin::Manual(uid) => format!("manual:{uid}").into(),
+        },
+        score: ban.score.0,
+        strike: ban.strike,
+        reason: ban.reason.into(),
+    }
+}
+
+/// A ban from the store.
+pub(super) fn restored(stored: &StoredBan, clock: Clock) -> Ban {
+    Ban {
+        id: BanId(stored.id.0),
+        target: stored.target,
+        since: clock.moment_of(stored.since),
+        until: stored.until.map(|until| clock.moment_of(until)),
+        origin: match stored.origin.split_once(':') {
+            Some(("manual", uid)) => Origin::Manual(uid.parse().unwrap_or(0)),
+            Some((_, name)) => Origin::Filter(name.into()),
+            None => Origin::Filter((&*stored.origin).into()),
+        },
+        score: Points(stored.score),
+        strike: stored.strike,
+        reason: (&*stored.reason).into(),
+    }
+}
+
+/// An offender's past for the store.
+pub(super) fn strikes(past: &Strikes, clock: Clock) -> StoredStrikes {
+    StoredStrikes {
+        target: past.target,
+        strikes: past.count,
+        last: clock.wall_of(past.last),
+        recent: past.recent.iter().map(|at| clock.wall_of(*at)).collect(),
+    }
+}
+
+/// An offender's past from the store.
+pub(super) fn restored_strikes(stored: &StoredStrikes, clock: Clock) -> Strikes {
+    Strikes {
+        target: stored.target,
+        count: stored.strikes,
+        last: clock.moment_of(stored.last),
+        recent: stored.recent.iter().map(|at| clock.moment_of(*at)).collect(),
+    }
+}
+
+/// Scores for the store.
+pub(super) fn scores(scores: impl IntoIterator<Item = KeptScore>, clock: Clock) -> Write {
+    let stored = |kept: KeptScore| StoredScore {
+        address: kept.address,
+        points: kept.points.0,
+        settled: clock.wall_of(kept.settled),
+    };
+    Write::Scores(scores.into_iter().map(stored).collect())
+}
+
+/// A score from the store.
+pub(super) fn restored_score(stored: &StoredScore, clock: Clock) -> KeptScore {
+    KeptScore {
+        address: stored.address,
+        points: Points(stored.points),
+        settled: clock.moment_of(stored.settled),
+    }
+}
