@@ -139,6 +139,19 @@ impl Kind {
         }
     }
 
+    /// Whether somebody tried to get in and failed.
+    pub const fn is_guess(self) -> bool {
+        matches!(
+            self,
+            Self::FailedPassword
+                | Self::FailedKey
+                | Self::FailedAuth
+                | Self::InvalidUser
+                | Self::RefusedUser
+                | Self::TooManyAttempts
+        )
+    }
+
     /// Whether this speaks for its address, or at least not against it.
     pub const fn is_benign(self) -> bool {
         matches!(self, Self::KeyLogin | Self::PartialKey | Self::PasswordLogin | Self::SessionEnd)
@@ -154,7 +167,7 @@ impl FromStr for Kind {
 }
 
 /// Points towards a ban, in thousandths: exact, and the same on every machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Points(pub i32);
 
 impl Points {
@@ -174,7 +187,7 @@ impl Points {
 pub struct SourceId(pub u16);
 
 /// Which pattern matched: a filter of the loaded set, and a pattern of it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct PatternId {
     /// Index of the filter in the loaded set.
     pub filter: u16,

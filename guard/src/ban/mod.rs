@@ -26,6 +26,8 @@ pub struct BanId(pub u64);
 pub enum Origin {
     /// The engine, by a filter of this name.
     Filter(Box<str>),
+    /// The engine, because of many others in the prefix.
+    Prefix,
     /// A person with this user id, through guardctl.
     Manual(u32),
 }

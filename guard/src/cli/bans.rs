@@ -133,6 +133,7 @@ fn page(screen: &mut Screen<'_>, columns: &mut Columns, bans: &[BanView], first:
 pub(super) fn origin(origin: &Origin) -> String {
     match origin {
         Origin::Filter(name) => name.to_string(),
+        Origin::Prefix => "prefix".into(),
         Origin::Manual(0) => "root".into(),
         Origin::Manual(uid) => format!("user {uid}"),
     }

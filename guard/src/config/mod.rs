@@ -160,6 +160,53 @@ pub struct Decide {
     pub decoys: Vec<String>,
     /// Bans at most; the ones that end first make room, manual ones are spared. Default 2,000,000.
     pub max_bans: usize,
+    /// Points that each earlier ban, until it is forgiven, takes off the threshold, down to 2. Default 1.
+    pub known_offender: Points,
+    /// Bans of a target within a day that make it a repeat offender. Default 5; 0: never.
+    pub recidive_bans: usize,
+    /// How long a repeat offender is banned at least. Default 7 d.
+    pub recidive_length: Duration,
+    /// Whether the threshold follows how much is going on. Default `off`: it stays as it is set.
+    pub adapt: Adapt,
+    /// Different accounts tried from one address that lead to a ban. Default 6; 0: none do.
+    pub accounts: usize,
+    /// The time within which they were tried. Default 5 min.
+    pub accounts_within: Duration,
+    /// Guesses of one address, far apart, that make an incident. Default 4; 0: none do.
+    pub slow_guesses: usize,
+    /// How far apart: the median of the last ones. Default 10 min.
+    pub slow_gap: Duration,
+    /// Addresses that fail at one account and so make an incident. Default 20; 0: none do.
+    pub account_addresses: usize,
+    /// The time within which they failed. Default 1 h.
+    pub account_within: Duration,
+    /// Hosts of a /24 or /64 whose bans lead to that of the prefix. Default 10; 0: none do.
+    pub prefix_hosts: usize,
+    /// The time within which they were banned. Default 10 min.
+    pub prefix_within: Duration,
+    /// How long a prefix is banned. Default 24 h.
+    pub prefix_length: Duration,
+    /// Banned prefixes of a /56 or /48 that lead to its ban. Default 4.
+    pub prefix_children: usize,
+    /// Prefixes that are banned at once at most, besides those by hand. Default 256.
+    pub prefix_most: usize,
+    /// Bans that make a storm, in which prefixes wait. Default 20; 0: there is none.
+    pub storm_bans: usize,
+    /// The time within which they began. Default 1 min.
+    pub storm_within: Duration,
+    /// How long a storm lasts after the last of such bans. Default 5 min.
+    pub storm_lasts: Duration,
+}
+
+/// Whether the threshold follows how many failures of all sources there were in the last minute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adapt {
+    /// No.
+    Off,
+    /// From 20 on it is two points lower, not below 3, and bans are twice as long.
+    Stricter,
+    /// That, and up to 5 it is one point higher, not above 10, and bans are shorter by a fifth.
+    Both,
 }
 
 /// What is never banned.
@@ -310,6 +357,24 @@ impl Default for Decide {
             max_sources: 200_000,
             decoys: Vec::new(),
             max_bans: 2_000_000,
+            known_offender: Points(1000),
+            recidive_bans: 5,
+            recidive_length: Duration::from_secs(7 * DAY),
+            adapt: Adapt::Off,
+            accounts: 6,
+            accounts_within: Duration::from_secs(300),
+            slow_guesses: 4,
+            slow_gap: Duration::from_secs(600),
+            account_addresses: 20,
+            account_within: Duration::from_secs(HOUR),
+            prefix_hosts: 10,
+            prefix_within: Duration::from_secs(600),
+            prefix_length: Duration::from_secs(DAY),
+            prefix_children: 4,
+            prefix_most: 256,
+            storm_bans: 20,
+            storm_within: Duration::from_secs(60),
+            storm_lasts: Duration::from_secs(300),
         }
     }
 }

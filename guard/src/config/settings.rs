@@ -7,7 +7,8 @@ use super::shape::{
     Absolute, BanLength, Choice, FilterNames, Flag, InterfaceNames, List, Listen, LogFile, Name, Net,
     OrEmpty, Score, Shape, Share, Size, Span, Whole, Whole32, Wrong,
 };
-use super::{BackendChoice, Config, Journald};
+use super::{Adapt, BackendChoice, Config, Journald};
+use crate::engine::RECIDIVE_MOST;
 use crate::scan::Mode;
 
 /// One option.
@@ -64,6 +65,9 @@ const MODE: Choice<Mode> = Choice(&[
     ("aggressive", Mode::Aggressive),
 ]);
 
+const ADAPT: Choice<Adapt> =
+    Choice(&[("off", Adapt::Off), ("stricter", Adapt::Stricter), ("both", Adapt::Both)]);
+
 const BACKEND: Choice<BackendChoice> = Choice(&[
     ("auto", BackendChoice::Auto),
     ("xdp", BackendChoice::Xdp),
@@ -110,6 +114,24 @@ pub(super) static SETTINGS: &[Setting] = &[
     setting!("decide.max_sources", LIVE, decide.max_sources, Whole(1000..=10_000_000)),
     setting!("decide.decoys", LIVE, decide.decoys, List(Name(64), 0)),
     setting!("decide.max_bans", LIVE, decide.max_bans, Whole(1000..=20_000_000)),
+    setting!("decide.known_offender", LIVE, decide.known_offender, Score(0.0..=1000.0)),
+    setting!("decide.recidive_bans", LIVE, decide.recidive_bans, Whole(0..=RECIDIVE_MOST as u64)),
+    setting!("decide.recidive_length", LIVE, decide.recidive_length, Span(MINUTE..=10 * YEAR)),
+    setting!("decide.adapt", LIVE, decide.adapt, ADAPT),
+    setting!("decide.accounts", LIVE, decide.accounts, Whole(0..=6)),
+    setting!("decide.accounts_within", LIVE, decide.accounts_within, Span(1..=DAY)),
+    setting!("decide.slow_guesses", LIVE, decide.slow_guesses, Whole(0..=6)),
+    setting!("decide.slow_gap", LIVE, decide.slow_gap, Span(MINUTE..=4 * 3600)),
+    setting!("decide.account_addresses", LIVE, decide.account_addresses, Whole(0..=32)),
+    setting!("decide.account_within", LIVE, decide.account_within, Span(MINUTE..=30 * DAY)),
+    setting!("decide.prefix_hosts", LIVE, decide.prefix_hosts, Whole(0..=16)),
+    setting!("decide.prefix_within", LIVE, decide.prefix_within, Span(MINUTE..=30 * DAY)),
+    setting!("decide.prefix_length", LIVE, decide.prefix_length, Span(MINUTE..=YEAR)),
+    setting!("decide.prefix_children", LIVE, decide.prefix_children, Whole(2..=32)),
+    setting!("decide.prefix_most", LIVE, decide.prefix_most, Whole(0..=65_536)),
+    setting!("decide.storm_bans", LIVE, decide.storm_bans, Whole(0..=10_000)),
+    setting!("decide.storm_within", LIVE, decide.storm_within, Span(1..=3600)),
+    setting!("decide.storm_lasts", LIVE, decide.storm_lasts, Span(1..=DAY)),
     setting!("allow.targets", LIVE, allow.targets, List(Net, 0)),
     setting!("allow.private", LIVE, allow.private, Flag),
     setting!("allow.key_login_for", LIVE, allow.key_login_for, Span(0..=YEAR)),

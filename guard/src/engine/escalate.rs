@@ -3,18 +3,17 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::pace::percent_of;
 use super::sources::DRAW;
 use crate::config::Decide;
 use crate::dense::{Chance, Dense, Host4, Key, Record, Seed, Short48, TargetKey};
 use crate::target::Target;
 use crate::time::Moment;
 
-/// Bans within [`RECIDIVE_WINDOW`], the new one included, that make a repeat offender.
-const RECIDIVE_BANS: usize = 5;
-/// The time in which they count.
+/// The time in which bans count that make a repeat offender.
 const RECIDIVE_WINDOW: Duration = Duration::from_secs(24 * 3600);
-/// How long a repeat offender is banned at least.
-const RECIDIVE_LENGTH: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Beginnings of bans that are remembered of one target: the most that can make a repeat offender.
+pub(crate) const RECIDIVE_MOST: usize = 20;
 /// Length of a ban where the ladder has no step; a validated configuration always has one.
 const NO_LADDER: Duration = Duration::from_secs(3600);
 
@@ -27,7 +26,7 @@ pub struct Strikes {
     pub count: u32,
     /// When the last one began.
     pub last: Moment,
-    /// When its bans of the last day began, oldest first, if there were several; the last four at most.
+    /// When its bans of the last day began, oldest first, if there were several; the last nineteen at most.
     pub recent: Vec<Moment>,
 }
 
@@ -55,6 +54,18 @@ struct Past {
 const FREE: i64 = -Short48::MAX;
 /// `until` of a ban without end.
 const NEVER: i64 = Short48::MAX;
+
+/// What the length of a ban follows from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Term {
+    /// The ladder, so much of it.
+    Ladder {
+        /// Percent of what it says.
+        percent: u32,
+    },
+    /// Nothing else.
+    Fixed(Duration),
+}
 
 /// What a new ban looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,14 +112,20 @@ impl Offenders {
     }
 
     /// Strikes a target: how long it is to be banned, or `None` if it is banned already.
-    pub(super) fn strike(&mut self, target: Target, now: Moment, decide: &Decide) -> Option<Sentence> {
+    pub(super) fn strike(
+        &mut self,
+        target: Target,
+        term: Term,
+        now: Moment,
+        decide: &Decide,
+    ) -> Option<Sentence> {
         let past = self.past(target);
         if past.is_some_and(|past| past.until > now.0) {
             return None;
         }
         let strike = past.map_or(0, |past| forgiven(past, now, decide)) + 1;
         let bans_of_day = self.remember_recent(target, past, now);
-        let until = self.length(target, strike, bans_of_day, now, decide).map(|length| now + length);
+        let until = self.length(target, term, strike, bans_of_day, now, decide).map(|length| now + length);
         self.undo = Some((target, past));
         self.put(
             target,
@@ -132,6 +149,12 @@ impl Offenders {
             Some(past) => self.put(target, past),
             None => self.forget(target),
         }
+    }
+
+    /// When the ban of a target ends, if it has an end.
+    #[cfg(test)]
+    pub(super) fn until(&self, target: Target) -> Option<Moment> {
+        self.past(target).filter(|past| past.until != NEVER).map(|past| Moment(past.until))
     }
 
     /// Strikes left after forgiveness.
@@ -222,15 +245,20 @@ impl Offenders {
     fn length(
         &self,
         target: Target,
+        term: Term,
         strike: u32,
         bans_of_day: usize,
         now: Moment,
         decide: &Decide,
     ) -> Option<Duration> {
-        let mut length = ladder(decide, strike)?;
-        if bans_of_day >= RECIDIVE_BANS {
-            length = length.max(RECIDIVE_LENGTH);
-        }
+        let length = match term {
+            Term::Fixed(length) => length,
+            Term::Ladder { percent } => {
+                let length = percent_of(ladder(decide, strike)?, percent);
+                let is_recidive = decide.recidive_bans > 0 && bans_of_day >= decide.recidive_bans;
+                if is_recidive { length.max(decide.recidive_length) } else { length }
+            }
+        };
         let extra = length.as_millis() as u64 / 1000 * u64::from(decide.jitter_permille);
         // Chance follows from the case itself: what happened to others has no part in it.
         let case = target.hash(Seed::new(self.seed)) ^ now.0 as u64;
@@ -253,7 +281,7 @@ impl Offenders {
         bans.retain(fresh);
         bans.push(now);
         let count = bans.len();
-        if count >= RECIDIVE_BANS {
+        if count >= RECIDIVE_MOST {
             bans.remove(0);
         }
         count

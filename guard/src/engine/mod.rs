@@ -4,34 +4,63 @@
 //! A sighting is first joined with the other lines of its attempt ([`attempt`]), its points go to the score of its
 //! source ([`score`], [`sources`]), and a score that reaches the threshold becomes an order whose length follows
 //! from the target's past ([`escalate`]). The engine remembers which targets are banned and orders none twice.
+//!
+//! What no score tells is told by what is remembered besides: guesses far apart and many accounts ([`trail`]), an
+//! account that many addresses try ([`accounts`]), a prefix whose hosts are banned one after the other ([`prefixes`]),
+//! how much is going on at all ([`pace`]).
+//!
 //! Lines are kept as evidence in a ring ([`evidence`]). A replay uses the same engine with `evidence` 0 and with
 //! the line's time as `now`.
 
 use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
 
 use crate::config::Decide;
 use crate::sighting::{Points, SourceId};
 use crate::target::Target;
 use crate::time::Moment;
 
+mod accounts;
 mod attempt;
+mod detect;
 mod escalate;
 mod evidence;
+mod incident;
 mod kept;
+mod logins;
+mod members;
+mod pace;
 mod partial;
+mod prefixes;
+mod recall;
 mod score;
+mod second;
 mod sources;
 mod state;
+mod storm;
+mod trail;
 
+pub(crate) use escalate::RECIDIVE_MOST;
 pub use escalate::Strikes;
+pub use incident::{Incident, Severity, Trouble};
 pub use kept::KeptScore;
+pub use recall::Recalled;
 pub use state::Engine;
 
 /// What a sighting led to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
-    /// The source has reached the threshold.
+    /// A target is to be banned.
     Ban(BanOrder),
+    /// Something people should know of.
+    Incident(Incident),
+    /// What would have been ordered has to wait until the storm is over.
+    Held(BanOrder),
+    /// There are so many bans at once that what reaches further than one address waits, until then.
+    StormBegins(Moment),
+    /// The storm is over; so many orders that waited are given now.
+    StormEnds(u32),
     /// The address logged in with a key, alone or as one of several methods: it is to be protected.
     KeyLogin {
         /// The address.
@@ -63,8 +92,27 @@ pub struct BanOrder {
     pub score: Points,
     /// Which ban of this target it is.
     pub strike: u32,
+    /// What led to it.
+    pub cause: Cause,
     /// The pattern of the line that tipped it.
     pub pattern: crate::sighting::PatternId,
+}
+
+/// What led to an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Cause {
+    /// The score has reached the threshold, which was so high then.
+    Score(Points),
+    /// An account was tried that nobody has here.
+    Decoy,
+    /// So many different accounts were tried from one address within a short time.
+    Accounts(u32),
+    /// Guesses far apart, at several accounts.
+    Slow,
+    /// So many hosts, or prefixes, of a prefix were banned within a short time.
+    Banned(u32),
+    /// So many addresses of an IPv6 prefix have failed within a short time.
+    Failing(u32),
 }
 
 /// A line that counted, as the engine remembers it.
@@ -95,6 +143,10 @@ pub struct EngineCount {
     pub evicted: u64,
     /// Bans ordered.
     pub orders: u64,
+    /// Incidents told of.
+    pub incidents: u64,
+    /// Prefixes that were not ordered because somebody logged in from them lately.
+    pub spared: u64,
     /// Times the threshold was reached by a source that is banned already (lines in flight).
     pub suppressed: u64,
     /// Targets whose past is remembered (not a counter: the number now).

@@ -1,4 +1,4 @@
-//! The sources that have a score, in bounded memory.
+//! The sources that have a score, or a trail, in bounded memory.
 //!
 //! When the table is full, a newcomer takes the place of the lowest of a few sources drawn by lot. The worst
 //! offenders stay as long as the draw holds anybody with fewer points, which in a flood of newcomers is nearly
@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 
 use super::score::{Leak, Score};
+use super::trail::Trail;
 use crate::dense::{Chance, Dense, Key, Record, Seed};
 use crate::time::Moment;
 
@@ -27,15 +28,17 @@ pub(super) const fn address_of(bits: u128) -> IpAddr {
     IpAddr::V6(std::net::Ipv6Addr::from_bits(bits)).to_canonical()
 }
 
-/// A source: 32 bytes.
+/// A source: 64 bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source {
     address: u128,
     /// Its points.
     pub(super) score: Score,
+    /// What is remembered of it besides.
+    pub(super) trail: Trail,
 }
 
-const _: () = assert!(size_of::<Source>() == 32);
+const _: () = assert!(size_of::<Source>() == 64);
 
 impl Key for u128 {
     #[inline]
@@ -53,7 +56,7 @@ impl Record for Source {
     }
 }
 
-/// The sources with a score.
+/// The sources that have done something lately.
 #[derive(Debug)]
 pub(super) struct Sources {
     all: Dense<Source>,
@@ -112,6 +115,12 @@ impl Sources {
         self.all.records().iter().map(|source| (address_of(source.address), source.score))
     }
 
+    /// Every source's trail.
+    pub(super) fn trails(&self) -> impl Iterator<Item = (IpAddr, Trail)> {
+        let sources = self.all.records().iter().filter(|source| source.trail.guesses() > 0);
+        sources.map(|source| (address_of(source.address), source.trail))
+    }
+
     /// From here on [`Self::changed`] is asked.
     pub(super) fn follow(&mut self) {
         self.changed.get_or_insert_default();
@@ -166,18 +175,18 @@ impl Sources {
         if self.all.len() >= self.max {
             self.evict(at, leak);
         }
-        self.all.insert(Source { address, score: Score::empty(at) });
+        self.all.insert(Source { address, score: Score::empty(at), trail: Trail::default() });
         self.all.len() - 1
     }
 
-    /// Looks at two sources and forgets those whose score has leaked away: as many go as come.
+    /// Looks at two sources and forgets those of which nothing is left: as many go as come.
     fn sweep(&mut self, at: Moment, leak: Leak) {
         for _ in 0..2 {
             if self.sweep >= self.all.len() {
                 self.sweep = 0;
             }
             match self.all.records().get(self.sweep) {
-                Some(source) if source.score.at(at, leak).0 == 0 => {
+                Some(source) if source.score.at(at, leak).0 == 0 && source.trail.is_over(at) => {
                     let key = source.key();
                     self.remove(key);
                 }
@@ -191,7 +200,7 @@ impl Sources {
         let draw = std::array::from_fn::<_, DRAW, _>(|_| self.chance.below(sources.len() as u64) as usize);
         let rank = |place: &usize| {
             let score = sources[*place].score;
-            (score.at(at, leak), score.settled())
+            (score.at(at, leak), sources[*place].trail.guesses(), score.settled())
         };
         if let Some(place) = draw.into_iter().min_by_key(rank) {
             let source = sources[place];

@@ -1,16 +1,23 @@
 //! The engine's state and the way of one sighting through it.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 
+use super::accounts::Accounts;
 use super::attempt::Attempts;
-use super::escalate::{Offenders, Strikes};
+use super::detect::LOWEST;
+use super::escalate::{Offenders, Strikes, Term};
 use super::evidence::Ring;
 use super::kept::KeptScore;
+use super::logins::Logins;
+use super::pace::Pace;
 use super::partial::Partials;
+use super::prefixes::Groups;
 use super::score::Leak;
 use super::sources::Sources;
-use super::{BanOrder, Decision, EngineCount, EngineOptions, Evidence};
+use super::storm::Storm;
+use super::trail::Trail;
+use super::{BanOrder, Cause, Decision, EngineCount, EngineOptions, Evidence};
 use crate::config::Decide;
 use crate::dense::{Chance, Seed};
 use crate::sighting::{Kind, Points, Sighting, SourceId};
@@ -20,15 +27,27 @@ use crate::time::Moment;
 /// Scores sources and decides which to ban. The same sightings, times and seed give the same decisions.
 #[derive(Debug)]
 pub struct Engine {
-    decide: Decide,
-    leak: Leak,
+    pub(super) decide: Decide,
+    pub(super) leak: Leak,
+    /// What chance and hashes follow from.
+    pub(super) seed: u64,
     decoys: HashSet<Box<[u8]>>,
     attempts: Attempts,
     partials: Partials,
-    sources: Sources,
-    offenders: Offenders,
-    evidence: Ring,
-    count: EngineCount,
+    pub(super) sources: Sources,
+    pub(super) offenders: Offenders,
+    pub(super) accounts: Accounts,
+    /// Hosts and prefixes that were banned, by the prefix they are in.
+    pub(super) banned: Groups,
+    /// IPv6 addresses that have failed, by the prefix they are in.
+    pub(super) failing: Groups,
+    pub(super) logins: Logins,
+    pub(super) pace: Pace,
+    pub(super) storm: Storm,
+    pub(super) evidence: Ring,
+    pub(super) count: EngineCount,
+    /// Decisions besides the one that is answered at once.
+    pub(super) further: VecDeque<Decision>,
     /// The latest time it was told.
     now: Moment,
 }
@@ -40,15 +59,24 @@ impl Engine {
         let mut chance = Chance::new(seed);
         let mut hash = || Seed::new(chance.next());
         let (attempts, sources, offenders, lines) = (hash(), hash(), hash(), hash());
+        let (accounts, banned, failing) = (hash(), hash(), hash());
         Self {
             leak: Leak::new(decide.threshold, decide.window),
+            seed,
             decoys: decoys(&decide),
             attempts: Attempts::new(attempts),
             partials: Partials::default(),
             sources: Sources::new(decide.max_sources, sources, chance.clone()),
             offenders: Offenders::new(chance.next(), offenders),
+            accounts: Accounts::new(accounts, Chance::new(chance.next())),
+            banned: Groups::new(banned, Chance::new(chance.next())),
+            failing: Groups::new(failing, Chance::new(chance.next())),
+            logins: Logins::default(),
+            pace: Pace::new(),
+            storm: Storm::default(),
             evidence: Ring::new(evidence, lines),
             count: EngineCount::default(),
+            further: VecDeque::new(),
             now: Moment(i64::MIN),
             decide,
         }
@@ -75,13 +103,31 @@ impl Engine {
         if joined.points.0 == 0 && !decoy {
             return None;
         }
+        let is_guess = s.kind.is_guess() && joined.points.0 > 0;
+        let account = s.account.filter(|_| is_guess).map(|account| self.accounts.key(account));
         let source = self.sources.find(s.address, at, self.leak);
         let score = source.score.add(joined.points, at, self.leak);
-        if score < self.decide.threshold && !decoy {
+        let mut cause = None;
+        if is_guess {
+            source.trail.guess(account.map(|key| key.0), at, self.decide.accounts_within);
+            cause = self.notice(s, account, at, now);
+        }
+        if !decoy && cause.is_none() && score < LOWEST.min(self.decide.threshold) {
             return None;
         }
-        source.score.clear();
-        self.order(s, score, now)
+        let target = Target::host(s.address);
+        let adapted = self.adapted(target, now);
+        let cause = if decoy {
+            Cause::Decoy
+        } else if score >= adapted.threshold {
+            Cause::Score(adapted.threshold)
+        } else {
+            cause?
+        };
+        if let Some(source) = self.sources.get_mut(s.address) {
+            source.score.clear();
+        }
+        self.order(s, target, Term::Ladder { percent: adapted.percent }, (score, cause), now)
     }
 
     /// Points of an address at a moment.
@@ -179,6 +225,7 @@ impl Engine {
         if target.is_host() {
             if let Some(source) = self.sources.get_mut(target.address()) {
                 source.score.clear();
+                source.trail = Trail::default();
             }
         } else {
             self.sources.forget(|address| target.covers(address));
@@ -193,7 +240,7 @@ impl Engine {
         self.decide = decide;
     }
 
-    /// Number of sources with a score.
+    /// Number of sources that have done something lately.
     pub fn tracked(&self) -> u64 {
         self.sources.len() as u64
     }
@@ -214,6 +261,10 @@ impl Engine {
             + self.partials.bytes()
             + self.sources.bytes()
             + self.offenders.bytes()
+            + self.accounts.bytes()
+            + self.banned.bytes()
+            + self.failing.bytes()
+            + self.logins.bytes()
             + self.evidence.bytes()
     }
 
@@ -230,7 +281,13 @@ impl Engine {
                 self.partials.begin(s, via, at);
                 None
             }
-            Kind::PasswordLogin => self.partials.complete(s, via, at).then(|| self.key_login(s, at, now)),
+            Kind::PasswordLogin => {
+                if self.partials.complete(s, via, at) {
+                    return Some(self.key_login(s, at, now));
+                }
+                self.notice_login(s, at, now);
+                None
+            }
             Kind::SessionEnd => Some(Decision::SessionEnd { address: s.address, port: s.port }),
             _ => None,
         }
@@ -241,15 +298,23 @@ impl Engine {
             && let Some(source) = self.sources.get_mut(s.address)
         {
             source.score.clear();
+            source.trail = Trail::default();
         }
+        self.logins.add(s.address, at);
         Decision::KeyLogin { address: s.address, port: s.port, at }
     }
 
-    /// The threshold is reached: orders a ban unless one stands.
+    /// Orders a ban unless one stands.
     #[cold]
-    fn order(&mut self, s: &Sighting<'_>, score: Points, now: Moment) -> Option<Decision> {
-        let target = Target::host(s.address);
-        let Some(sentence) = self.offenders.strike(target, now, &self.decide) else {
+    fn order(
+        &mut self,
+        s: &Sighting<'_>,
+        target: Target,
+        term: Term,
+        (score, cause): (Points, Cause),
+        now: Moment,
+    ) -> Option<Decision> {
+        let Some(sentence) = self.offenders.strike(target, term, now, &self.decide) else {
             self.count.suppressed += 1;
             return None;
         };
@@ -260,6 +325,7 @@ impl Engine {
             until: sentence.until,
             score,
             strike: sentence.strike,
+            cause,
             pattern: s.pattern,
         }))
     }

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Decision, Engine, EngineOptions};
+use super::{Cause, Decision, Engine, EngineOptions};
 use crate::config::Decide;
 use crate::sighting::{Kind, PatternId, Points, Sighting, SourceId};
 use crate::target::Target;
@@ -12,6 +12,7 @@ use crate::time::Moment;
 
 mod attempts;
 mod bounds;
+mod detect;
 mod kept;
 mod ladder;
 mod logins;
@@ -62,6 +63,18 @@ impl Scene {
         self.next_pid += 1;
         let pid = self.next_pid;
         self.see(line(address, Kind::FailedPassword, pid))
+    }
+
+    /// A failed login at an account.
+    fn fail_at(&mut self, address: &str, account: &'static str) -> Option<Decision> {
+        self.next_pid += 1;
+        let pid = self.next_pid;
+        self.see(Sighting { account: Some(account.as_bytes()), ..line(address, Kind::FailedPassword, pid) })
+    }
+
+    /// Everything that was decided besides.
+    fn further(&mut self) -> Vec<Decision> {
+        std::iter::from_fn(|| self.engine.further()).collect()
     }
 
     fn score(&self, address: &str) -> f64 {

@@ -1,4 +1,4 @@
-//! Bans that come to their end.
+//! What comes to its end by itself: bans, and storms.
 
 use serde_json::json;
 use tracing::info;
@@ -14,8 +14,11 @@ use crate::time::Clock;
 const SWEEP: usize = 512;
 
 impl Judge {
-    /// Sweeps bans that are over. The kernel stopped enforcing them at their deadline by itself.
+    /// Does what the time has brought: a storm may be over; bans that are over are swept, which the kernel stopped
+    /// enforcing at their deadline by itself.
     pub fn expire(&mut self, clock: Clock) {
+        self.engine.tick(clock.moment);
+        self.decide_further(b"", clock);
         for ban in self.bans.expired(clock.moment, SWEEP) {
             info!(target = %ban.target, "ban ended");
             self.count.expired += 1;

@@ -5,7 +5,7 @@
 //! due when the kernel has the changes. Whoever owns a judge brings both about: the daemon with an enforcer and a store,
 //! a simulation with models of them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ mod restore;
 mod room;
 mod sighting;
 pub mod stored;
+mod told;
 
 pub use by_hand::{Asker, Said};
 pub use restore::is_recovered;
@@ -78,6 +79,12 @@ pub struct Count {
     pub expired: u64,
     /// Bans that made room for others.
     pub evicted: u64,
+    /// Incidents by their name.
+    pub incidents: BTreeMap<&'static str, u64>,
+    /// Storms that began.
+    pub storms: u64,
+    /// Orders that had to wait for the end of one.
+    pub held: u64,
 }
 
 impl Judge {
@@ -160,9 +167,9 @@ impl Judge {
         Desired { bans: &self.bans, allowed: &self.allowed, now }
     }
 
-    /// When something is due that nobody asks for: the end of a ban.
+    /// When something is due that nobody asks for: the end of a ban, or of a storm.
     pub fn next_due(&mut self) -> Option<Moment> {
-        self.bans.next_expiry()
+        self.bans.next_expiry().into_iter().chain(self.engine.next_tick()).min()
     }
 
     /// Lines a write up that belongs to what was decided last, such as the position behind the lines.

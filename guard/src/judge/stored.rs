@@ -15,6 +15,7 @@ pub fn ban(ban: BanRef<'_>, clock: Clock) -> StoredBan {
         until: ban.until.map(|until| clock.wall_of(until)),
         origin: match ban.origin {
             Origin::Filter(name) => format!("filter:{name}").into(),
+            Origin::Prefix => "prefix".into(),
             Origin::Manual(uid) => format!("manual:{uid}").into(),
         },
         score: ban.score.0,
@@ -33,6 +34,7 @@ pub(super) fn restored(stored: &StoredBan, clock: Clock) -> Ban {
         origin: match stored.origin.split_once(':') {
             Some(("manual", uid)) => Origin::Manual(uid.parse().unwrap_or(0)),
             Some((_, name)) => Origin::Filter(name.into()),
+            None if *stored.origin == *"prefix" => Origin::Prefix,
             None => Origin::Filter((&*stored.origin).into()),
         },
         score: Points(stored.score),

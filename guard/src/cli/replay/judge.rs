@@ -32,6 +32,8 @@ pub(super) struct Outcome {
     pub(super) sources: u64,
     /// Bans that something protected forbade.
     pub(super) refused: u64,
+    /// Incidents: what people should know of besides bans.
+    pub(super) incidents: u64,
     /// Bans, in the order they were decided.
     pub(super) bans: Vec<Ban>,
 }
@@ -63,6 +65,7 @@ pub(super) struct Judge {
     filters: Arc<FilterSet>,
     now: Moment,
     refused: u64,
+    incidents: u64,
     bans: Vec<Ban>,
     /// Addresses that logged in, and how many bans there were when they last did.
     logins: BTreeMap<IpAddr, usize>,
@@ -78,6 +81,7 @@ impl Judge {
             filters,
             now: Moment(i64::MIN),
             refused: 0,
+            incidents: 0,
             bans: Vec::new(),
             logins: BTreeMap::new(),
         }
@@ -88,8 +92,18 @@ impl Judge {
         // A line without a readable stamp happened when the one before it did.
         let at = sighting.at.map_or(self.now, |wall| Moment(wall.0));
         self.now = self.now.max(at);
+        if self.engine.next_tick().is_some_and(|due| due <= self.now) {
+            self.engine.tick(self.now);
+        }
         if let Some(Decision::Ban(order)) = self.engine.observe(sighting, SourceId(0), at, self.now) {
             self.order(&order);
+        }
+        while let Some(decision) = self.engine.further() {
+            match decision {
+                Decision::Ban(order) => self.order(&order),
+                Decision::Incident(_) => self.incidents += 1,
+                _ => {}
+            }
         }
         if matches!(sighting.kind, Kind::KeyLogin | Kind::PasswordLogin) {
             self.login(sighting.address);
@@ -103,11 +117,16 @@ impl Judge {
             self.refused += 1;
             return;
         }
+        self.engine.stands(order, order.since);
         self.bans.push(Ban {
             target: order.target,
             at: Wall(order.since.0).to_string(),
             seconds: order.until.map(|until| until.since(order.since).as_secs()),
-            rule: self.filters.filter_name(order.pattern.filter).to_owned(),
+            rule: if order.target.is_host() {
+                self.filters.filter_name(order.pattern.filter).to_owned()
+            } else {
+                "prefix".to_owned()
+            },
             score: order.score.as_f64(),
             logged_in_later: false,
             since: order.since,
@@ -124,12 +143,18 @@ impl Judge {
 
     /// What the judge knows of the outcome.
     pub(super) fn outcome(self) -> Outcome {
-        let Self { engine, refused, mut bans, logins, .. } = self;
+        let Self { engine, refused, incidents, mut bans, logins, .. } = self;
         for (index, ban) in bans.iter_mut().enumerate() {
             let net = ban.target.net();
             let mut logins = logins.range(net.network()..=net.broadcast());
             ban.logged_in_later = logins.any(|(_, bans_then)| *bans_then > index);
         }
-        Outcome { sources: engine.tracked() + engine.count().evicted, refused, bans, ..Outcome::default() }
+        Outcome {
+            sources: engine.tracked() + engine.count().evicted,
+            refused,
+            incidents,
+            bans,
+            ..Outcome::default()
+        }
     }
 }

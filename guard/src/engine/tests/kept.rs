@@ -1,6 +1,10 @@
 //! What outlives a restart.
 
+use proptest::prelude::*;
+
 use super::*;
+use crate::engine::Recalled;
+use crate::time::{Clock, Wall};
 
 #[test]
 fn scores_survive_through_the_store_and_leak_meanwhile() {
@@ -126,4 +130,72 @@ fn a_reload_keeps_scores() {
     scene.engine.configure(Decide { threshold: Points(4000), ..Decide::default() });
     assert_eq!(scene.score(ATTACKER), 3.0);
     assert!(scene.fail(ATTACKER).is_some());
+}
+
+/// What follows from a log, if the daemon ends after so many lines and a new one goes on.
+fn decisions_with_a_restart(log: &[(u8, u8, i64)], restart: usize) -> Vec<Decision> {
+    const ACCOUNTS: [&str; 4] = ["root", "admin", "anna", "git"];
+    let mut scene = Scene::with(|d| (d.prefix_hosts, d.storm_bans, d.account_addresses) = (2, 4, 3));
+    let mut decisions = Vec::new();
+    for (line, &(host, account, wait)) in log.iter().enumerate() {
+        if line == restart {
+            scene.restart();
+        }
+        scene.wait(wait);
+        scene.engine.tick(scene.now);
+        let address = format!("203.0.{}.{}", 112 + host % 3, host);
+        let decision = scene.fail_at(&address, ACCOUNTS[usize::from(account) % 4]);
+        for decision in decision.into_iter().chain(scene.further()) {
+            if let Decision::Ban(order) = &decision {
+                scene.engine.stands(order, scene.now);
+            }
+            decisions.push(decision);
+        }
+    }
+    decisions
+}
+
+impl Scene {
+    /// An engine that knows what the store has kept of the one before.
+    fn restart(&mut self) {
+        let clock = Clock { wall: Wall(self.now.0 + 1_795_000_000_000), moment: self.now };
+        let recalled = Recalled::read(&self.engine.recall_later(clock)).unwrap();
+        let old = &mut self.engine;
+        let strikes = old.changed_strikes();
+        let decide = old.decide.clone();
+        let mut new = Engine::new(EngineOptions { decide, seed: recalled.seed(), evidence: 10 });
+        for past in &strikes {
+            new.restore_strikes(past);
+        }
+        for target in strikes.iter().map(|past| past.target) {
+            if let Some(until) = old.offenders.until(target) {
+                new.banned(target, Some(until));
+            }
+        }
+        for score in old.scores() {
+            new.restore_score(&score, self.now);
+        }
+        new.recall(recalled, clock);
+        self.engine = new;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_restart_changes_no_decision(
+        log in prop::collection::vec((0..12u8, 0..8u8, 0..200_000i64), 0..200),
+        restart in any::<prop::sample::Index>(),
+    ) {
+        let restart = restart.index(log.len().max(1));
+        prop_assert_eq!(decisions_with_a_restart(&log, usize::MAX), decisions_with_a_restart(&log, restart));
+    }
+}
+
+#[test]
+fn rubbish_is_not_recalled() {
+    for bytes in [&b""[..], &[0], &[1], &[1, 255, 255, 255, 255, 255, 255], &[2, 0, 0, 0, 0, 0, 0, 0]] {
+        assert!(Recalled::read(bytes).is_none(), "{bytes:?}");
+    }
 }

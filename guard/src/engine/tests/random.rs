@@ -47,7 +47,9 @@ proptest! {
                 prop_assert!((Points(0)..Points(5000)).contains(&score), "{:?}", score);
             }
             if let Some(Decision::Ban(order)) = decision {
-                prop_assert!(order.score >= Points(5000) && order.since == now);
+                let Cause::Score(threshold) = order.cause else { panic!("{order:?}") };
+                prop_assert!((Points(2000)..=Points(5000)).contains(&threshold), "{:?}", threshold);
+                prop_assert!(order.score >= threshold && order.since == now);
                 prop_assert!(order.until.unwrap() > now);
             }
         }

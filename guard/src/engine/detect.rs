@@ -1,0 +1,200 @@
+//! What no score tells: guesses far apart, many accounts, an account that many try, a prefix whose hosts take turns, and
+//! a password that was right after many that were wrong.
+
+use super::accounts::AccountKey;
+use super::escalate::Term;
+use super::pace::Adapted;
+use super::state::Engine;
+use super::{BanOrder, Cause, Decision, Incident, Trouble};
+use crate::sighting::{Points, Sighting};
+use crate::target::Target;
+use crate::time::Moment;
+
+/// No threshold is lowered below this; one that was set lower stays.
+pub(super) const LOWEST: Points = Points(2000);
+/// Different accounts, of those that are told apart, from which on slow guesses are no forgotten robot with an old
+/// password.
+const SLOW_SORTS: u32 = 3;
+/// A password is right after so many wrong guesses of a day: nobody forgets it that often.
+const GUESSES: u16 = 6;
+/// Fewer will do from an address that is new, if many try the same account.
+const FEW_GUESSES: u16 = 2;
+
+impl Engine {
+    /// The threshold of an address, and the length of its ban. Earlier bans lower it, and so does the pace of all; but
+    /// not for an address that somebody logs in from, because others may sit behind it.
+    pub(super) fn adapted(&mut self, target: Target, now: Moment) -> Adapted {
+        let usual = self.decide.threshold;
+        let adapted = self.pace.adapt(&self.decide, now);
+        let strikes = i32::try_from(self.offenders.count(target, now, &self.decide)).unwrap_or(i32::MAX);
+        let lower = self.decide.known_offender.0.saturating_mul(strikes);
+        let lowered = adapted.threshold.0.saturating_sub(lower).max(LOWEST.0);
+        let threshold = Points(lowered.min(adapted.threshold.0));
+        if threshold < usual && self.logins.from(target.address(), now) {
+            return Adapted { threshold: usual, percent: 100 };
+        }
+        Adapted { threshold, ..adapted }
+    }
+
+    /// Looks at a guess in the light of those before it. Answers what speaks for a ban besides the score.
+    pub(super) fn notice(
+        &mut self,
+        s: &Sighting<'_>,
+        account: Option<AccountKey>,
+        at: Moment,
+        now: Moment,
+    ) -> Option<Cause> {
+        self.pace.add(now);
+        if let Some(account) = account {
+            self.notice_account(s, account, at);
+        }
+        if s.address.is_ipv6() && self.decide.prefix_hosts > 0 {
+            let (enough, within) = (self.decide.prefix_hosts * 2, self.decide.prefix_within);
+            if let Some(crowd) = self.failing.see(Target::host(s.address), now, enough, within) {
+                self.order_prefix(crowd.prefix, Cause::Failing(crowd.members), s.pattern, now);
+            }
+        }
+        self.notice_many_accounts(s, at, now).or_else(|| self.notice_slow(s, at, now))
+    }
+
+    fn notice_account(&mut self, s: &Sighting<'_>, account: AccountKey, at: Moment) {
+        let (enough, within) = (self.decide.account_addresses, self.decide.account_within);
+        if enough == 0 {
+            return;
+        }
+        if let Some(addresses) = self.accounts.fail(account, s, at, enough, within) {
+            let trouble = Trouble::AccountUnderAttack { addresses };
+            let account = s.account.map(Into::into);
+            self.tell(Incident { trouble, address: None, account, at, pattern: s.pattern });
+        }
+    }
+
+    fn notice_many_accounts(&mut self, s: &Sighting<'_>, at: Moment, now: Moment) -> Option<Cause> {
+        let trail = &mut self.sources.get_mut(s.address)?.trail;
+        let accounts = trail.accounts();
+        if self.decide.accounts == 0 || accounts < self.decide.accounts {
+            return None;
+        }
+        trail.forget_accounts();
+        let accounts = accounts as u32;
+        if !self.logins.from(s.address, now) {
+            return Some(Cause::Accounts(accounts));
+        }
+        self.tell(Incident::of(Trouble::ManyAccounts { accounts }, s, at));
+        None
+    }
+
+    fn notice_slow(&mut self, s: &Sighting<'_>, at: Moment, now: Moment) -> Option<Cause> {
+        let (enough, gap) = (self.decide.slow_guesses, self.decide.slow_gap);
+        let trail = &mut self.sources.get_mut(s.address)?.trail;
+        if enough == 0 || trail.median_gap(enough).is_none_or(|median| median < gap) {
+            return None;
+        }
+        let is_news = trail.forget_gaps();
+        let trail = *trail;
+        if is_news {
+            self.tell(Incident::of(Trouble::SlowGuessing { guesses: trail.guesses().into() }, s, at));
+        }
+        (trail.sorts() >= SLOW_SORTS && !self.logins.from(s.address, now)).then_some(Cause::Slow)
+    }
+
+    /// Somebody logged in with a password: whether that is good news.
+    pub(super) fn notice_login(&mut self, s: &Sighting<'_>, at: Moment, now: Moment) {
+        let guesses = self.sources.get(s.address).filter(|source| !source.trail.is_over(now));
+        let guesses = guesses.map_or(0, |source| source.trail.guesses());
+        let within = self.decide.account_within;
+        let addresses = s.account.map_or(0, |account| {
+            let key = self.accounts.key(account);
+            self.accounts.addresses(key, at, within)
+        });
+        let enough = self.decide.account_addresses;
+        let is_attacked = enough > 0 && addresses >= enough && !self.logins.from(s.address, now);
+        if guesses >= GUESSES || is_attacked && guesses >= FEW_GUESSES {
+            self.evidence.push(s, Points(0), at);
+            let trouble =
+                Trouble::SuccessAfterFailures { guesses: guesses.into(), addresses: addresses as u32 };
+            self.tell(Incident::of(trouble, s, at));
+        }
+        self.logins.add(s.address, at);
+    }
+
+    /// A ban that was ordered stands. What many of them lead to is ordered in turn ([`Self::further`]).
+    pub fn stands(&mut self, order: &BanOrder, now: Moment) {
+        if self.storm.ban(&self.decide, now)
+            && let Some(until) = self.storm.until()
+        {
+            self.further.push_back(Decision::StormBegins(until));
+        }
+        if self.decide.prefix_hosts == 0 {
+            return;
+        }
+        let (enough, within) = if order.target.is_host() {
+            (self.decide.prefix_hosts, self.decide.prefix_within)
+        } else {
+            (self.decide.prefix_children, self.decide.prefix_length)
+        };
+        if let Some(crowd) = self.banned.see(order.target, now, enough, within) {
+            self.order_prefix(crowd.prefix, Cause::Banned(crowd.members), order.pattern, now);
+        }
+    }
+
+    /// Takes note of the time: a storm may be over, and what has waited for that is ordered.
+    pub fn tick(&mut self, now: Moment) {
+        if let Some(held) = self.storm.end(now) {
+            self.further.push_back(Decision::StormEnds(held.len() as u32));
+            for order in held {
+                self.order_prefix(order.target, order.cause, order.pattern, now);
+            }
+        }
+    }
+
+    /// When [`Self::tick`] has something to do.
+    pub const fn next_tick(&self) -> Option<Moment> {
+        self.storm.until()
+    }
+
+    /// The next of the decisions that were made besides the one that [`Self::observe`] has answered.
+    pub fn further(&mut self) -> Option<Decision> {
+        self.further.pop_front()
+    }
+
+    /// Orders a prefix, unless somebody logged in from it lately or a storm makes it wait.
+    fn order_prefix(
+        &mut self,
+        target: Target,
+        cause: Cause,
+        pattern: crate::sighting::PatternId,
+        now: Moment,
+    ) {
+        if self.logins.within(target, now).is_some() {
+            self.count.spared += 1;
+            return;
+        }
+        let order = BanOrder { target, since: now, until: None, score: Points(0), strike: 0, cause, pattern };
+        if self.storm.holds(now) {
+            if self.storm.hold(&order) {
+                self.further.push_back(Decision::Held(order));
+            }
+            return;
+        }
+        let term = Term::Fixed(self.decide.prefix_length);
+        if let Some(sentence) = self.offenders.strike(target, term, now, &self.decide) {
+            self.count.orders += 1;
+            let order = BanOrder { until: sentence.until, strike: sentence.strike, ..order };
+            self.further.push_back(Decision::Ban(order));
+        }
+    }
+
+    fn tell(&mut self, incident: Incident) {
+        self.count.incidents += 1;
+        self.further.push_back(Decision::Incident(incident));
+    }
+}
+
+impl Incident {
+    /// An incident of the address that a line is about.
+    fn of(trouble: Trouble, s: &Sighting<'_>, at: Moment) -> Self {
+        let account = s.account.map(Into::into);
+        Self { trouble, address: Some(s.address), account, at, pattern: s.pattern }
+    }
+}

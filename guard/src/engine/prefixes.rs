@@ -1,0 +1,170 @@
+//! Prefixes whose hosts are banned one after the other: what many of them have in common is banned instead.
+//!
+//! A /24, or a /64, whose hosts were banned in number within a short time is ordered as one; a /56 follows from several
+//! of its /64 and a /48 from several of its /56. IPv6 gives everybody a /64 to move in, so there it is enough that
+//! twice as many addresses of one have failed, though none of them often. Nothing wider is ever ordered.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::members::Members;
+use super::second::Second;
+use super::sources::DRAW;
+use crate::dense::{Chance, Dense, Key, Record, Seed};
+use crate::target::Target;
+use crate::time::Moment;
+
+/// Prefixes that are remembered.
+const MOST: usize = 16_384;
+
+/// What many bans of a prefix led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Crowd {
+    /// The prefix.
+    pub(super) prefix: Target,
+    /// Different hosts, or prefixes, of it.
+    pub(super) members: u32,
+}
+
+/// The prefix that an address or prefix is counted in: the next wider one that can be ordered.
+pub(super) fn parent(target: Target) -> Option<Target> {
+    let length = match (target.address(), target.length()) {
+        (IpAddr::V4(_), 32) => 24,
+        (IpAddr::V6(_), 128) => 64,
+        (IpAddr::V6(_), 64) => 56,
+        (IpAddr::V6(_), 56) => 48,
+        _ => return None,
+    };
+    Target::prefix(target.address(), length)
+}
+
+/// A prefix and its members.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Group {
+    key: Target,
+    members: Members,
+}
+
+impl Record for Group {
+    type Key = Target;
+
+    fn key(&self) -> Target {
+        self.key
+    }
+}
+
+impl Group {
+    fn shifted(&self, seconds: i64) -> Self {
+        Self { members: self.members.shifted(seconds), ..*self }
+    }
+}
+
+/// Members of prefixes, seen lately.
+#[derive(Debug)]
+pub(super) struct Groups {
+    all: Dense<Group>,
+    seed: Seed,
+    chance: Chance,
+}
+
+impl Groups {
+    /// None.
+    pub(super) fn new(seed: Seed, chance: Chance) -> Self {
+        Self { all: Dense::new(seed), seed, chance }
+    }
+
+    /// A member was seen. Answers its prefix if that has `enough` within the time; then it begins anew.
+    pub(super) fn see(
+        &mut self,
+        member: Target,
+        at: Moment,
+        enough: usize,
+        within: Duration,
+    ) -> Option<Crowd> {
+        let prefix = parent(member)?;
+        let now = Second::of(at);
+        let hash = member.hash(self.seed) as u32;
+        let place = self.find(prefix, now, within);
+        let group = self.all.at_mut(place);
+        group.members.see(hash, now);
+        let members = group.members.within(now, within);
+        (members >= enough).then(|| {
+            group.members.clear();
+            Crowd { prefix, members: members as u32 }
+        })
+    }
+
+    /// All of them, on a timeline that is so many seconds ahead.
+    pub(super) fn shifted(&self, seconds: i64) -> Vec<Group> {
+        self.all.records().iter().map(|group| group.shifted(seconds)).collect()
+    }
+
+    /// Takes prefixes over that were kept under the same seed, on a timeline that is so many seconds ahead.
+    pub(super) fn restore(&mut self, groups: &[Group], seconds: i64) {
+        for group in groups.iter().take(MOST) {
+            self.all.insert(group.shifted(seconds));
+        }
+    }
+
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        self.all.bytes()
+    }
+
+    fn find(&mut self, prefix: Target, now: Second, within: Duration) -> usize {
+        if let Some(place) = self.all.place(prefix) {
+            return place;
+        }
+        if self.all.len() >= MOST {
+            self.evict(now, within);
+        }
+        self.all.insert(Group { key: prefix, members: Members::new() });
+        self.all.len() - 1
+    }
+
+    /// Forgets the emptiest of a few drawn by lot.
+    fn evict(&mut self, now: Second, within: Duration) {
+        let all = self.all.records();
+        let draw = std::array::from_fn::<_, DRAW, _>(|_| self.chance.below(all.len() as u64) as usize);
+        if let Some(place) = draw.into_iter().min_by_key(|place| all[*place].members.within(now, within)) {
+            let key = all[place].key;
+            self.all.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(text: &str) -> Target {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn nothing_wider_than_24_and_48_has_a_parent() {
+        let parents = |text| std::iter::successors(parent(target(text)), |wider| parent(*wider));
+        let all = |text| parents(text).map(|wider| wider.to_string()).collect::<Vec<_>>();
+        assert_eq!(all("203.0.113.7"), ["203.0.113.0/24"]);
+        assert_eq!(
+            all("2001:db8:1:2345::7"),
+            ["2001:db8:1:2345::/64", "2001:db8:1:2300::/56", "2001:db8:1::/48"]
+        );
+        assert_eq!(all("203.0.113.0/28"), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn enough_different_members_within_the_time_are_a_crowd_once() {
+        let mut groups = Groups::new(Seed::new(1), Chance::new(1));
+        let mut see = |host: u8, second: i64| {
+            let member = Target::host(IpAddr::from([203, 0, 113, host]));
+            groups.see(member, Moment(second * 1000), 3, Duration::from_secs(60))
+        };
+        assert_eq!([see(1, 0), see(1, 1), see(2, 2), see(1, 3)], [None; 4], "two hosts");
+        assert_eq!(see(3, 63), None, "the second is too long ago");
+        assert_eq!(see(4, 63), Some(Crowd { prefix: target("203.0.113.0/24"), members: 3 }));
+        assert_eq!(see(5, 63), None, "it begins anew");
+    }
+}

@@ -1,0 +1,104 @@
+//! What the engine recalls after a restart besides scores and strikes, which the store keeps one by one: trails, accounts
+//! under attack, prefixes, logins, a storm.
+//!
+//! It is one piece, bounded, that only the engine reads. Hashes in it depend on the seed, so the seed is in it too, and
+//! its file is root's. What is left of an attempt that was under way is not kept: its next line begins a new one.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::accounts::Account;
+use super::prefixes::Group;
+use super::sources::{address_bits, address_of};
+use super::state::Engine;
+use super::storm::{KeptStorm, Storm};
+use super::trail::Trail;
+use crate::time::{Clock, Wall};
+
+/// First byte of what is kept: what other versions have kept is forgotten.
+const VERSION: u8 = 1;
+/// Trails that are kept: those of the most guesses.
+const TRAILS: usize = 16_384;
+/// Accounts and prefixes of either sort that are kept.
+const GROUPS: usize = 2048;
+/// Logins that are kept.
+const LOGINS: usize = 16_384;
+
+/// What an engine recalls. Its times are milliseconds and seconds of the wall clock.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Recalled {
+    seed: u64,
+    trails: Vec<(u128, Trail)>,
+    accounts: Vec<Account>,
+    banned: Vec<Group>,
+    failing: Vec<Group>,
+    logins: Vec<(IpAddr, i64)>,
+    storm: KeptStorm,
+}
+
+impl Recalled {
+    /// Reads what [`Engine::recall_later`] has written; `None` if this is nothing of the kind.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let (version, rest) = bytes.split_first()?;
+        (*version == VERSION).then(|| postcard::from_bytes(rest).ok())?
+    }
+
+    /// The seed of the engine that wrote it: the one that reads it needs the same.
+    pub const fn seed(&self) -> u64 {
+        self.seed
+    }
+}
+
+impl Engine {
+    /// What is to be recalled after a restart, a few MiB at most.
+    pub fn recall_later(&self, clock: Clock) -> Vec<u8> {
+        let ahead = clock.wall.0.saturating_sub(clock.moment.0);
+        let seconds = ahead.div_euclid(1000);
+        let mut trails: Vec<_> = self.sources.trails().collect();
+        if trails.len() > TRAILS {
+            trails.select_nth_unstable_by_key(TRAILS, |(_, trail)| std::cmp::Reverse(trail.guesses()));
+            trails.truncate(TRAILS);
+        }
+        let mut recalled = Recalled {
+            seed: self.seed,
+            trails: trails
+                .into_iter()
+                .map(|(address, trail)| (address_bits(address), trail.shifted(seconds)))
+                .collect(),
+            accounts: self.accounts.shifted(seconds),
+            banned: self.banned.shifted(seconds),
+            failing: self.failing.shifted(seconds),
+            logins: self
+                .logins
+                .all()
+                .map(|(address, last)| (address, last.0.saturating_add(ahead)))
+                .collect(),
+            storm: self.storm.kept(ahead),
+        };
+        recalled.accounts.truncate(GROUPS);
+        recalled.banned.truncate(GROUPS);
+        recalled.failing.truncate(GROUPS);
+        recalled.logins.truncate(LOGINS);
+        postcard::to_extend(&recalled, vec![VERSION]).unwrap_or_default()
+    }
+
+    /// Takes over what another engine has kept under the same seed.
+    pub fn recall(&mut self, recalled: Recalled, clock: Clock) {
+        let behind = clock.moment.0.saturating_sub(clock.wall.0);
+        let seconds = behind.div_euclid(1000);
+        for (address, trail) in recalled.trails {
+            let trail = trail.shifted(seconds);
+            if !trail.is_over(clock.moment) {
+                self.sources.find(address_of(address), clock.moment, self.leak).trail = trail;
+            }
+        }
+        self.accounts.restore(&recalled.accounts, seconds);
+        self.banned.restore(&recalled.banned, seconds);
+        self.failing.restore(&recalled.failing, seconds);
+        for (address, last) in recalled.logins {
+            self.logins.add(address, clock.moment_of(Wall(last)).min(clock.moment));
+        }
+        self.storm = Storm::restored(recalled.storm, behind);
+    }
+}

@@ -1,0 +1,131 @@
+//! A storm: so many bans at once that what reaches further than one address waits. Scoring and bans of single addresses
+//! go on, because an attack is when they are needed most.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+use super::{BanOrder, Cause};
+use crate::config::Decide;
+use crate::sighting::PatternId;
+use crate::target::Target;
+use crate::time::Moment;
+
+/// Orders that wait at most. Who comes later is not lost: his prefix is counted on.
+const HELD: usize = 1024;
+
+/// Whether so many bans come at once that what reaches further than one address has to wait.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Storm {
+    /// When the last bans began, oldest first; as many as make a storm.
+    bans: VecDeque<Moment>,
+    /// Until when there is one; a past moment if there is none.
+    until: Option<Moment>,
+    /// Orders that wait for its end.
+    held: Vec<Held>,
+}
+
+/// An order that waits.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Held {
+    pub(super) target: Target,
+    pub(super) cause: Cause,
+    pub(super) pattern: PatternId,
+}
+
+/// A storm as the store keeps it: its moments in milliseconds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct KeptStorm {
+    bans: Vec<i64>,
+    until: Option<i64>,
+    held: Vec<Held>,
+}
+
+impl Storm {
+    /// One more ban. Answers whether a storm begins with it.
+    pub(super) fn ban(&mut self, decide: &Decide, now: Moment) -> bool {
+        if decide.storm_bans == 0 {
+            return false;
+        }
+        self.bans.push_back(now);
+        while self.bans.len() > decide.storm_bans {
+            self.bans.pop_front();
+        }
+        let is_one = self.bans.len() == decide.storm_bans
+            && self.bans.front().is_some_and(|first| now.since(*first) < decide.storm_within);
+        if !is_one {
+            return false;
+        }
+        let begins = !self.holds(now);
+        self.until = Some(now + decide.storm_lasts);
+        begins
+    }
+
+    /// Whether there is a storm.
+    pub(super) fn holds(&self, now: Moment) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
+    /// When it ends, if it has begun and its end was not taken note of.
+    pub(super) const fn until(&self) -> Option<Moment> {
+        self.until
+    }
+
+    /// Lets an order wait. Answers whether it is a new one.
+    pub(super) fn hold(&mut self, order: &BanOrder) -> bool {
+        let is_new = self.held.len() < HELD && self.held.iter().all(|held| held.target != order.target);
+        if is_new {
+            let BanOrder { target, cause, pattern, .. } = *order;
+            self.held.push(Held { target, cause, pattern });
+        }
+        is_new
+    }
+
+    /// Takes note of its end: once it is over, the orders that have waited.
+    pub(super) fn end(&mut self, now: Moment) -> Option<Vec<Held>> {
+        self.until.take_if(|until| *until <= now)?;
+        Some(std::mem::take(&mut self.held))
+    }
+
+    /// What is kept of it, on a timeline that is so many milliseconds ahead.
+    pub(super) fn kept(&self, ahead: i64) -> KeptStorm {
+        KeptStorm {
+            bans: self.bans.iter().map(|ban| ban.0.saturating_add(ahead)).collect(),
+            until: self.until.map(|until| until.0.saturating_add(ahead)),
+            held: self.held.clone(),
+        }
+    }
+
+    /// The storm that was kept, on a timeline that is so many milliseconds ahead.
+    pub(super) fn restored(kept: KeptStorm, ahead: i64) -> Self {
+        let moment = |kept: i64| Moment(kept.saturating_add(ahead));
+        Self {
+            bans: kept.bans.into_iter().map(moment).collect(),
+            until: kept.until.map(moment),
+            held: kept.held,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_storm_begins_with_many_bans_and_lasts_while_they_go_on() {
+        let decide = Decide { storm_bans: 3, ..Decide::default() };
+        let mut storm = Storm::default();
+        let begins: Vec<bool> =
+            [0, 1000, 2000, 3000].map(|ms| storm.ban(&decide, Moment(ms))).into_iter().collect();
+        assert_eq!(begins, [false, false, true, false]);
+        assert!(storm.holds(Moment(302_999)) && storm.end(Moment(302_999)).is_none());
+        assert!(storm.end(Moment(303_000)).is_some() && !storm.holds(Moment(303_000)));
+        assert!(storm.end(Moment(400_000)).is_none());
+
+        let mut calm = Storm::default();
+        assert!(
+            !(0..9).any(|ban| calm.ban(&decide, Moment(ban * 31_000))),
+            "each within a minute of one other"
+        );
+    }
+}

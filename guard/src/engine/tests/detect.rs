@@ -1,0 +1,258 @@
+//! What no score tells.
+
+use super::*;
+use crate::config::Adapt;
+use crate::engine::{BanOrder, Trouble};
+
+const OWNER: &str = "198.51.100.10";
+
+impl Scene {
+    /// The troubles that were told of.
+    fn troubles(&mut self) -> Vec<Trouble> {
+        let told = |decision| match decision {
+            Decision::Incident(incident) => Some(incident.trouble),
+            _ => None,
+        };
+        self.further().into_iter().filter_map(told).collect()
+    }
+
+    /// Bans a host, and has that stand.
+    fn ban(&mut self, address: &str) -> BanOrder {
+        let order =
+            std::iter::repeat_with(|| self.fail(address)).take(5).find_map(|decision| match decision {
+                Some(Decision::Ban(order)) => Some(order),
+                _ => None,
+            });
+        let order = order.expect("not banned");
+        self.engine.stands(&order, self.now);
+        order
+    }
+
+    fn login(&mut self, address: &str, kind: Kind) -> Option<Decision> {
+        self.see(Sighting { account: Some(b"anna"), ..line(address, kind, 7) })
+    }
+}
+
+fn prefixes(decisions: &[Decision]) -> Vec<String> {
+    let prefix = |decision: &Decision| match decision {
+        Decision::Ban(order) => Some(order.target.to_string()),
+        _ => None,
+    };
+    decisions.iter().filter_map(prefix).collect()
+}
+
+#[test]
+fn a_known_offender_starts_closer_to_the_threshold() {
+    let mut scene = Scene::new();
+    let needed: Vec<u32> = (0..5)
+        .map(|_| {
+            let failures = (1..10).find(|_| scene.fail(ATTACKER).is_some()).unwrap();
+            scene.engine.lifted(target(ATTACKER));
+            scene.wait(DAY);
+            failures
+        })
+        .collect();
+    assert_eq!(needed, [5, 4, 3, 2, 2]);
+}
+
+#[test]
+fn who_shares_an_address_with_a_known_offender_is_not_punished_for_it() {
+    let mut scene = Scene::new();
+    scene.ban(ATTACKER);
+    scene.engine.lifted(target(ATTACKER));
+    scene.login(ATTACKER, Kind::PasswordLogin);
+    assert!((0..4).all(|_| scene.fail(ATTACKER).is_none()), "somebody logs in from there");
+    assert!(scene.fail(ATTACKER).is_some());
+}
+
+#[test]
+fn a_busy_minute_lowers_the_threshold_where_that_is_wanted() {
+    for (adapt, needed, length) in [(Adapt::Off, 5, HOUR), (Adapt::Stricter, 3, 2 * HOUR)] {
+        let mut scene = Scene::with(|d| d.adapt = adapt);
+        for host in 0..20 {
+            scene.fail(&format!("192.0.{host}.1"));
+        }
+        let order = (1..10).find_map(|n| Some((n, scene.fail(ATTACKER)?)));
+        let Some((failures, Decision::Ban(order))) = order else { panic!("not banned") };
+        assert_eq!((failures, order.until.unwrap().0 - order.since.0), (needed, length), "{adapt:?}");
+    }
+}
+
+#[test]
+fn one_guess_each_ten_minutes_is_seen() {
+    let mut scene = Scene::new();
+    for guess in 0..24 {
+        assert_eq!(
+            scene.at(guess * 10 * MINUTE).fail_at(ATTACKER, "anna"),
+            None,
+            "a robot may have an old password"
+        );
+    }
+    let troubles = scene.troubles();
+    let guesses = |n| Trouble::SlowGuessing { guesses: n };
+    assert_eq!(troubles, [4, 10, 22].map(guesses), "each time they have doubled");
+}
+
+#[test]
+fn slow_guesses_at_several_accounts_are_a_ban() {
+    let mut scene = Scene::new();
+    let accounts = ["root", "admin", "anna", "test", "oracle", "git", "ubuntu", "bert"];
+    let decisions: Vec<_> =
+        (0..8).filter_map(|i| scene.at(i as i64 * 11 * MINUTE).fail_at(ATTACKER, accounts[i])).collect();
+    let [Decision::Ban(order), ..] = &decisions[..] else { panic!("{decisions:?}") };
+    assert_eq!((order.cause, order.until), (Cause::Slow, Some(order.since + Duration::from_secs(3600))));
+}
+
+#[test]
+fn many_accounts_from_one_address_are_a_ban_unless_somebody_logs_in_from_there() {
+    let spray = |scene: &mut Scene| {
+        let accounts = ["anna", "bert", "carl", "dora", "emil", "fritz"];
+        accounts.iter().filter_map(|account| scene.wait(49 * SECOND).fail_at(ATTACKER, account)).last()
+    };
+    let mut scene = Scene::new();
+    let Some(Decision::Ban(order)) = spray(&mut scene) else { panic!("not banned") };
+    assert_eq!(order.cause, Cause::Accounts(6));
+
+    let mut office = Scene::new();
+    office.login(ATTACKER, Kind::PasswordLogin);
+    assert_eq!(spray(&mut office), None);
+    assert_eq!(office.troubles(), [Trouble::ManyAccounts { accounts: 6 }]);
+}
+
+#[test]
+fn one_guess_from_each_of_many_hosts_at_one_account_is_seen_once() {
+    let mut scene = Scene::new();
+    for host in 0..1000 {
+        scene.wait(2 * SECOND);
+        assert_eq!(scene.fail_at(&format!("192.0.{}.{}", host / 250, host % 250), "anna"), None);
+    }
+    assert_eq!(scene.troubles(), [Trouble::AccountUnderAttack { addresses: 20 }]);
+
+    let mut nobody = Scene::new();
+    for host in 0..100 {
+        let address = format!("192.0.2.{host}");
+        nobody.see(Sighting { account: Some(b"nobody"), ..line(&address, Kind::InvalidUser, host + 1) });
+    }
+    assert_eq!(nobody.troubles(), [], "nobody can get into an account that is not there");
+}
+
+#[test]
+fn a_right_password_after_many_wrong_ones_is_critical() {
+    let mut scene = Scene::new();
+    for _ in 0..6 {
+        scene.wait(3 * MINUTE).fail_at(ATTACKER, "anna");
+    }
+    scene.login(ATTACKER, Kind::PasswordLogin);
+    assert_eq!(scene.troubles(), [Trouble::SuccessAfterFailures { guesses: 6, addresses: 1 }]);
+
+    let mut honest = Scene::new();
+    for _ in 0..3 {
+        honest.wait(SECOND).fail_at(OWNER, "anna");
+    }
+    honest.login(OWNER, Kind::PasswordLogin);
+    assert_eq!(honest.troubles(), [], "who has not forgotten a password three times?");
+}
+
+#[test]
+fn a_guess_that_hits_while_many_try_the_account_is_critical() {
+    let mut scene = Scene::new();
+    for host in 0..30 {
+        scene.wait(SECOND).fail_at(&format!("192.0.2.{host}"), "anna");
+    }
+    for _ in 0..2 {
+        scene.fail_at(ATTACKER, "anna");
+    }
+    scene.login(ATTACKER, Kind::PasswordLogin);
+    let troubles = scene.troubles();
+    assert_eq!(troubles.last(), Some(&Trouble::SuccessAfterFailures { guesses: 2, addresses: 31 }));
+}
+
+#[test]
+fn ten_banned_hosts_of_a_prefix_ban_it_for_a_day() {
+    let mut scene = Scene::new();
+    for host in 0..9 {
+        scene.wait(30 * SECOND).ban(&format!("203.0.113.{host}"));
+        assert_eq!(scene.further(), []);
+    }
+    scene.ban("203.0.113.9");
+    let [Decision::Ban(order)] = &scene.further()[..] else { panic!("not one") };
+    assert_eq!((order.target, order.cause), (target("203.0.113.0/24"), Cause::Banned(10)));
+    assert_eq!(order.until, Some(scene.now + Duration::from_secs(86_400)));
+}
+
+#[test]
+fn hosts_of_other_prefixes_and_of_long_ago_do_not_count() {
+    let mut scene = Scene::new();
+    for host in 0..40 {
+        scene.wait(70 * SECOND).ban(&format!("203.0.{}.{host}", host % 2));
+    }
+    assert_eq!(prefixes(&scene.further()), [] as [&str; 0], "five of each within ten minutes");
+}
+
+#[test]
+fn a_prefix_that_somebody_logs_in_from_is_spared() {
+    let mut scene = Scene::new();
+    scene.login("203.0.113.200", Kind::PasswordLogin);
+    for host in 0..10 {
+        scene.ban(&format!("203.0.113.{host}"));
+    }
+    assert_eq!(prefixes(&scene.further()), [] as [&str; 0]);
+    assert_eq!(scene.engine.count().spared, 1);
+}
+
+#[test]
+fn who_moves_about_in_a_64_is_banned_with_it_and_wider_ones_follow() {
+    let mut scene = Scene::with(|d| d.storm_bans = 0);
+    let mut ordered = Vec::new();
+    for net in 0..16 {
+        for host in 0..20 {
+            scene.wait(SECOND).fail(&format!("2001:db8:0:{net:x}0{net:x}::{host:x}"));
+            for decision in scene.further() {
+                let Decision::Ban(order) = decision else { panic!("{decision:?}") };
+                scene.engine.stands(&order, scene.now);
+                ordered.push(order.target.to_string());
+            }
+        }
+    }
+    ordered.extend(prefixes(&scene.further()));
+    assert_eq!(ordered.iter().filter(|prefix| prefix.ends_with("/64")).count(), 16, "{ordered:?}");
+    assert!(ordered.iter().all(|prefix| prefix.ends_with("/64")), "no /56 has four: {ordered:?}");
+
+    let mut near = Scene::with(|d| d.storm_bans = 0);
+    let mut ordered = Vec::new();
+    for net in 0..4 {
+        for host in 0..20 {
+            near.wait(SECOND).fail(&format!("2001:db8:0:10{net:x}::{host:x}"));
+            while let Some(decision) = near.engine.further() {
+                let Decision::Ban(order) = decision else { panic!("{decision:?}") };
+                near.engine.stands(&order, near.now);
+                ordered.push((order.target.to_string(), order.cause));
+            }
+        }
+    }
+    assert_eq!(ordered.last(), Some(&("2001:db8:0:100::/56".to_owned(), Cause::Banned(4))));
+}
+
+#[test]
+fn in_a_storm_hosts_are_banned_and_prefixes_wait_for_its_end() {
+    let mut scene = Scene::new();
+    for host in 0..20 {
+        scene.wait(SECOND).ban(&format!("192.0.{host}.1"));
+    }
+    assert_eq!(scene.further(), [Decision::StormBegins(Moment(320 * SECOND))]);
+    for host in 0..10 {
+        scene.wait(SECOND).ban(&format!("203.0.113.{host}"));
+    }
+    let [Decision::Held(order)] = &scene.further()[..] else { panic!("not held") };
+    assert_eq!(order.target, target("203.0.113.0/24"));
+
+    scene.wait(299 * SECOND);
+    scene.engine.tick(scene.now);
+    assert_eq!(scene.further(), []);
+    scene.wait(SECOND);
+    scene.engine.tick(scene.now);
+    let ended = scene.further();
+    assert_eq!(ended[0], Decision::StormEnds(1));
+    assert_eq!(prefixes(&ended), ["203.0.113.0/24"]);
+    assert_eq!(scene.engine.next_tick(), None);
+}

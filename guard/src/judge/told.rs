@@ -1,0 +1,78 @@
+//! What people are told of besides bans: incidents and storms.
+
+use serde_json::{Map, Value, json};
+use tracing::{info, warn};
+
+use super::Judge;
+use crate::encode::{EVIDENCE, printable};
+use crate::engine::{BanOrder, Incident, Trouble};
+use crate::target::Target;
+use crate::time::{Clock, Moment};
+
+/// Characters of an account's name that are told.
+const ACCOUNT: usize = 64;
+
+impl Judge {
+    /// Tells of an incident.
+    pub(super) fn incident(&mut self, incident: &Incident, line: &[u8], clock: Clock) {
+        let (name, severity) = (incident.trouble.name(), incident.trouble.severity().name());
+        *self.count.incidents.entry(incident.trouble.name()).or_default() += 1;
+        let target = incident.address.map(Target::host);
+        let account = incident.account.as_deref().map(|account| printable(account, ACCOUNT));
+        let lines = match target {
+            Some(target) => self.lines_against(target, line),
+            None => vec![printable(line, EVIDENCE)],
+        };
+        warn!(
+            incident = name,
+            severity,
+            address = incident.address.map(tracing::field::display),
+            account,
+            "incident"
+        );
+        let mut detail = Map::from_iter([
+            ("incident".to_owned(), json!(name)),
+            ("severity".to_owned(), json!(severity)),
+            ("filter".to_owned(), json!(self.filters.filter_name(incident.pattern.filter))),
+            ("account".to_owned(), json!(account)),
+            ("lines".to_owned(), json!(lines)),
+        ]);
+        detail.extend(numbers(incident.trouble));
+        self.event("incident", target, &Value::Object(detail), clock);
+    }
+
+    /// Tells of an order that has to wait for the end of a storm.
+    pub(super) fn held(&mut self, order: &BanOrder, clock: Clock) {
+        self.count.held += 1;
+        info!(target = %order.target, "held back until the storm is over");
+        let because = "many bans at once: what reaches further than one address waits";
+        self.event("hold", Some(order.target), &json!({ "because": because }), clock);
+    }
+
+    /// Tells that a storm has begun.
+    pub(super) fn storm_begins(&mut self, until: Moment, clock: Clock) {
+        self.count.storms += 1;
+        let until = clock.wall_of(until).to_string();
+        warn!(until, "storm: many bans at once; bans of single addresses go on, prefixes wait");
+        self.event("storm", None, &json!({ "begins": true, "until": until }), clock);
+    }
+
+    /// Tells that a storm is over.
+    pub(super) fn storm_ends(&mut self, held: u32, clock: Clock) {
+        info!(held, "the storm is over");
+        self.event("storm", None, &json!({ "begins": false, "held": held }), clock);
+    }
+}
+
+/// The numbers that belong to a trouble.
+fn numbers(trouble: Trouble) -> Vec<(String, Value)> {
+    let numbers = match trouble {
+        Trouble::SlowGuessing { guesses } => vec![("guesses", guesses)],
+        Trouble::ManyAccounts { accounts } => vec![("accounts", accounts)],
+        Trouble::AccountUnderAttack { addresses } => vec![("addresses", addresses)],
+        Trouble::SuccessAfterFailures { guesses, addresses } => {
+            vec![("guesses", guesses), ("addresses", addresses)]
+        }
+    };
+    numbers.into_iter().map(|(name, number)| (name.to_owned(), json!(number))).collect()
+}
