@@ -182,6 +182,7 @@ fn canned(request: &Request) -> Answer {
 
 fn events() -> Vec<StoredEventView> {
     vec![StoredEventView {
+        number: 7,
         at: Wall(Wall::now().0 - 7_300_000).to_string(),
         kind: "ban".into(),
         target: Some("203.0.113.7".parse().unwrap()),

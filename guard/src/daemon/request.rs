@@ -13,6 +13,7 @@ use crate::api::{
 use crate::encode::{EVIDENCE, printable};
 use crate::enforce::{Backend, Change, Counters, EnforcerStatus};
 use crate::judge::{Asker, Said};
+use crate::store::EventQuery;
 use crate::target::Target;
 use crate::time::{Clock, Moment};
 
@@ -46,7 +47,8 @@ impl Control {
             Request::Check { address } => self.check(address),
             Request::Why { target } => {
                 let why = self.why(target);
-                self.writer.events(Some(target), 50, move |events| {
+                let query = EventQuery { target: Some(target), limit: 50, ..EventQuery::default() };
+                self.writer.events(query, move |events| {
                     let answer =
                         views::with_events(events, |events| Answer::Why(Box::new(Why { events, ..why })));
                     // The asker may have gone.
@@ -55,7 +57,8 @@ impl Control {
                 return;
             }
             Request::Events { limit } => {
-                self.writer.events(None, limit.min(EVENTS), move |events| {
+                let query = EventQuery { limit: limit.min(EVENTS), ..EventQuery::default() };
+                self.writer.events(query, move |events| {
                     let _ = reply.send(views::with_events(events, Answer::Events));
                 });
                 return;
@@ -73,7 +76,7 @@ impl Control {
         };
         if durable {
             // The store's thread answers once it has tried to write what was changed.
-            self.writer.events(None, 0, move |_| drop(reply.send(answer)));
+            self.writer.after_writes(move || drop(reply.send(answer)));
         } else {
             let _ = reply.send(answer);
         }

@@ -72,7 +72,16 @@ pub(super) const STEPS: &[&str] = &[
         settled INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    CREATE TABLE engine (
+        only  INTEGER NOT NULL PRIMARY KEY CHECK (only = 0),
+        state BLOB    NOT NULL
+    ) STRICT;
+",
 ];
+
+/// The first files of schema 1 have no times of recent bans: they were written before that schema was settled.
+const FIRST: &str = "ALTER TABLE strike ADD COLUMN recent BLOB NOT NULL DEFAULT x''";
 
 /// The end of what has none.
 pub(super) const FOR_GOOD: i64 = i64::MAX;
@@ -86,6 +95,9 @@ pub(super) fn version(connection: &Connection) -> rusqlite::Result<u32> {
 pub(super) fn migrate(connection: &mut Connection, steps: &[&str]) -> rusqlite::Result<()> {
     for (n, step) in steps.iter().enumerate().skip(version(connection)? as usize) {
         let transaction = connection.transaction()?;
+        if n == 1 && transaction.prepare("SELECT recent FROM strike").is_err() {
+            transaction.prepare(FIRST)?.execute([])?;
+        }
         transaction.execute_batch(step)?;
         transaction.pragma_update(None, "user_version", n as u32 + 1)?;
         transaction.commit()?;

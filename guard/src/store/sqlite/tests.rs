@@ -7,7 +7,8 @@ use std::time::Instant;
 use super::*;
 use crate::ban::BanId;
 use crate::source::Position;
-use crate::store::{StoredAllow, StoredScore, StoredStrikes};
+use crate::store::{StoredAllow, StoredEvent, StoredScore, StoredStrikes};
+use crate::target::Target;
 
 fn ban(n: u64) -> StoredBan {
     let address = std::net::Ipv4Addr::from(0x0b00_0000 + n as u32);
@@ -31,6 +32,15 @@ fn bans(store: &mut Sqlite, now: i64) -> Vec<StoredBan> {
     };
     store.bans(Wall(now), &mut each).unwrap();
     all
+}
+
+fn events(store: &mut Sqlite, target: Option<Target>, limit: usize) -> Vec<StoredEvent> {
+    let page = store.events(&EventQuery { target, limit, ..EventQuery::default() }).unwrap();
+    page.events.into_iter().map(|kept| kept.event).collect()
+}
+
+fn prune(store: &mut Sqlite, retention: Retention) {
+    while store.prune(retention).unwrap() {}
 }
 
 fn write_bans(store: &mut Sqlite, range: std::ops::Range<u64>) {
@@ -112,9 +122,9 @@ fn everything_comes_back_as_it_was() {
     assert_eq!(snapshot.allowed, [allow]);
     assert_eq!(snapshot.scores, [scores[1], scores[0]], "the last ones, by address");
     assert_eq!(snapshot.last_id, 12, "also of bans that were lifted");
-    assert_eq!(store.events(None, 10).unwrap(), [event(6, None), event(5, Some("2001:db8::/48"))]);
-    assert_eq!(store.events(Some(net.target), 10).unwrap(), [event(5, Some("2001:db8::/48"))]);
-    assert_eq!(store.events(None, 1).unwrap().len(), 1);
+    assert_eq!(events(&mut store, None, 10), [event(6, None), event(5, Some("2001:db8::/48"))]);
+    assert_eq!(events(&mut store, Some(net.target), 10), [event(5, Some("2001:db8::/48"))]);
+    assert_eq!(events(&mut store, None, 1).len(), 1);
 }
 
 #[test]
@@ -163,13 +173,13 @@ fn what_is_old_is_forgotten() {
     };
     let writes = [Write::Ban(ban(1)), Write::Ban(ban(10)), strikes(1, 5), strikes(2, 3_000_000)];
     store.write(&writes).unwrap();
-    let events: Vec<Write> = (0..100).map(|n| Write::Event(event(3_000_000 + n, None))).collect();
+    let many: Vec<Write> = (0..100).map(|n| Write::Event(event(3_000_000 + n, None))).collect();
     store.write(&[Write::Event(event(1, None))]).unwrap();
-    store.write(&events).unwrap();
-    store.prune(Retention { keep_from: Wall(3_000_000), max_events: 40 }).unwrap();
+    store.write(&many).unwrap();
+    prune(&mut store, Retention { keep_from: Wall(3_000_000), max_events: 40, max_bytes: u64::MAX });
     assert_eq!(bans(&mut store, 0), [ban(10)]);
     assert_eq!(store.snapshot().unwrap().strikes.len(), 1);
-    let left = store.events(None, 1000).unwrap();
+    let left = events(&mut store, None, 1000);
     assert_eq!(left.len(), 40);
     assert_eq!(left[0], event(3_000_099, None));
 }
@@ -183,7 +193,7 @@ fn thirty_days_of_events_stay_bounded_on_disk() {
         let writes: Vec<Write> =
             (0..2000).map(|n| Write::Event(event(day * 86_400_000 + n, Some("203.0.113.7")))).collect();
         store.write(&writes).unwrap();
-        store.prune(Retention { keep_from: Wall(0), max_events: 4000 }).unwrap();
+        prune(&mut store, Retention { keep_from: Wall(0), max_events: 4000, max_bytes: u64::MAX });
         store.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
         sizes.push(fs::metadata(folder.path().join("guard.db")).unwrap().len());
     }
