@@ -6,11 +6,11 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::store::Retention;
 
 /// Rows that one step forgets of a table at most: some milliseconds, for which writes wait.
-const PART: i64 = 2048;
+const PART: i64 = 1024;
 /// Rows that one step looks at where no index tells which are old.
 const LOOK: i64 = 16_384;
 /// Pages that one step gives back to the file system.
-const PAGES: i64 = 512;
+const PAGES: i64 = 256;
 /// Free pages that stay in the file, for what is written next.
 const SPARE: i64 = 256;
 

@@ -10,6 +10,9 @@ use crate::source::Position;
 use crate::store::{StoredAllow, StoredEvent, StoredScore, StoredStrikes};
 use crate::target::Target;
 
+mod cut;
+mod month;
+
 fn ban(n: u64) -> StoredBan {
     let address = std::net::Ipv4Addr::from(0x0b00_0000 + n as u32);
     StoredBan {
@@ -185,22 +188,6 @@ fn what_is_old_is_forgotten() {
 }
 
 #[test]
-fn thirty_days_of_events_stay_bounded_on_disk() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut store = open_quietly(folder.path());
-    let mut sizes = Vec::new();
-    for day in 0..30i64 {
-        let writes: Vec<Write> =
-            (0..2000).map(|n| Write::Event(event(day * 86_400_000 + n, Some("203.0.113.7")))).collect();
-        store.write(&writes).unwrap();
-        prune(&mut store, Retention { keep_from: Wall(0), max_events: 4000, max_bytes: u64::MAX });
-        store.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
-        sizes.push(fs::metadata(folder.path().join("guard.db")).unwrap().len());
-    }
-    assert!(sizes[29] <= sizes[4] * 5 / 4, "{sizes:?}");
-}
-
-#[test]
 fn only_the_owner_may_read_it() {
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state");
@@ -329,32 +316,6 @@ fn ruins_do_not_fill_the_disk() {
     }
     drop(Sqlite::open(folder.path()).unwrap());
     assert_eq!(damaged_copies(folder.path()), 3);
-}
-
-#[test]
-fn a_torn_log_keeps_what_was_committed_before() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut store = open_quietly(folder.path());
-    write_bans(&mut store, 0..100);
-    store.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA wal_autocheckpoint = 0").unwrap();
-    for n in 0..50 {
-        write_bans(&mut store, 100 + n..101 + n);
-    }
-    // As after a power cut: the files as they are now, the log's end unreadable.
-    let cut = tempfile::tempdir().unwrap();
-    for name in ["guard.db", "guard.db-wal"] {
-        fs::copy(folder.path().join(name), cut.path().join(name)).unwrap();
-    }
-    let log = OpenOptions::new().write(true).open(cut.path().join("guard.db-wal")).unwrap();
-    let length = log.metadata().unwrap().len();
-    (&log).seek(SeekFrom::Start(length / 2)).unwrap();
-    (&log).write_all(&vec![0xff; length as usize / 2]).unwrap();
-    fs::write(cut.path().join("lock"), "1").unwrap();
-
-    let mut store = open_quietly(cut.path());
-    let found = bans(&mut store, 0).len();
-    assert!((100..150).contains(&found), "{found}");
-    write_bans(&mut store, 500..501);
 }
 
 /// The child of [`kill_nine_loses_nothing_committed`]: writes bans one by one and says so after each.
