@@ -37,6 +37,9 @@ pub enum Request {
         /// What covers it is refused.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<IpAddr>,
+        /// Whether it is to hold past what allows or protects the targets.
+        #[serde(default)]
+        force: bool,
     },
     /// Lift bans of exactly these targets.
     Unban {

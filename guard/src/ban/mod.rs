@@ -28,12 +28,27 @@ pub enum Origin {
     Filter(Box<str>),
     /// A person with this user id, through guardctl.
     Manual(u32),
+    /// The same, past what allows or protects the target: `--force`.
+    Forced(u32),
 }
 
 impl Origin {
+    /// Its name: the filter's, or `manual`.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Filter(name) => name,
+            Self::Manual(_) | Self::Forced(_) => "manual",
+        }
+    }
+
+    /// Whether a person decided it past what allows or protects the target.
+    pub const fn is_forced(&self) -> bool {
+        matches!(self, Self::Forced(_))
+    }
+
     /// Whether a person decided it. Such bans are never evicted to make room.
     pub const fn is_manual(&self) -> bool {
-        matches!(self, Self::Manual(_))
+        matches!(self, Self::Manual(_) | Self::Forced(_))
     }
 }
 

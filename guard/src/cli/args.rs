@@ -187,6 +187,9 @@ pub struct Ban {
     /// Why, as status and list show it
     #[arg(long, value_name = "TEXT", value_parser = remark)]
     pub reason: Option<String>,
+    /// Ban what is allowed or protected too: all but loopback and your own session. The event says so
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `guardctl unban`.

@@ -26,6 +26,7 @@ pub(super) fn ban(client: &mut Client, screen: &mut Screen<'_>, ban: &Ban) -> Re
         seconds: ban.length.map(Length::for_ban),
         reason: ban.reason.clone(),
         from,
+        force: ban.force,
     })
 }
 
@@ -135,5 +136,7 @@ pub(super) fn origin(origin: &Origin) -> String {
         Origin::Filter(name) => name.to_string(),
         Origin::Manual(0) => "root".into(),
         Origin::Manual(uid) => format!("user {uid}"),
+        Origin::Forced(0) => "root, forced".into(),
+        Origin::Forced(uid) => format!("user {uid}, forced"),
     }
 }

@@ -259,15 +259,15 @@ fn bans_are_asked_for_as_given() {
     let targets = vec!["203.0.113.7".parse().unwrap(), "2001:db8::/64".parse().unwrap()];
     let reason = Some("scan".to_owned());
     let from = crate::protect::caller_peer(std::process::id() as i32);
-    assert_eq!(daemon.asked(), [Request::Ban { targets, seconds: Some(5400), reason, from }]);
+    assert_eq!(daemon.asked(), [Request::Ban { targets, seconds: Some(5400), reason, from, force: false }]);
 
-    daemon.guardctl(&["ban", "192.0.2.1", "--for", "permanent"]);
+    daemon.guardctl(&["ban", "192.0.2.1", "--for", "permanent", "--force"]);
     daemon.guardctl(&["allow", "add", "192.0.2.1", "--for", "permanent"]);
     let targets = vec!["192.0.2.1".parse().unwrap()];
     assert_eq!(
         daemon.asked(),
         [
-            Request::Ban { targets: targets.clone(), seconds: Some(0), reason: None, from },
+            Request::Ban { targets: targets.clone(), seconds: Some(0), reason: None, from, force: true },
             Request::AllowAdd { targets, seconds: None, comment: None },
         ]
     );

@@ -179,7 +179,8 @@ fn start_store(
         // Nobody is left to be told once the engine's thread has ended.
         let _ = inputs.send(Input::RestoreDone(result));
     };
-    let options = WriterOptions { keep: config.store.keep, ..WriterOptions::default() };
+    let (keep, max_bytes) = (config.store.keep, config.store.max_size);
+    let options = WriterOptions { keep, max_bytes, ..WriterOptions::default() };
     let writer = Writer::start_with(store, options, restore).map_err(|source| StartError::System {
         operation: "start the thread of the store in",
         path: config.paths.state.clone(),
@@ -190,7 +191,10 @@ fn start_store(
 
 fn start_protection(config: &Config, problems: &mut Problems) -> Protection {
     let clock = Clock::now();
-    let mut protection = Protection::new(&config.allow);
+    for ended in config.allow.ended(clock.wall) {
+        warn!("{ended}");
+    }
+    let mut protection = Protection::new(&config.allow, clock);
     let (system, faults) = SystemAddresses::read();
     protection.set_system(system);
     problems.replace("system", faults.iter().map(|fault| format!("{fault}; guard tries again")).collect());

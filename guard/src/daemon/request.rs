@@ -38,8 +38,10 @@ impl Control {
         // Questions that need the store are answered from its thread, so that a slow disk holds nothing up.
         let answer = match request {
             Request::Status {} => Answer::Status(Box::new(self.status())),
-            Request::Ban { targets, seconds, reason, from } => {
-                Answer::Targets(self.ban(&targets, seconds, reason.as_deref(), (caller, from)))
+            Request::Ban { targets, seconds, reason, from, force } => {
+                let from = [from, crate::protect::caller_peer(caller.pid)];
+                let asker = Asker { uid: caller.uid, from, force };
+                Answer::Targets(self.ban(&targets, seconds, reason.as_deref(), asker))
             }
             Request::Unban { targets } => Answer::Targets(self.unban(&targets, caller)),
             Request::UnbanAll {} => Answer::Lifted(self.unban_all(caller)),
@@ -114,6 +116,7 @@ impl Control {
     pub(super) fn all_problems(&self, enforcer: &EnforcerStatus) -> Vec<String> {
         let mut problems = self.problems.list();
         problems.extend(self.judge.protection().unknown());
+        problems.extend(self.config.allow.ended(Clock::now().wall));
         let unhealthy = self.shown_sources().filter(|source| !source.healthy);
         problems.extend(unhealthy.map(|source| format!("{}: {}", source.name, source.state)));
         let store = self.writer.status();
@@ -135,10 +138,9 @@ impl Control {
         targets: &[Target],
         seconds: Option<u64>,
         reason: Option<&str>,
-        (caller, from): (Caller, Option<IpAddr>),
+        asker: Asker,
     ) -> Vec<TargetResult> {
         let clock = Clock::now();
-        let asker = Asker { uid: caller.uid, from: [from, crate::protect::caller_peer(caller.pid)] };
         let length = seconds.map(Duration::from_secs);
         let ban = |&target| result(target, self.judge.ban(target, length, reason, asker, clock));
         let mut results: Vec<_> = targets.iter().map(ban).collect();

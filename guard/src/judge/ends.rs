@@ -21,6 +21,9 @@ impl Judge {
             self.count.expired += 1;
             self.lifted(ban.target);
             self.event("expire", Some(ban.target), &json!({ "strike": ban.strike }), clock);
+            if ban.origin.is_forced() {
+                self.sync_allowed(clock);
+            }
         }
     }
 
@@ -36,5 +39,6 @@ impl Judge {
         self.outcome.changes.push(Change::Unban(target));
         self.write(Write::Unban(target));
         self.engine.lifted(target);
+        self.protection.unforce(target);
     }
 }

@@ -30,6 +30,9 @@ mod room;
 mod sighting;
 pub mod stored;
 
+#[cfg(test)]
+mod tests;
+
 pub use by_hand::{Asker, Said};
 pub use restore::is_recovered;
 pub use room::Crowding;
@@ -113,9 +116,9 @@ impl Judge {
     }
 
     /// Decides by another configuration from now on. Scores, strikes and bans stay.
-    pub fn configure(&mut self, config: &Config) {
+    pub fn configure(&mut self, config: &Config, clock: Clock) {
         self.engine.configure(config.decide.clone());
-        self.protection.configure(&config.allow);
+        self.protection.configure(&config.allow, clock);
         self.decide = config.decide.clone();
         self.key_login_for = config.allow.key_login_for;
     }

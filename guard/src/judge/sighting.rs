@@ -11,7 +11,7 @@ use crate::config::units::show_duration;
 use crate::encode::{EVIDENCE, printable};
 use crate::enforce::Change;
 use crate::engine::{BanOrder, Decision};
-use crate::sighting::{Sighting, SourceId};
+use crate::sighting::{Kind, Sighting, SourceId};
 use crate::store::Write;
 use crate::target::Target;
 use crate::time::Clock;
@@ -33,6 +33,10 @@ impl Judge {
                 self.key_login(address, port, at, is_there(address, port), clock);
             }
             Some(Decision::SessionEnd { address, port }) => self.protection.session_end(address, port),
+            // Not part of a key login: the engine would say so.
+            None if sighting.kind == Kind::PasswordLogin => {
+                self.protection.password_login(sighting.address, sighting.port);
+            }
             None => {}
         }
         false
@@ -105,11 +109,16 @@ impl Judge {
         if self.bans.get(target).is_none() {
             self.make_room(clock.moment);
         }
+        let is_forced = ban.origin.is_forced();
         self.bans.insert(ban);
         // The table keeps the later end of the two, so what holds is asked of it.
         if let Some(ban) = self.bans.get(target) {
             self.outcome.changes.push(Change::Ban { target, id: ban.id, until: ban.until });
             self.outcome.writes.push(Write::Ban(stored::ban(ban, clock)));
+        }
+        if is_forced {
+            self.protection.force(target);
+            self.sync_allowed(clock);
         }
     }
 }

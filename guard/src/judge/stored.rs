@@ -16,6 +16,7 @@ pub fn ban(ban: BanRef<'_>, clock: Clock) -> StoredBan {
         origin: match ban.origin {
             Origin::Filter(name) => format!("filter:{name}").into(),
             Origin::Manual(uid) => format!("manual:{uid}").into(),
+            Origin::Forced(uid) => format!("forced:{uid}").into(),
         },
         score: ban.score.0,
         strike: ban.strike,
@@ -32,6 +33,7 @@ pub(super) fn restored(stored: &StoredBan, clock: Clock) -> Ban {
         until: stored.until.map(|until| clock.moment_of(until)),
         origin: match stored.origin.split_once(':') {
             Some(("manual", uid)) => Origin::Manual(uid.parse().unwrap_or(0)),
+            Some(("forced", uid)) => Origin::Forced(uid.parse().unwrap_or(0)),
             Some((_, name)) => Origin::Filter(name.into()),
             None => Origin::Filter((&*stored.origin).into()),
         },
