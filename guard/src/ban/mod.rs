@@ -8,11 +8,13 @@ use crate::time::Moment;
 
 mod cause;
 mod ends;
+mod list;
 mod shelf;
 mod table;
 mod walk;
 
 pub use cause::ByFamily;
+pub use list::{BanQuery, Family, Listing, Place, Sort};
 pub use table::BanTable;
 pub use walk::Walk;
 

@@ -29,6 +29,7 @@ use crate::time::{Clock, Moment, boot_nanoseconds};
 use super::denied::Denials;
 use super::follow::Followers;
 use super::health::SourceHealth;
+use super::listing::Waiting;
 use super::own_files::Look;
 use super::problems::Problems;
 use super::readers::Readers;
@@ -104,6 +105,8 @@ pub(super) struct Control {
     pub(super) denials: Denials,
     /// Sightings by filter and kind.
     pub(super) sightings: HashMap<(u16, Kind), u64>,
+    /// Lists that are being gathered.
+    pub(super) listings: VecDeque<Waiting>,
     /// Inputs set aside while readers were being exchanged.
     pub(super) deferred: VecDeque<Input>,
     pub(super) inputs: Receiver<Input>,
@@ -154,6 +157,9 @@ impl Control {
 
     /// Time until something is due.
     fn patience(&mut self) -> Duration {
+        if !self.listings.is_empty() {
+            return Duration::ZERO;
+        }
         let now = Moment::now();
         let due = self.judge.next_due().map_or(TICK, |at| at.since(now));
         TICK.min(due).min(self.next_reconcile.saturating_duration_since(Instant::now()))
@@ -189,6 +195,7 @@ impl Control {
 
     /// What is due after every input and at every tick.
     fn turn(&mut self) {
+        self.keep_listing();
         self.judge.expire(Clock::now());
         self.problems.replace("ban table", self.judge.crowded().into_iter().collect());
         let now = Instant::now();

@@ -33,6 +33,7 @@ mod denied;
 mod error;
 mod follow;
 mod health;
+mod listing;
 mod own_files;
 mod plan;
 mod problems;
@@ -44,6 +45,7 @@ mod restore;
 mod serve;
 mod snapshot;
 mod views;
+mod why;
 
 pub use error::StartError;
 
@@ -108,6 +110,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         api: serving.count(),
         denials: Denials::default(),
         sightings: HashMap::new(),
+        listings: VecDeque::new(),
         deferred: VecDeque::new(),
         inputs: receiver,
         heartbeat: Arc::clone(&heartbeat),

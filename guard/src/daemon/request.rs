@@ -7,10 +7,7 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use crate::api::server::Asked;
-use crate::api::{
-    Allowed, Answer, BanView, Caller, Check, ErrorClass, Request, Status, TargetResult, Why, WhyLine,
-};
-use crate::encode::{EVIDENCE, printable};
+use crate::api::{Allowed, Answer, Caller, Check, ErrorClass, Request, Status, TargetResult};
 use crate::enforce::{Backend, Change, Counters, EnforcerStatus};
 use crate::judge::{Asker, Said};
 use crate::store::EventQuery;
@@ -21,8 +18,6 @@ use super::control::{Control, chain};
 use super::restore::Restore;
 use super::views;
 
-/// Bans in one page of a list.
-const PAGE: usize = 10_000;
 /// Events in one answer.
 const EVENTS: usize = 10_000;
 
@@ -44,22 +39,16 @@ impl Control {
                 Answer::Targets(self.ban(&targets, seconds, reason.as_deref(), asker))
             }
             Request::Unban { targets } => Answer::Targets(self.unban(&targets, caller)),
+            Request::Forget { targets } => Answer::Targets(self.forget(&targets, caller)),
             Request::UnbanAll {} => Answer::Lifted(self.unban_all(caller)),
-            Request::List { after, limit } => Answer::Bans(self.list(after, limit)),
+            Request::List { query, after, limit } => match self.list(query, after, limit) {
+                Ok(page) => page,
+                Err(listing) => return self.listings.push_back((listing, reply)),
+            },
             Request::Check { address } => self.check(address),
-            Request::Why { target } => {
-                let why = self.why(target);
-                let query = EventQuery { target: Some(target), limit: 50, ..EventQuery::default() };
-                self.writer.events(query, move |events| {
-                    let answer =
-                        views::with_events(events, |events| Answer::Why(Box::new(Why { events, ..why })));
-                    // The asker may have gone.
-                    let _ = reply.send(answer);
-                });
-                return;
-            }
-            Request::Events { limit } => {
-                let query = EventQuery { limit: limit.min(EVENTS), ..EventQuery::default() };
+            Request::Why { target } => return self.why(target, reply),
+            Request::Events { query } => {
+                let query = EventQuery { limit: query.limit.min(EVENTS), ..query };
                 self.writer.events(query, move |events| {
                     let _ = reply.send(views::with_events(events, Answer::Events));
                 });
@@ -162,20 +151,18 @@ impl Control {
         results
     }
 
+    fn forget(&mut self, targets: &[Target], caller: Caller) -> Vec<TargetResult> {
+        let clock = Clock::now();
+        let forget = |&target| result(target, self.judge.forget(target, caller.uid, clock));
+        let results = targets.iter().map(forget).collect();
+        self.flush();
+        results
+    }
+
     fn unban_all(&mut self, caller: Caller) -> u64 {
         let lifted = self.judge.unban_all(caller.uid, Clock::now());
         self.flush();
         lifted
-    }
-
-    fn list(&self, after: Option<Target>, limit: usize) -> Vec<BanView> {
-        let clock = Clock::now();
-        self.judge
-            .bans()
-            .page(after, limit.min(PAGE))
-            .into_iter()
-            .map(|ban| views::view(ban, clock))
-            .collect()
     }
 
     fn check(&mut self, address: IpAddr) -> Answer {
@@ -199,40 +186,6 @@ impl Control {
                 .map(|interface| format!("{} ({})", interface.name, interface.mode))
                 .collect(),
         }))
-    }
-
-    fn why(&self, target: Target) -> Why {
-        let clock = Clock::now();
-        let address = target.address();
-        let lines = if target.is_host() {
-            self.judge
-                .engine()
-                .evidence(address)
-                .iter()
-                .map(|e| WhyLine {
-                    at: clock.wall_of(e.at).to_string(),
-                    filter: self.filters.filter_name(e.pattern.filter).to_owned(),
-                    kind: e.kind.name().to_owned(),
-                    points: views::points(e.points),
-                    line: printable(&e.line, EVIDENCE),
-                })
-                .collect()
-        } else {
-            Vec::new()
-        };
-        let bans: Vec<BanView> =
-            self.judge.bans().covering(address).map(|ban| views::view(ban, clock)).collect();
-        Why {
-            target,
-            score: views::points(self.judge.engine().score(address, clock.moment)),
-            threshold: views::points(self.config.decide.threshold),
-            lines,
-            strikes: self.judge.engine().strikes(target, clock.moment),
-            protected_by: self.judge.protection().refusal(target, clock.moment),
-            events: Vec::new(),
-            undo: bans.first().map_or_else(String::new, |ban| format!("guardctl unban {}", ban.target)),
-            bans,
-        }
     }
 
     fn allow(

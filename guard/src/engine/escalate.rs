@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::Prospect;
 use super::sources::DRAW;
 use crate::config::Decide;
 use crate::dense::{Chance, Dense, Host4, Key, Record, Seed, Short48, TargetKey};
@@ -139,6 +140,15 @@ impl Offenders {
         self.past(target).map_or(0, |past| forgiven(past, now, decide))
     }
 
+    /// What the next ban would be.
+    pub(super) fn prospect(&self, target: Target, now: Moment, decide: &Decide) -> Prospect {
+        let past = self.past(target);
+        let strike = past.map_or(0, |past| forgiven(past, now, decide)) + 1;
+        let fresh = |moment: &&Moment| now.since(**moment) < RECIDIVE_WINDOW;
+        let of_day = self.recent.get(&target).map_or(0, |bans| bans.iter().filter(fresh).count()) + 1;
+        Prospect { strike, length: sentence(strike, of_day, decide) }
+    }
+
     /// A target's past.
     pub(super) fn strikes(&self, target: Target) -> Option<Strikes> {
         let past = self.past(target).filter(|past| past.count > 0)?;
@@ -227,10 +237,7 @@ impl Offenders {
         now: Moment,
         decide: &Decide,
     ) -> Option<Duration> {
-        let mut length = ladder(decide, strike)?;
-        if bans_of_day >= RECIDIVE_BANS {
-            length = length.max(RECIDIVE_LENGTH);
-        }
+        let length = sentence(strike, bans_of_day, decide)?;
         let extra = length.as_millis() as u64 / 1000 * u64::from(decide.jitter_permille);
         // Chance follows from the case itself: what happened to others has no part in it.
         let case = target.hash(Seed::new(self.seed)) ^ now.0 as u64;
@@ -308,6 +315,12 @@ impl Offenders {
             None => drop(self.others.all.remove(target)),
         }
     }
+}
+
+/// The length of a ban without its random part; `None` for good.
+fn sentence(strike: u32, bans_of_day: usize, decide: &Decide) -> Option<Duration> {
+    let length = ladder(decide, strike)?;
+    Some(if bans_of_day >= RECIDIVE_BANS { length.max(RECIDIVE_LENGTH) } else { length })
 }
 
 /// What the ladder says of a strike; `None` for good.

@@ -10,7 +10,7 @@ use super::kept::KeptScore;
 use super::partial::Partials;
 use super::score::Leak;
 use super::sources::Sources;
-use super::{BanOrder, Decision, EngineCount, EngineOptions, Evidence};
+use super::{BanOrder, Decision, EngineCount, EngineOptions, Evidence, Prospect};
 use crate::config::Decide;
 use crate::dense::{Chance, Seed};
 use crate::sighting::{Kind, Points, Sighting, SourceId};
@@ -69,14 +69,15 @@ impl Engine {
         }
         let joined = self.attempts.join(s, via, at);
         self.count.joined += u64::from(joined.joined);
-        self.evidence.push(s, joined.points, at);
-
         let decoy = !self.decoys.is_empty() && s.account.is_some_and(|account| self.decoys.contains(account));
         if joined.points.0 == 0 && !decoy {
+            let score = self.score(s.address, at);
+            self.evidence.push(s, joined, score, at);
             return None;
         }
         let source = self.sources.find(s.address, at, self.leak);
         let score = source.score.add(joined.points, at, self.leak);
+        self.evidence.push(s, joined, score, at);
         if score < self.decide.threshold && !decoy {
             return None;
         }
@@ -126,6 +127,11 @@ impl Engine {
     /// How many bans of a target count against it, after forgiveness.
     pub fn strikes(&self, target: Target, now: Moment) -> u32 {
         self.offenders.count(target, now, &self.decide)
+    }
+
+    /// What the next ban of a target would be, if nothing else happens before.
+    pub fn prospect(&self, target: Target, now: Moment) -> Prospect {
+        self.offenders.prospect(target, now, &self.decide)
     }
 
     /// A target's past as the store keeps it; `None` if it was never banned or all is forgotten.

@@ -143,6 +143,25 @@ impl Judge {
         targets.len() as u64
     }
 
+    /// Forgets what is held against a target: its strikes and its points, and the points of every address in it. A ban
+    /// that stands goes on.
+    pub fn forget(&mut self, target: Target, uid: u32, clock: Clock) -> Said {
+        let strikes = self.engine.strikes(target, clock.moment);
+        let score =
+            if target.is_host() { self.engine.score(target.address(), clock.moment) } else { Points(0) };
+        self.engine.forgive(target);
+        if let Some(ban) = self.bans.get(target) {
+            self.engine.banned(target, ban.until);
+        }
+        let detail = json!({ "uid": uid, "strikes": strikes, "score": score.as_f64() });
+        self.event("forget", Some(target), &detail, clock);
+        Ok(match (strikes, score) {
+            (0, Points(0)) if target.is_host() => "there was nothing to forget".into(),
+            (1, _) => format!("forgotten: 1 strike, a score of {}", score.as_f64()),
+            _ => format!("forgotten: {strikes} strikes, a score of {}", score.as_f64()),
+        })
+    }
+
     /// Allows targets, for good or for a time, and lifts the bans that overlap them.
     pub fn allow(
         &mut self,

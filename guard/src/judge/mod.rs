@@ -24,6 +24,7 @@ use crate::time::{Clock, Moment};
 mod by_hand;
 mod ends;
 mod kept;
+mod lines;
 mod protected;
 mod restore;
 mod room;
@@ -34,6 +35,7 @@ pub mod stored;
 mod tests;
 
 pub use by_hand::{Asker, Said};
+pub use lines::Line;
 pub use restore::is_recovered;
 pub use room::Crowding;
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde_json::json;
 use tracing::info;
 
-use super::{Judge, is_recovered, stored};
+use super::{Judge, Line, is_recovered, stored};
 use crate::ban::{Ban, BanRef, Origin};
 use crate::config::units::show_duration;
 use crate::encode::{EVIDENCE, printable};
@@ -87,20 +87,29 @@ impl Judge {
             "score": score,
             "strike": ban.strike,
             "until": until,
-            "lines": self.lines_against(order.target, sighting),
+            "lines": self.lines_against(order.target, sighting, clock),
         });
         self.event("ban", Some(ban.target), &detail, clock);
         self.insert(ban, clock);
         true
     }
 
-    /// The lines that led to a ban, printable.
-    fn lines_against(&self, target: Target, last: &Sighting<'_>) -> Vec<String> {
-        if !target.is_host() {
-            return vec![printable(last.line, EVIDENCE)];
+    /// The lines that led to a ban, as [`Self::lines`] has them.
+    fn lines_against(&self, target: Target, last: &Sighting<'_>, clock: Clock) -> Vec<Line> {
+        if target.is_host() {
+            return self.lines(target.address(), clock);
         }
-        let evidence = self.engine.evidence(target.address());
-        evidence.iter().map(|evidence| printable(&evidence.line, EVIDENCE)).collect()
+        vec![Line {
+            at: clock.wall,
+            filter: self.filters.filter_name(last.pattern.filter).to_owned(),
+            pattern: self.filters.pattern_text(last.pattern).to_owned(),
+            kind: last.kind.name().to_owned(),
+            points: last.points.as_f64(),
+            joined: false,
+            score: last.points.as_f64(),
+            leaked: 0.0,
+            line: printable(last.line, EVIDENCE),
+        }]
     }
 
     /// Puts a ban into the table and lines its change and its write up.

@@ -1,11 +1,14 @@
 //! What can be asked of a store, and what it is told to leave.
 
+use serde::{Deserialize, Serialize};
+
 use super::StoredEvent;
 use crate::target::Target;
 use crate::time::Wall;
 
 /// Which events are wanted. Without any wish: all of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct EventQuery {
     /// Of these kinds; empty: of any.
     pub kinds: Vec<String>,
