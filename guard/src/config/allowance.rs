@@ -73,14 +73,11 @@ impl Shape for Allowed {
         if value.until.is_none() && value.comment.is_empty() {
             return target;
         }
-        let mut shown = format!("{{ target = {target}");
-        if let Some(until) = value.until {
-            shown.push_str(&format!(", until = {}", quoted(&until.to_string())));
-        }
-        if !value.comment.is_empty() {
-            shown.push_str(&format!(", comment = {}", quoted(&value.comment)));
-        }
-        shown + " }"
+        let until = value.until.map(|until| format!("until = {}", quoted(&until.to_string())));
+        let comment = (!value.comment.is_empty()).then(|| format!("comment = {}", quoted(&value.comment)));
+        let parts: Vec<_> =
+            [Some(format!("target = {target}")), until, comment].into_iter().flatten().collect();
+        format!("{{ {} }}", parts.join(", "))
     }
 }
 

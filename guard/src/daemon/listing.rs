@@ -17,21 +17,24 @@ const PART: usize = 32_768;
 pub(super) type Waiting = (Listing, oneshot::Sender<Answer>);
 
 impl Control {
-    /// A page of the bans, at once where they need only be read; else what is to be gathered.
+    /// Answers with a page of the bans: at once where they need only be read, else once they are gathered.
     pub(super) fn list(
-        &self,
+        &mut self,
         query: BanQuery,
         after: Option<Place>,
         limit: usize,
-    ) -> Result<Answer, Listing> {
+        reply: oneshot::Sender<Answer>,
+    ) {
         let limit = limit.clamp(1, PAGE);
-        let clock = Clock::now();
+        let (bans, clock) = (self.judge.bans(), Clock::now());
         if !query.is_plain() {
-            return Err(Listing::new(query, after, limit, self.judge.bans(), clock));
+            let listing = Listing::new(query, after, limit, bans, clock);
+            return self.listings.push_back((listing, reply));
         }
-        let page = self.judge.bans().page(after.map(Place::target), limit);
+        let page = bans.page(after.map(Place::target), limit);
         let next = page.last().filter(|_| page.len() == limit).map(|ban| Place::of(ban.target));
-        Ok(answer(page, next, clock))
+        // The asker may have gone.
+        let _ = reply.send(answer(page, next, clock));
     }
 
     /// Gathers a part of the list that was asked for first.

@@ -41,10 +41,7 @@ impl Control {
             Request::Unban { targets } => Answer::Targets(self.unban(&targets, caller)),
             Request::Forget { targets } => Answer::Targets(self.forget(&targets, caller)),
             Request::UnbanAll {} => Answer::Lifted(self.unban_all(caller)),
-            Request::List { query, after, limit } => match self.list(query, after, limit) {
-                Ok(page) => page,
-                Err(listing) => return self.listings.push_back((listing, reply)),
-            },
+            Request::List { query, after, limit } => return self.list(query, after, limit, reply),
             Request::Check { address } => self.check(address),
             Request::Why { target } => return self.why(target, reply),
             Request::Events { query } => {

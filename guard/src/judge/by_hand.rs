@@ -80,16 +80,13 @@ impl Judge {
             detail["forced past"] = past.as_str().into();
         }
         self.event("ban", Some(target), &detail, clock);
-        let mut said = match (held, held == asked) {
-            (None, true) => "banned for good".into(),
-            (None, false) => "is banned for good already".into(),
-            (Some(_), true) => format!("banned until {until}"),
-            (Some(_), false) => format!("is banned for longer already, until {until}"),
-        };
-        if let Some(past) = past {
-            said += &format!(", although {past}");
-        }
-        Ok(said)
+        let past = past.map_or_else(String::new, |past| format!(", although {past}"));
+        Ok(match (held, held == asked) {
+            (None, true) => format!("banned for good{past}"),
+            (None, false) => format!("is banned for good already{past}"),
+            (Some(_), true) => format!("banned until {until}{past}"),
+            (Some(_), false) => format!("is banned for longer already, until {until}{past}"),
+        })
     }
 
     /// What forbids a person's ban. First, and whatever he says: loopback and what is nobody's address, and his own

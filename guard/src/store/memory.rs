@@ -103,7 +103,9 @@ impl Store for Memory {
     }
 
     fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
-        writes.iter().for_each(|write| self.put(write));
+        for write in writes {
+            self.put(write);
+        }
         Ok(())
     }
 

@@ -141,17 +141,14 @@ mod tests {
 
     #[test]
     fn a_file_of_every_earlier_schema_becomes_one_of_the_present() {
-        let upto = |steps: usize| move |c: &mut Connection| migrate(c, &STEPS[..steps]);
-        let mut makers: Vec<(String, Box<dyn Fn(&mut Connection) -> rusqlite::Result<()>>, &str)> = vec![(
-            "the first".into(),
-            Box::new(|c: &mut Connection| c.execute_batch(OLDEST)),
-            "INSERT INTO strike VALUES (x'cb007107', 32, 2, 1000);",
-        )];
-        for steps in 1..=STEPS.len() {
-            let strikes = "INSERT INTO strike VALUES (x'cb007107', 32, 2, 1000, x'00000000000003e8');";
-            makers.push((format!("schema {steps}"), Box::new(upto(steps)), strikes));
-        }
-        for (name, make, strikes) in makers {
+        for steps in 0..=STEPS.len() {
+            let name = format!("after {steps} steps");
+            let make = |connection: &mut Connection| match steps {
+                0 => connection.execute_batch(OLDEST),
+                _ => migrate(connection, &STEPS[..steps]),
+            };
+            let recent = if steps == 0 { "" } else { ", x'00000000000003e8'" };
+            let strikes = &format!("INSERT INTO strike VALUES (x'cb007107', 32, 2, 1000{recent});");
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("guard.db");
             let mut old = Connection::open(&path).unwrap();
