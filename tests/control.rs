@@ -14,8 +14,12 @@ use harness::{
 };
 use serde_json::{Value, json};
 
+#[path = "control/forced.rs"]
+mod forced;
 #[path = "control/metrics.rs"]
 mod metrics;
+#[path = "control/told.rs"]
+mod told;
 
 /// Where metrics are served if the configuration says nothing.
 const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 19187);

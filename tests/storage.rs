@@ -3,8 +3,8 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use harness::{
     Arena, Daemon, GUARDED_V4, LogFile, Metrics, Options, SmallDisk, attacker_v4, missing_for_network_tests,
@@ -96,6 +96,75 @@ fn garbage_in_the_state_opens_no_gap() {
     assert_told(&daemon, "guard.db.damaged-");
     assert!(!pings(&arena.outside, banned, GUARDED_V4));
     assert!(pings(&arena.outside, attacker_v4(1), GUARDED_V4));
+}
+
+/// How long a decided ban may be in the kernel only.
+const DURABLE: Duration = Duration::from_millis(50);
+
+#[test]
+fn a_ban_outlives_a_kill_fifty_milliseconds_after_the_kernel_has_it() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::new();
+    let mut daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
+    let mut banned = Vec::new();
+    for round in 0..4 {
+        let attacker = attacker_v4(round);
+        log.guesses(attacker, 5);
+        daemon.await_drop(attacker);
+        let dropped = Instant::now();
+        banned.push(attacker);
+        poll_until(Duration::from_secs(1), "it is time", || (dropped.elapsed() >= DURABLE).then_some(()));
+        assert_back_after_a_reboot(&arena, &mut daemon, &banned);
+    }
+}
+
+#[test]
+fn a_newer_state_is_refused_while_the_kernel_goes_on() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    for options in [Options::xdp(), Options::nftables()] {
+        let mut daemon = Daemon::start(&arena.host, options);
+        let banned = attacker_v4(0);
+        daemon.json(&format!("ban {banned}"));
+        daemon.stop();
+        let file = state(&daemon).join("guard.db");
+        set_schema(&file, 99);
+        let before = fs::read(&file).unwrap();
+
+        daemon.spawn_again();
+        let status = daemon.process().wait(Duration::from_secs(10));
+        assert!(!status.success(), "{status}");
+        assert!(daemon.log().contains("has schema 99"), "{}", daemon.log());
+        assert_eq!(fs::read(&file).unwrap(), before, "left alone");
+        assert!(!pings(&arena.outside, banned, GUARDED_V4), "enforcement goes on");
+
+        set_schema(&file, schema_of_a_fresh_state());
+        daemon.start_again();
+        await_restored(&daemon);
+        assert_eq!(targets(&daemon), [banned.to_string()]);
+        daemon.json("unlock");
+    }
+}
+
+/// `user_version` of a SQLite file (<https://sqlite.org/fileformat.html#database_header>).
+const USER_VERSION: std::ops::Range<usize> = 60..64;
+
+fn set_schema(file: &Path, version: u32) {
+    let mut bytes = fs::read(file).unwrap();
+    bytes[USER_VERSION].copy_from_slice(&version.to_be_bytes());
+    fs::write(file, bytes).unwrap();
+}
+
+fn schema_of_a_fresh_state() -> u32 {
+    let folder = tempfile::tempdir().unwrap();
+    drop(guard::store::Sqlite::open(folder.path()).unwrap());
+    let bytes = fs::read(folder.path().join("guard.db")).unwrap();
+    u32::from_be_bytes(bytes[USER_VERSION].try_into().unwrap())
 }
 
 /// The daemon's state folder.

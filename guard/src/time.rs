@@ -6,9 +6,11 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
+use std::str::FromStr;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Wall-clock time in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,6 +40,28 @@ impl fmt::Display for Wall {
             Ok(t) => write!(f, "{t}"),
             Err(_) => write!(f, "{}s", self.seconds()),
         }
+    }
+}
+
+impl FromStr for Wall {
+    type Err = ();
+
+    /// RFC 3339, with its zone.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        text.parse::<jiff::Timestamp>().map(|time| Self(time.as_millisecond())).map_err(|_| ())
+    }
+}
+
+impl Serialize for Wall {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Wall {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(|()| serde::de::Error::custom("a time is written like 2026-11-20T20:45:07Z"))
     }
 }
 

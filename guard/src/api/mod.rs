@@ -6,10 +6,10 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ban::Origin;
+use crate::ban::{BanQuery, Origin, Place};
 use crate::enforce::{Counters, Drift, EnforcerStatus, Verdict};
 use crate::source::SourceStatus;
-use crate::store::StoredEventView;
+use crate::store::{EventQuery, StoredEventView};
 use crate::target::Target;
 
 pub mod client;
@@ -18,6 +18,9 @@ mod peer;
 pub mod server;
 #[cfg(test)]
 mod tests;
+mod why;
+
+pub use why::{PastBan, Undo, Why, WhyHost};
 
 /// What can be asked of the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +40,9 @@ pub enum Request {
         /// What covers it is refused.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<IpAddr>,
+        /// Whether it is to hold past what allows or protects the targets.
+        #[serde(default)]
+        force: bool,
     },
     /// Lift bans of exactly these targets.
     Unban {
@@ -45,10 +51,13 @@ pub enum Request {
     },
     /// Lift every ban.
     UnbanAll {},
-    /// The bans, in the order of their targets.
+    /// The bans.
     List {
-        /// Only targets after this one: how the next page is asked for.
-        after: Option<Target>,
+        /// Which, and in which order.
+        #[serde(default)]
+        query: BanQuery,
+        /// Only what comes after this place: how the next page is asked for.
+        after: Option<Place>,
         /// At most this many; 10,000 at most.
         limit: usize,
     },
@@ -57,15 +66,20 @@ pub enum Request {
         /// The address.
         address: IpAddr,
     },
+    /// Forget strikes and score of targets; bans that stand go on.
+    Forget {
+        /// Which.
+        targets: Vec<Target>,
+    },
     /// What is known about a target: score, lines, bans, strikes.
     Why {
         /// The target.
         target: Target,
     },
-    /// The last events.
+    /// The last events, newest first.
     Events {
-        /// At most this many.
-        limit: usize,
+        /// Which; 10,000 at most.
+        query: EventQuery,
     },
     /// Allow targets at run time; kept over restarts.
     AllowAdd {
@@ -97,6 +111,7 @@ impl Request {
             Self::Ban { .. }
                 | Self::Unban { .. }
                 | Self::UnbanAll {}
+                | Self::Forget { .. }
                 | Self::AllowAdd { .. }
                 | Self::AllowRemove { .. }
                 | Self::Reload {}
@@ -141,7 +156,12 @@ pub enum Answer {
     /// To [`Request::UnbanAll`] and [`Request::Unlock`]: how many bans were lifted.
     Lifted(u64),
     /// To [`Request::List`].
-    Bans(Vec<BanView>),
+    Bans {
+        /// The bans of this page.
+        bans: Vec<BanView>,
+        /// Where the next page begins; absent: this is the last.
+        next: Option<Place>,
+    },
     /// To [`Request::Check`].
     Check(Box<Check>),
     /// To [`Request::Why`].
@@ -238,44 +258,6 @@ pub struct Allowed {
     pub because: String,
     /// Seconds left; absent: as long as the reason holds.
     pub seconds_left: Option<u64>,
-}
-
-/// What is known about a target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Why {
-    /// The target.
-    pub target: Target,
-    /// The score now, in points, and the threshold.
-    pub score: String,
-    /// The threshold in points.
-    pub threshold: String,
-    /// The last lines that counted, newest last, printable.
-    pub lines: Vec<WhyLine>,
-    /// The bans that cover it.
-    pub bans: Vec<BanView>,
-    /// Strikes so far.
-    pub strikes: u32,
-    /// What protects it.
-    pub protected_by: Option<String>,
-    /// What happened to it, newest first.
-    pub events: Vec<StoredEventView>,
-    /// The command that undoes it; empty if there is nothing to undo.
-    pub undo: String,
-}
-
-/// A line that counted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WhyLine {
-    /// When it was written, RFC 3339.
-    pub at: String,
-    /// The filter.
-    pub filter: String,
-    /// What it says.
-    pub kind: String,
-    /// Points it gave: 0 if it was joined with an earlier line of the same attempt.
-    pub points: String,
-    /// The line, printable.
-    pub line: String,
 }
 
 /// How everything is.

@@ -270,8 +270,10 @@ fn a_long_list_is_one_short_line_of_the_log() {
     let targets = |count: u32| {
         (1..=count).map(|n| Target::host(std::net::Ipv4Addr::from(n).into())).collect::<Vec<_>>()
     };
-    let ban =
-        |count| Request::Ban { targets: targets(count), seconds: None, reason: None, from: None }.brief();
+    let ban = |count| {
+        Request::Ban { targets: targets(count), seconds: None, reason: None, from: None, force: false }
+            .brief()
+    };
     assert_eq!(ban(10_000), "ban 10000 targets, the first 0.0.0.1");
     assert_eq!(Request::Unban { targets: targets(5) }.brief(), "unban 5 targets, the first 0.0.0.1");
     assert!(ban(4).contains("0.0.0.4"), "{}", ban(4));

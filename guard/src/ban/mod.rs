@@ -8,11 +8,13 @@ use crate::time::Moment;
 
 mod cause;
 mod ends;
+mod list;
 mod shelf;
 mod table;
 mod walk;
 
 pub use cause::ByFamily;
+pub use list::{BanQuery, Family, Listing, Place, Sort};
 pub use table::BanTable;
 pub use walk::Walk;
 
@@ -30,12 +32,28 @@ pub enum Origin {
     Prefix,
     /// A person with this user id, through guardctl.
     Manual(u32),
+    /// The same, past what allows or protects the target: `--force`.
+    Forced(u32),
 }
 
 impl Origin {
+    /// Its name: the filter's, `prefix`, or `manual`.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Filter(name) => name,
+            Self::Prefix => "prefix",
+            Self::Manual(_) | Self::Forced(_) => "manual",
+        }
+    }
+
+    /// Whether a person decided it past what allows or protects the target.
+    pub const fn is_forced(&self) -> bool {
+        matches!(self, Self::Forced(_))
+    }
+
     /// Whether a person decided it. Such bans are never evicted to make room.
     pub const fn is_manual(&self) -> bool {
-        matches!(self, Self::Manual(_))
+        matches!(self, Self::Manual(_) | Self::Forced(_))
     }
 }
 

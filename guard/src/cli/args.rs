@@ -7,9 +7,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::ban::{BanQuery, Family, Sort};
 use crate::config::units;
 use crate::scan::Mode;
+use crate::store::EventQuery;
 use crate::target::Target;
+use crate::time::Wall;
 
 /// Where the configuration is unless `--config` says otherwise.
 pub const CONFIG: &str = "/etc/guard/guard.toml";
@@ -74,14 +77,11 @@ pub enum Command {
     #[command(after_help = "Examples:\n  guardctl unban 203.0.113.7 2001:db8::/64\n  guardctl unban --all")]
     Unban(Unban),
     /// List the bans
-    #[command(
-        after_help = "Examples:\n  guardctl list --limit 20\n  guardctl list --json | jq -r '.[].target'"
-    )]
-    List {
-        /// Show at most this many
-        #[arg(long, value_name = "N")]
-        limit: Option<usize>,
-    },
+    #[command(after_help = "Examples:
+  guardctl list --sort until --limit 20
+  guardctl list --origin sshd --within 203.0.113.0/24
+  guardctl list --permanent --json | jq -r '.[].target'")]
+    List(List),
     /// Ask the kernel whether packets from an address are dropped
     #[command(after_help = "The exit code is 0 whenever the question was answered, whatever the answer.
 
@@ -101,13 +101,23 @@ Examples:
         /// The address or prefix
         target: Target,
     },
-    /// Show what happened lately
-    #[command(after_help = "Example:\n  guardctl events --limit 100")]
-    Events {
-        /// Show at most this many, the newest first
-        #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-        limit: u32,
+    /// Forget strikes and score of addresses or prefixes
+    #[command(after_help = "Bans that stand go on; `guardctl unban` lifts them and forgets as well.
+
+Example:
+  guardctl forget 203.0.113.7")]
+    Forget {
+        /// Addresses or CIDR prefixes
+        #[arg(required = true, value_name = "TARGET")]
+        targets: Vec<Target>,
     },
+    /// Show what happened lately
+    #[command(after_help = "Examples:
+  guardctl events --limit 100
+  guardctl events --kind ban,unban --since 24h
+  guardctl events --target 203.0.113.0/24 --since 2026-11-20T08:00:00Z
+  guardctl events --follow")]
+    Events(Events),
     /// Show what guard makes of log lines, and why
     #[command(
         after_help = "Works without the daemon and without privileges. Every filter and every mode is tried unless named.
@@ -187,6 +197,104 @@ pub struct Ban {
     /// Why, as status and list show it
     #[arg(long, value_name = "TEXT", value_parser = remark)]
     pub reason: Option<String>,
+    /// Ban what is allowed or protected too: all but loopback and your own session. The event says so
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `guardctl list`.
+#[derive(Debug, Args)]
+pub struct List {
+    /// Only bans that this filter led to; `manual`: those by hand
+    #[arg(long, value_name = "NAME", visible_alias = "filter")]
+    pub origin: Option<String>,
+    /// Only bans of this family
+    #[arg(long)]
+    pub family: Option<Family>,
+    /// Only bans of targets that lie in this prefix
+    #[arg(long, value_name = "CIDR")]
+    pub within: Option<Target>,
+    /// Only bans that end within this time: 10m, 1h, 2d
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub ends_within: Option<Duration>,
+    /// Only bans without an end
+    #[arg(long, conflicts_with = "ends_within")]
+    pub permanent: bool,
+    /// Only bans in their target's Nth strike or a later one
+    #[arg(long, value_name = "N")]
+    pub strike: Option<u32>,
+    /// The order
+    #[arg(long, value_name = "BY", default_value = "target")]
+    pub sort: Sort,
+    /// The last first
+    #[arg(long)]
+    pub reverse: bool,
+    /// Show at most this many
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+}
+
+impl List {
+    /// Which bans are asked for.
+    pub(super) fn query(&self) -> BanQuery {
+        BanQuery {
+            origin: self.origin.clone(),
+            family: self.family,
+            within: self.within,
+            ends_within: self.ends_within.map(|time| time.as_secs()),
+            permanent: self.permanent,
+            strike: self.strike,
+            sort: self.sort,
+            reverse: self.reverse,
+        }
+    }
+}
+
+/// `guardctl events`.
+#[derive(Debug, Args)]
+pub struct Events {
+    /// Only events of these kinds: ban, unban, expire, refuse …
+    #[arg(long = "kind", value_name = "KIND", value_delimiter = ',')]
+    pub kinds: Vec<String>,
+    /// Only events about this address or prefix, what it covers and what covers it
+    #[arg(long, value_name = "TARGET")]
+    pub target: Option<Target>,
+    /// Not older than this: a time ago (2h, 7d) or a date (2026-11-20T08:00:00Z)
+    #[arg(long, value_name = "TIME", value_parser = past)]
+    pub since: Option<Wall>,
+    /// Older than this
+    #[arg(long, value_name = "TIME", value_parser = past)]
+    pub until: Option<Wall>,
+    /// Show at most this many, the newest
+    #[arg(long, value_name = "N", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub limit: u32,
+    /// Go on showing what happens; with --json one object a line
+    #[arg(long, conflicts_with = "until")]
+    pub follow: bool,
+}
+
+impl Events {
+    /// Which events are asked for at first.
+    pub(super) fn query(&self) -> EventQuery {
+        EventQuery {
+            kinds: self.kinds.clone(),
+            target: self.target,
+            since: self.since,
+            until: self.until,
+            limit: self.limit as usize,
+            ..EventQuery::default()
+        }
+    }
+}
+
+/// A time in the past: how long ago, or when.
+fn past(text: &str) -> Result<Wall, String> {
+    if let Ok(time) = text.parse() {
+        return Ok(time);
+    }
+    let ago = units::duration(text)
+        .map_err(|_| "write how long ago, like 90m or 7d, or when, like 2026-11-20T08:00:00Z".to_owned())?;
+    Ok(Wall(Wall::now().0.saturating_sub(i64::try_from(ago.as_millis()).unwrap_or(i64::MAX))))
 }
 
 /// `guardctl unban`.

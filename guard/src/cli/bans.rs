@@ -3,16 +3,17 @@
 use std::io;
 use std::process::ExitCode;
 
-use super::args::{Ban, Length, Unban};
+use super::args::{Ban, Length, List, Unban};
 use super::error::unexpected;
-use super::human::{counted, left};
+use super::human::{ago, counted, left};
 use super::screen::Columns;
 use super::{CliError, Piece, Screen, Style, ask, plain};
 use crate::api::client::Client;
 use crate::api::{Answer, BanView, Request, TargetResult};
-use crate::ban::Origin;
+use crate::ban::{Origin, Sort};
 use crate::protect::caller_peer;
 use crate::target::Target;
+use crate::time::Wall;
 
 /// Targets in one request: well within the server's longest request.
 const TARGETS: usize = 500;
@@ -26,6 +27,7 @@ pub(super) fn ban(client: &mut Client, screen: &mut Screen<'_>, ban: &Ban) -> Re
         seconds: ban.length.map(Length::for_ban),
         reason: ban.reason.clone(),
         from,
+        force: ban.force,
     })
 }
 
@@ -43,6 +45,14 @@ pub(super) fn unban(
         other => return Err(unexpected(other)),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn forget(
+    client: &mut Client,
+    screen: &mut Screen<'_>,
+    targets: &[Target],
+) -> Result<ExitCode, CliError> {
+    each(client, screen, targets, |targets| Request::Forget { targets })
 }
 
 /// Asks for each target, in requests of bearable length, and tells what became of it. Fails if any was refused.
@@ -73,58 +83,71 @@ fn told(result: &TargetResult) -> Vec<Piece> {
     vec![plain(result.target.to_string()), Piece(style, result.message.clone())]
 }
 
-pub(super) fn list(
-    client: &mut Client,
-    screen: &mut Screen<'_>,
-    limit: Option<usize>,
-) -> Result<ExitCode, CliError> {
-    let mut rest = limit.unwrap_or(usize::MAX);
+pub(super) fn list(client: &mut Client, screen: &mut Screen<'_>, list: &List) -> Result<ExitCode, CliError> {
+    let mut rest = list.limit.unwrap_or(usize::MAX);
     let mut columns = Columns::default();
     let mut after = None;
     let mut shown = 0;
     while rest > 0 {
-        let asked = rest.min(PAGE);
-        let bans = match ask(client, &Request::List { after, limit: asked })? {
-            Answer::Bans(bans) => bans,
+        let request = Request::List { query: list.query(), after, limit: rest.min(PAGE) };
+        let (bans, next) = match ask(client, &request)? {
+            Answer::Bans { bans, next } => (bans, next),
             other => return Err(unexpected(other)),
         };
         if screen.json {
             screen.json_items(shown == 0, &bans)?;
         } else if !bans.is_empty() {
-            page(screen, &mut columns, &bans, shown == 0)?;
+            page(screen, &mut columns, &bans, list.sort, shown == 0)?;
         }
         shown += bans.len();
         rest -= bans.len().min(rest);
-        after = bans.last().map(|ban| ban.target);
-        if bans.len() < asked {
+        after = next;
+        if after.is_none() {
             break;
         }
     }
     match (screen.json, shown) {
         (true, _) => screen.json_end(shown == 0)?,
-        (false, 0) => screen.text("no bans")?,
+        (false, 0) if list.query().is_plain() => screen.text("no bans")?,
+        (false, 0) => screen.text("no such bans")?,
         (false, _) => screen.line(&[Piece(Style::Faint, counted(shown as u64, "ban"))])?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn page(screen: &mut Screen<'_>, columns: &mut Columns, bans: &[BanView], first: bool) -> io::Result<()> {
-    let rows: Vec<_> = bans
-        .iter()
-        .map(|ban| {
-            vec![
-                Piece(Style::Strong, ban.target.to_string()),
-                plain(left(ban.seconds_left)),
-                plain(ban.strike.to_string()),
-                plain(origin(&ban.origin)),
-                plain(&ban.reason),
-            ]
-        })
-        .collect();
+fn page(
+    screen: &mut Screen<'_>,
+    columns: &mut Columns,
+    bans: &[BanView],
+    sort: Sort,
+    first: bool,
+) -> io::Result<()> {
+    let now = Wall::now();
+    let row = |ban: &BanView| {
+        let mut row = vec![Piece(Style::Strong, ban.target.to_string())];
+        match sort {
+            Sort::Since => row.push(plain(ago(&ban.since, now))),
+            Sort::Score => row.push(plain(&ban.score)),
+            Sort::Target | Sort::Until | Sort::Strike => {}
+        }
+        row.extend([
+            plain(left(ban.seconds_left)),
+            plain(ban.strike.to_string()),
+            plain(origin(&ban.origin)),
+            plain(&ban.reason),
+        ]);
+        row
+    };
+    let rows: Vec<_> = bans.iter().map(row).collect();
     if first {
-        let titles = ["TARGET", "ENDS", "STRIKE", "BY", "REASON"];
+        let besides = match sort {
+            Sort::Since => Some("BEGAN"),
+            Sort::Score => Some("SCORE"),
+            Sort::Target | Sort::Until | Sort::Strike => None,
+        };
+        let titles = ["TARGET"].into_iter().chain(besides).chain(["ENDS", "STRIKE", "BY", "REASON"]);
         columns.fit(&rows);
-        screen.page(columns, 0, &[titles.map(|title| Piece(Style::Faint, title.into())).to_vec()])?;
+        screen.page(columns, 0, &[titles.map(|title| Piece(Style::Faint, title.into())).collect()])?;
     }
     screen.page(columns, 0, &rows)
 }
@@ -136,5 +159,7 @@ pub(super) fn origin(origin: &Origin) -> String {
         Origin::Prefix => "prefix".into(),
         Origin::Manual(0) => "root".into(),
         Origin::Manual(uid) => format!("user {uid}"),
+        Origin::Forced(0) => "root, forced".into(),
+        Origin::Forced(uid) => format!("user {uid}, forced"),
     }
 }

@@ -11,6 +11,7 @@ use crate::api::client::Client;
 use crate::api::{Answer, Request};
 use crate::config::{self, Config};
 use crate::scan::FilterSet;
+use crate::time::Wall;
 
 pub(super) fn check(screen: &mut Screen<'_>, file: &Path) -> Result<ExitCode, CliError> {
     let loaded = config::load(file);
@@ -32,13 +33,19 @@ pub(super) fn check(screen: &mut Screen<'_>, file: &Path) -> Result<ExitCode, Cl
             .iter()
             .map(|fault| json!({ "line": fault.line, "column": fault.column, "message": fault.message }))
             .collect();
-        screen.json(&json!({ "file": file, "valid": valid, "error": message, "faults": faults }))?;
+        let ended: Vec<_> = loaded.iter().flat_map(|config| config.allow.ended(Wall::now())).collect();
+        screen.json(
+            &json!({ "file": file, "valid": valid, "error": message, "faults": faults, "warnings": ended }),
+        )?;
         return Ok(ExitCode::from(if valid { 0 } else { 2 }));
     }
     let config = loaded?;
     filters.map_err(|error| CliError::Usage(chain(&error)))?;
     let differ = Config::diff(&Config::default(), &config);
     screen.line(&[plain(format!("{}: ", file.display())), Piece(Style::Good, "valid".into())])?;
+    for ended in config.allow.ended(Wall::now()) {
+        screen.line(&[Piece(Style::Warn, ended)])?;
+    }
     if !differ.is_empty() {
         screen.text("differs from the defaults in:")?;
         for difference in differ {

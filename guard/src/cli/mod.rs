@@ -71,11 +71,13 @@ pub fn run(cli: &Cli, screen: &mut Screen<'_>) -> Result<ExitCode, CliError> {
         Command::Status => status::status(&mut connect(cli)?, screen),
         Command::Ban(ban) => bans::ban(&mut connect(cli)?, screen, ban),
         Command::Unban(unban) => bans::unban(&mut connect(cli)?, screen, unban),
-        Command::List { limit } => bans::list(&mut connect(cli)?, screen, *limit),
+        Command::Forget { targets } => bans::forget(&mut connect(cli)?, screen, targets),
+        Command::List(list) => bans::list(&mut connect(cli)?, screen, list),
         Command::Check { address } => check::check(&mut connect(cli)?, screen, *address),
         Command::Allow(allow) => allow::allow(&mut connect(cli)?, screen, allow),
         Command::Why { target } => why::why(&mut connect(cli)?, screen, *target),
-        Command::Events { limit } => events::events(&mut connect(cli)?, screen, *limit as usize),
+        Command::Events(events) if events.follow => events::follow(|| connect(cli), screen, events),
+        Command::Events(events) => events::events(&mut connect(cli)?, screen, events),
         Command::Explain { filter, mode, lines } => {
             explain::explain(screen, &effective(cli.config.as_deref())?, filter.as_deref(), *mode, lines)
         }

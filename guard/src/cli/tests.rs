@@ -12,11 +12,12 @@ use clap::{CommandFactory, Parser};
 
 use super::*;
 use crate::api::server::{ApiCount, Asked, Listener, serve};
-use crate::api::{Allowed, BanView, Check, ErrorClass, Status, TargetResult, Why, WhyLine};
-use crate::ban::Origin;
+use crate::api::{Allowed, BanView, Check, ErrorClass, PastBan, Status, TargetResult, Undo, Why};
+use crate::ban::{BanQuery, Family, Origin, Place, Sort};
 use crate::enforce::{Counters, EnforcerStatus, InterfaceStatus, LiveEntry, MapStatus, Verdict};
+use crate::judge::Line;
 use crate::source::SourceStatus;
-use crate::store::StoredEventView;
+use crate::store::{EventQuery, StoredEventView};
 use crate::time::Wall;
 
 /// A daemon of canned answers that remembers what it was asked.
@@ -110,6 +111,7 @@ fn canned(request: &Request) -> Answer {
         Request::Ban { targets, .. }
         | Request::Unban { targets }
         | Request::AllowAdd { targets, .. }
+        | Request::Forget { targets }
         | Request::AllowRemove { targets } => Answer::Targets(
             targets
                 .iter()
@@ -121,8 +123,8 @@ fn canned(request: &Request) -> Answer {
                 .collect(),
         ),
         Request::UnbanAll {} | Request::Unlock {} => Answer::Lifted(12),
-        Request::List { after, limit } => {
-            let first = after.map_or(0, |target| match target.address() {
+        Request::List { after, limit, .. } => {
+            let first = after.map_or(0, |place| match place.target().address() {
                 std::net::IpAddr::V4(v4) => {
                     u32::from(v4) - u32::from(std::net::Ipv4Addr::new(10, 0, 0, 0)) + 1
                 }
@@ -130,7 +132,9 @@ fn canned(request: &Request) -> Answer {
             });
             let hosts = (first..2500).take(*limit);
             let text = |host: u32| format!("10.0.{}.{}", host / 256, host % 256);
-            Answer::Bans(hosts.map(|host| ban(&text(host))).collect())
+            let bans: Vec<_> = hosts.map(|host| ban(&text(host))).collect();
+            let next = bans.last().filter(|_| bans.len() == *limit).map(|ban| Place::of(ban.target));
+            Answer::Bans { bans, next }
         }
         Request::Check { address } => Answer::Check(Box::new(Check {
             address: *address,
@@ -154,18 +158,32 @@ fn canned(request: &Request) -> Answer {
             target: *target,
             score: "5.2".into(),
             threshold: "5".into(),
-            lines: vec![WhyLine {
-                at: Wall(Wall::now().0 - 125_000).to_string(),
+            lines: vec![Line {
+                at: Wall(Wall::now().0 - 125_000),
                 filter: "sshd".into(),
+                pattern: "Failed password".into(),
                 kind: "failed-password".into(),
-                points: "1".into(),
+                points: 1.0,
+                joined: false,
+                score: 4.2,
+                leaked: 0.5,
                 line: "Failed password for root from 203.0.113.7 port 22 ssh2".into(),
             }],
             bans: vec![ban("203.0.113.7")],
             strikes: 2,
             protected_by: None,
+            past: vec![PastBan {
+                at: Wall(1_800_000_000_000),
+                strike: Some(1),
+                seconds: Some(3600),
+                by: "sshd".into(),
+            }],
+            next_strike: 3,
+            next_seconds: Some(2_592_000),
+            hosts: Vec::new(),
+            hosts_count: 0,
             events: events(),
-            undo: "guardctl unban 203.0.113.7".into(),
+            undo: vec![Undo { command: "guardctl unban 203.0.113.7".into(), effect: "lifts the ban".into() }],
         })),
         Request::Events { .. } => Answer::Events(events()),
         Request::AllowList {} => Answer::Allowed(vec![Allowed {
@@ -182,6 +200,7 @@ fn canned(request: &Request) -> Answer {
 
 fn events() -> Vec<StoredEventView> {
     vec![StoredEventView {
+        number: 7,
         at: Wall(Wall::now().0 - 7_300_000).to_string(),
         kind: "ban".into(),
         target: Some("203.0.113.7".parse().unwrap()),
@@ -258,15 +277,15 @@ fn bans_are_asked_for_as_given() {
     let targets = vec!["203.0.113.7".parse().unwrap(), "2001:db8::/64".parse().unwrap()];
     let reason = Some("scan".to_owned());
     let from = crate::protect::caller_peer(std::process::id() as i32);
-    assert_eq!(daemon.asked(), [Request::Ban { targets, seconds: Some(5400), reason, from }]);
+    assert_eq!(daemon.asked(), [Request::Ban { targets, seconds: Some(5400), reason, from, force: false }]);
 
-    daemon.guardctl(&["ban", "192.0.2.1", "--for", "permanent"]);
+    daemon.guardctl(&["ban", "192.0.2.1", "--for", "permanent", "--force"]);
     daemon.guardctl(&["allow", "add", "192.0.2.1", "--for", "permanent"]);
     let targets = vec!["192.0.2.1".parse().unwrap()];
     assert_eq!(
         daemon.asked(),
         [
-            Request::Ban { targets: targets.clone(), seconds: Some(0), reason: None, from },
+            Request::Ban { targets: targets.clone(), seconds: Some(0), reason: None, from, force: true },
             Request::AllowAdd { targets, seconds: None, comment: None },
         ]
     );
@@ -328,14 +347,19 @@ fn the_other_reads_are_told_in_words() {
             &["why", "203.0.113.7"][..],
             &[
                 "203.0.113.7 is banned\n",
-                "score 5.2 of 5, strikes 2",
-                "2 min ago  sshd failed-password, +1\n",
-                "guardctl unban 203.0.113.7",
+                "  score 5.2 of 5\n",
+                "  2 strikes now; the next ban would be strike 3, for 30 d\n",
+                "    2027-01-15T08:00:00Z",
+                "for 1 h by sshd, strike 1\n",
+                "  2 min ago     -0.5 leaked, +1 = 4.2      sshd failed-password\n",
+                "    Failed password for root",
+                "  guardctl unban 203.0.113.7  lifts the ban\n",
             ][..],
         ),
         (&["events"], &["2 h 1 min ago  ban   203.0.113.7  rule sshd, score 5.2\n"]),
         (&["allow", "list"], &["10.0.0.0/8        private range\n"]),
         (&["reload"], &["now in force:\n  decide.threshold: 5 → 7\n", "next start:\n  log.level"]),
+        (&["forget", "203.0.113.7"], &["203.0.113.7  done\n"]),
         (&["unban", "--all"], &["12 bans lifted\n"]),
         (&["unlock"], &["unlocked: 12 bans no longer enforced\n"]),
     ] {
@@ -493,4 +517,43 @@ fn a_reader_that_has_gone_is_no_error() {
     let cli = Cli::parse_from(["guardctl", "--socket", daemon.socket.to_str().unwrap(), "list"]);
     let error = run(&cli, &mut Screen::new(&mut Gone, cli.color, false)).unwrap_err();
     assert_eq!(error.exit(), ExitCode::SUCCESS);
+}
+
+#[test]
+fn lists_and_events_ask_for_what_their_options_say() {
+    let daemon = Daemon::new(canned);
+    let line = "list --filter sshd --family ipv4 --within 10.0.0.0/8 --ends-within 1h --strike 2 --sort score --reverse --limit 3";
+    let (exit, text) = daemon.guardctl(&line.split(' ').collect::<Vec<_>>());
+    assert_eq!(exit, ExitCode::SUCCESS, "{text}");
+    assert!(text.starts_with("TARGET    SCORE"), "{text}");
+    let query = BanQuery {
+        origin: Some("sshd".into()),
+        family: Some(Family::Ipv4),
+        within: Some("10.0.0.0/8".parse().unwrap()),
+        ends_within: Some(3600),
+        permanent: false,
+        strike: Some(2),
+        sort: Sort::Score,
+        reverse: true,
+    };
+    let after = None;
+    let line = "events --kind ban,unban --target 203.0.113.0/24 --since 2026-11-20T08:00:00Z --limit 5";
+    daemon.guardctl(&line.split(' ').collect::<Vec<_>>());
+    let events = EventQuery {
+        kinds: vec!["ban".into(), "unban".into()],
+        target: Some("203.0.113.0/24".parse().unwrap()),
+        since: Some("2026-11-20T08:00:00Z".parse().unwrap()),
+        limit: 5,
+        ..EventQuery::default()
+    };
+    let asked = [Request::List { query, after, limit: 3 }, Request::Events { query: events }];
+    assert_eq!(daemon.asked(), asked);
+    for wrong in [
+        "list --sort size",
+        "list --permanent --ends-within 1h",
+        "events --since yesterday",
+        "events --follow --until 1h",
+    ] {
+        assert_eq!(daemon.guardctl(&wrong.split(' ').collect::<Vec<_>>()).0, code(2), "{wrong}");
+    }
 }

@@ -4,10 +4,10 @@ use std::io;
 use std::process::ExitCode;
 
 use super::error::unexpected;
-use super::human::{ago, left};
+use super::human::{ago, counted, left, span};
 use super::{CliError, Piece, Screen, Style, ask, bans, events, plain};
 use crate::api::client::Client;
-use crate::api::{Answer, Request, Why};
+use crate::api::{Answer, Request, Undo, Why, WhyHost};
 use crate::target::Target;
 use crate::time::Wall;
 
@@ -24,6 +24,9 @@ pub(super) fn why(
     Ok(ExitCode::SUCCESS)
 }
 
+/// Columns that a line takes at most; `--json` has all of it.
+const WIDTH: usize = 80;
+
 fn show(screen: &mut Screen<'_>, why: &Why) -> io::Result<()> {
     let subject = Piece(Style::Strong, why.target.to_string());
     let condition = if why.bans.is_empty() {
@@ -32,48 +35,113 @@ fn show(screen: &mut Screen<'_>, why: &Why) -> io::Result<()> {
         Piece(Style::Bad, " is banned".into())
     };
     screen.line(&[subject, condition])?;
-    screen.text(&format!("  score {} of {}, strikes {}", why.score, why.threshold, why.strikes))?;
+    let now = Wall::now();
     for ban in &why.bans {
-        let reason = if ban.reason.is_empty() { String::new() } else { format!(": {}", ban.reason) };
         let ends = match ban.seconds_left {
             None => "for good".into(),
             some => format!("ends {}", left(some)),
         };
-        screen.text(&format!(
-            "  ban of {} by {}, score {}, {ends}{reason}",
-            ban.target,
-            bans::origin(&ban.origin),
-            ban.score
-        ))?;
+        let by = bans::origin(&ban.origin);
+        let (target, since) = (ban.target, ago(&ban.since, now));
+        screen.text(&format!("  ban of {target} by {by}, since {since}, {ends}, strike {}", ban.strike))?;
+        screen.text(&cut(&format!("    {}", ban.reason)))?;
+    }
+    if why.target.is_host() {
+        screen.text(&format!("  score {} of {}", why.score, why.threshold))?;
     }
     if let Some(because) = &why.protected_by {
         screen.text(&format!("  never banned: {because}"))?;
     }
-    lines(screen, why)?;
+    strikes(screen, why, now)?;
+    lines(screen, why, now)?;
+    hosts(screen, why)?;
     if !why.events.is_empty() {
         screen.heading("What happened")?;
-        let rows: Vec<_> = events::rows(&why.events).into_iter().map(without_target).collect();
+        // The newest last, where people look.
+        let mut rows: Vec<_> = events::rows(&why.events);
+        rows.reverse();
+        if why.target.is_host() && why.events.iter().all(|event| event.target == Some(why.target)) {
+            rows = rows.into_iter().map(without_target).collect();
+        }
         screen.table(2, &[], &rows)?;
     }
     if !why.undo.is_empty() {
         screen.heading("To undo it")?;
-        screen.text(&format!("  {}", why.undo))?;
+        let way = |undo: &Undo| {
+            vec![Piece(Style::Strong, undo.command.clone()), Piece(Style::Faint, undo.effect.clone())]
+        };
+        screen.table(2, &[], &why.undo.iter().map(way).collect::<Vec<_>>())?;
     }
     Ok(())
 }
 
-fn lines(screen: &mut Screen<'_>, why: &Why) -> io::Result<()> {
+/// What it has done before, and what the next ban would be.
+fn strikes(screen: &mut Screen<'_>, why: &Why, now: Wall) -> io::Result<()> {
+    let next =
+        why.next_seconds.map_or_else(|| "for good".to_owned(), |seconds| format!("for {}", span(seconds)));
+    screen.text(&format!(
+        "  {} now; the next ban would be strike {}, {next}",
+        counted(why.strikes.into(), "strike"),
+        why.next_strike
+    ))?;
+    for ban in &why.past {
+        let length =
+            ban.seconds.map_or_else(|| "for good".to_owned(), |seconds| format!("for {}", span(seconds)));
+        let strike = ban.strike.map_or_else(String::new, |strike| format!(", strike {strike}"));
+        let at = ban.at.to_string();
+        screen.text(&format!("    {at} ({}) {length} by {}{strike}", ago(&at, now), ban.by))?;
+    }
+    Ok(())
+}
+
+fn lines(screen: &mut Screen<'_>, why: &Why, now: Wall) -> io::Result<()> {
     if why.lines.is_empty() {
         return Ok(());
     }
     screen.heading("Lines that counted")?;
-    let now = Wall::now();
     for line in &why.lines {
-        let what = format!("{} {}, +{}", line.filter, line.kind, line.points);
-        screen.line(&[Piece(Style::Faint, format!("  {}  ", ago(&line.at, now))), plain(what)])?;
-        screen.text(&format!("    {}", line.line))?;
+        let leaked = if line.leaked > 0.0 { format!("-{} leaked, ", line.leaked) } else { String::new() };
+        let joined = if line.joined { " (same attempt)" } else { "" };
+        let sum = format!("{leaked}+{}{joined} = {}", line.points, line.score);
+        screen.line(&[
+            Piece(Style::Faint, format!("  {:<14}", ago(&line.at.to_string(), now))),
+            Piece(Style::Strong, format!("{sum:<26} ")),
+            plain(format!("{} {}", line.filter, line.kind)),
+        ])?;
+        screen.text(&cut(&format!("    {}", line.line)))?;
     }
     Ok(())
+}
+
+/// Who is in a prefix.
+fn hosts(screen: &mut Screen<'_>, why: &Why) -> io::Result<()> {
+    if why.hosts.is_empty() {
+        return Ok(());
+    }
+    screen.heading(&format!("In it: {}", counted(why.hosts_count, "target")))?;
+    let row = |host: &WhyHost| {
+        let ends =
+            if host.banned { format!("banned, ends {}", left(host.seconds_left)) } else { String::new() };
+        let ends = ends.replace("ends for good", "for good");
+        vec![
+            Piece(Style::Strong, host.target.to_string()),
+            plain(format!("score {}", host.score)),
+            plain(ends),
+        ]
+    };
+    screen.table(2, &[], &why.hosts.iter().map(row).collect::<Vec<_>>())?;
+    if (why.hosts.len() as u64) < why.hosts_count {
+        screen.text(&format!("  … and {} more", why.hosts_count - why.hosts.len() as u64))?;
+    }
+    Ok(())
+}
+
+/// A text that fits into a line of a narrow terminal.
+fn cut(text: &str) -> String {
+    if text.chars().count() <= WIDTH {
+        return text.to_owned();
+    }
+    text.chars().take(WIDTH - 1).chain(['…']).collect()
 }
 
 fn without_target(mut row: Vec<Piece>) -> Vec<Piece> {

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::sighting::Points;
-use crate::target::Target;
+use crate::time::Wall;
 
+mod allowance;
 mod error;
 mod load;
 mod settings;
@@ -20,6 +21,7 @@ mod show;
 mod tests;
 pub mod units;
 
+pub use allowance::Allowance;
 pub use error::{ConfigError, Fault};
 pub use load::{load, load_readable, parse};
 
@@ -212,13 +214,28 @@ pub enum Adapt {
 /// What is never banned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allow {
-    /// Addresses and prefixes.
-    pub targets: Vec<Target>,
+    /// Addresses and prefixes, each with an end and a comment if it has them.
+    pub targets: Vec<Allowance>,
     /// Whether private, link-local and unique-local ranges are allowed too. Default true.
     pub private: bool,
     /// How long the address of a key login stays protected after its last such login. Default 1 h. The peer of a
     /// live key-authenticated session is always protected.
     pub key_login_for: Duration,
+}
+
+impl Allow {
+    /// What has ended and allows nothing any more, in words.
+    pub fn ended(&self, now: Wall) -> impl Iterator<Item = String> {
+        self.targets.iter().filter_map(move |allowance| {
+            let until = allowance.until.filter(|until| *until <= now)?;
+            let comment = &allowance.comment;
+            let comment = if comment.is_empty() { String::new() } else { format!(" ({comment})") };
+            Some(format!(
+                "allow.targets: {}{comment} ended at {until} and allows nothing; take it out of the configuration",
+                allowance.target
+            ))
+        })
+    }
 }
 
 /// How bans are enforced.
@@ -263,6 +280,8 @@ pub enum Interfaces {
 pub struct StoreOptions {
     /// How long events and ended bans are kept. Default 90 d.
     pub keep: Duration,
+    /// Size of the state at which the oldest events make room. Default 512 MiB.
+    pub max_size: u64,
 }
 
 /// The control socket.
@@ -399,7 +418,7 @@ impl Default for Enforce {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { keep: Duration::from_secs(90 * DAY) }
+        Self { keep: Duration::from_secs(90 * DAY), max_size: 512 << 20 }
     }
 }
 

@@ -3,9 +3,10 @@
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::allowance::Allowed;
 use super::shape::{
-    Absolute, BanLength, Choice, FilterNames, Flag, InterfaceNames, List, Listen, LogFile, Name, Net,
-    OrEmpty, Score, Shape, Share, Size, Span, Whole, Whole32, Wrong,
+    Absolute, BanLength, Choice, FilterNames, Flag, InterfaceNames, List, Listen, LogFile, Name, OrEmpty,
+    Score, Shape, Share, Size, Span, Whole, Whole32, Wrong,
 };
 use super::{Adapt, BackendChoice, Config, Journald};
 use crate::engine::RECIDIVE_MOST;
@@ -101,7 +102,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     setting!("source.journal_paths", LIVE, source.journal_paths, List(Absolute, 0)),
     setting!("source.files", LIVE, source.files, List(LogFile, 0)),
     setting!("source.service_files", LIVE, source.service_files, Flag),
-    setting!("source.read_back", LIVE, source.read_back, Size(1 << 40)),
+    setting!("source.read_back", LIVE, source.read_back, Size(0..=1 << 40)),
     setting!("filter.folder", LIVE, filter.folder, Absolute),
     setting!("filter.enable", LIVE, filter.enable, FilterNames),
     setting!("filter.disable", LIVE, filter.disable, List(Name(64), 0)),
@@ -132,7 +133,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     setting!("decide.storm_bans", LIVE, decide.storm_bans, Whole(0..=10_000)),
     setting!("decide.storm_within", LIVE, decide.storm_within, Span(1..=3600)),
     setting!("decide.storm_lasts", LIVE, decide.storm_lasts, Span(1..=DAY)),
-    setting!("allow.targets", LIVE, allow.targets, List(Net, 0)),
+    setting!("allow.targets", LIVE, allow.targets, List(Allowed, 0)),
     setting!("allow.private", LIVE, allow.private, Flag),
     setting!("allow.key_login_for", LIVE, allow.key_login_for, Span(0..=YEAR)),
     setting!("enforce.backend", RESTART, enforce.backend, BACKEND),
@@ -141,6 +142,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     setting!("enforce.reconcile", LIVE, enforce.reconcile, Span(1..=3600)),
     setting!("enforce.nftables_table", RESTART, enforce.nftables_table, Name(31)),
     setting!("store.keep", RESTART, store.keep, Span(DAY..=100 * YEAR)),
+    setting!("store.max_size", RESTART, store.max_size, Size(16 << 20..=1 << 40)),
     setting!("api.socket", RESTART, api.socket, OrEmpty(Absolute)),
     setting!("api.group", RESTART, api.group, OrEmpty(Name(32))),
     setting!("metrics.listen", RESTART, metrics.listen, Listen),

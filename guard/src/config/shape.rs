@@ -160,17 +160,18 @@ impl Shape for BanLength {
 }
 
 /// A size in bytes up to a bound.
-pub(super) struct Size(pub(super) u64);
+pub(super) struct Size(pub(super) RangeInclusive<u64>);
 
 impl Shape for Size {
     type Value = u64;
 
     fn read(&self, input: Input<'_, '_>) -> Result<u64, Vec<Wrong>> {
         let size = with_unit(input, "a size", "\"512B\", \"64KiB\" or \"10MiB\"", units::size)?;
-        if size <= self.0 {
+        if self.0.contains(&size) {
             return Ok(size);
         }
-        Err(wrong(input, format!("out of range: at most {}", units::show_size(self.0))))
+        let (least, most) = (units::show_size(*self.0.start()), units::show_size(*self.0.end()));
+        Err(wrong(input, format!("out of range: {least} to {most}")))
     }
 
     fn show(&self, value: &u64) -> String {
@@ -438,7 +439,7 @@ fn gather<T>(results: impl Iterator<Item = Result<T, Vec<Wrong>>>) -> Result<Vec
     if faults.is_empty() { Ok(values) } else { Err(faults) }
 }
 
-fn text<'a>(input: Input<'a, '_>, expected: &str) -> Result<&'a str, Vec<Wrong>> {
+pub(super) fn text<'a>(input: Input<'a, '_>, expected: &str) -> Result<&'a str, Vec<Wrong>> {
     input.get_ref().as_str().ok_or_else(|| mistyped(input, expected))
 }
 
@@ -469,7 +470,7 @@ fn with_unit<T>(
     }
 }
 
-fn mistyped(input: Input<'_, '_>, expected: &str) -> Vec<Wrong> {
+pub(super) fn mistyped(input: Input<'_, '_>, expected: &str) -> Vec<Wrong> {
     let found = match input.get_ref() {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) => "a whole number",
@@ -482,11 +483,11 @@ fn mistyped(input: Input<'_, '_>, expected: &str) -> Vec<Wrong> {
     wrong(input, format!("expected {expected}, found {found}"))
 }
 
-fn wrong(input: Input<'_, '_>, message: String) -> Vec<Wrong> {
+pub(super) fn wrong(input: Input<'_, '_>, message: String) -> Vec<Wrong> {
     vec![(input.span().start, message)]
 }
 
 /// A TOML basic string.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }

@@ -102,8 +102,8 @@ fn every_value_is_read() {
     assert_eq!(config.decide.window, Duration::from_secs(5400));
     assert_eq!(config.decide.ladder, [Some(Duration::from_secs(600)), None, None]);
     assert_eq!(config.decide.jitter_permille, 250);
-    assert_eq!(config.allow.targets[0].to_string(), "203.0.113.9");
-    assert_eq!(config.allow.targets[1].to_string(), "2001:db8::/48");
+    assert_eq!(config.allow.targets[0].target.to_string(), "203.0.113.9");
+    assert_eq!(config.allow.targets[1].target.to_string(), "2001:db8::/48");
     assert_eq!(config.enforce.backend, BackendChoice::Nftables);
     assert_eq!(config.enforce.interfaces, Interfaces::Named(vec!["eth0".into()]));
     assert_eq!(config.socket(), Path::new("/run/x/guard.sock"));
@@ -277,4 +277,42 @@ fn of_two_names_for_one_log_the_one_that_is_there_is_enough() {
     assert!(!usual.is_other_name_if(debian, |_| false), "both are waited for");
     let named = Sources { files: vec![other.clone(), debian.clone()], ..Sources::default() };
     assert!(!named.is_other_name_if(other, only(debian)), "what a person names is waited for");
+}
+
+#[test]
+fn allowances_have_ends_and_comments() {
+    let config = parsed(
+        r#"
+        [allow]
+        targets = [
+            "203.0.113.7",
+            { target = "198.51.100.0/24", until = "2026-12-31", comment = "pentest" },
+            { target = "198.51.100.7", until = 2026-12-31T18:00:00+01:00 },
+            { target = "198.51.100.8", until = 2026-12-31 },
+            { target = "2001:db8::/48", comment = "office" },
+        ]
+        "#,
+    );
+    let ends: Vec<_> =
+        config.allow.targets.iter().map(|one| one.until.map(|until| until.to_string())).collect();
+    let ends: Vec<_> = ends.iter().map(|end| end.as_deref().unwrap_or("")).collect();
+    assert_eq!(ends, ["", "2027-01-01T00:00:00Z", "2026-12-31T17:00:00Z", "2027-01-01T00:00:00Z", ""]);
+    assert_eq!(config.allow.targets[1].comment, "pentest");
+    assert_eq!(parsed(&config.show()), config, "{}", config.show());
+    let over: Vec<String> = config.allow.ended("2026-12-31T20:00:00Z".parse().unwrap()).collect();
+    assert_eq!(over.len(), 1);
+    assert!(over[0].contains("198.51.100.7 ended at 2026-12-31T17:00:00Z"), "{over:?}");
+
+    for (entry, says) in [
+        ("{ target = \"x\" }", "not an address"),
+        ("{ until = \"2026-12-31\" }", "`target` is missing"),
+        ("{ target = \"192.0.2.1\", untill = \"2026-12-31\" }", "did you mean `until`?"),
+        ("{ target = \"192.0.2.1\", until = \"tomorrow\" }", "\"tomorrow\" is not a date"),
+        ("{ target = \"192.0.2.1\", until = \"2026-12-31T18:00:00\" }", "is not a date"),
+        ("{ target = \"192.0.2.1\", until = 7 }", "expected a date"),
+        ("7", "expected an address or CIDR prefix"),
+    ] {
+        let error = refused(&format!("[allow]\ntargets = [{entry}]"));
+        assert!(error.contains(says), "{entry}: {error}");
+    }
 }

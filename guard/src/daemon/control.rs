@@ -29,6 +29,7 @@ use crate::time::{Clock, Moment, boot_nanoseconds};
 use super::denied::Denials;
 use super::follow::Followers;
 use super::health::SourceHealth;
+use super::listing::Waiting;
 use super::own_files::Look;
 use super::problems::Problems;
 use super::readers::Readers;
@@ -73,6 +74,8 @@ pub(super) const UNWRITABLE: &str = "store that cannot be written";
 const KEPT: usize = 4096;
 /// First pause after a failed change; it doubles up to the reconcile period.
 const RETRY: Duration = Duration::from_millis(50);
+/// How often the store gets what the engine is to recall after a crash; at an orderly end it gets it too.
+pub(super) const RECALL: Duration = Duration::from_secs(300);
 
 /// What the daemon counts for status and metrics.
 #[derive(Debug, Default)]
@@ -104,6 +107,8 @@ pub(super) struct Control {
     pub(super) denials: Denials,
     /// Sightings by filter and kind.
     pub(super) sightings: HashMap<(u16, Kind), u64>,
+    /// Lists that are being gathered.
+    pub(super) listings: VecDeque<Waiting>,
     /// Inputs set aside while readers were being exchanged.
     pub(super) deferred: VecDeque<Input>,
     pub(super) inputs: Receiver<Input>,
@@ -117,6 +122,7 @@ pub(super) struct Control {
     pub(super) retry: Option<Duration>,
     pub(super) next_sessions: Instant,
     pub(super) next_system: Instant,
+    pub(super) next_recall: Instant,
 }
 
 impl Control {
@@ -154,6 +160,9 @@ impl Control {
 
     /// Time until something is due.
     fn patience(&mut self) -> Duration {
+        if !self.listings.is_empty() {
+            return Duration::ZERO;
+        }
         let now = Moment::now();
         let due = self.judge.next_due().map_or(TICK, |at| at.since(now));
         TICK.min(due).min(self.next_reconcile.saturating_duration_since(Instant::now()))
@@ -189,6 +198,7 @@ impl Control {
 
     /// What is due after every input and at every tick.
     fn turn(&mut self) {
+        self.keep_listing();
         self.judge.expire(Clock::now());
         self.problems.replace("ban table", self.judge.crowded().into_iter().collect());
         let now = Instant::now();
@@ -199,6 +209,10 @@ impl Control {
         if now >= self.next_sessions {
             self.next_sessions = now + SESSIONS;
             self.follow_sessions();
+        }
+        if now >= self.next_recall {
+            self.next_recall = now + RECALL;
+            self.judge.keep_recalled(Clock::now());
         }
         if now >= self.next_system {
             self.next_system = now + SYSTEM;
@@ -337,6 +351,7 @@ impl Control {
     fn stop(mut self) {
         self.readers.stop();
         self.drain_readers();
+        self.judge.keep_recalled(Clock::now());
         self.event("stop", None, &serde_json::json!({ "bans": self.judge.bans().len() }));
         self.flush();
         let Self { inputs, deferred, followers, writer, enforcer, judge, .. } = self;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::protect::SystemAddresses;
 use crate::protect::system::connections;
+use crate::protect::{SystemAddresses, session};
 use crate::sighting::SourceId;
 use crate::source::{Batch, journald};
 use crate::store::Write;
@@ -52,10 +52,12 @@ impl Control {
     /// Compares the sessions that protect an address with the sockets the kernel has.
     pub(super) fn follow_sessions(&mut self) {
         let clock = Clock::now();
-        if self.judge.protection().has_sessions() {
+        let records = session::recorded_logins();
+        if self.judge.protection().has_sessions() || !records.is_empty() {
             match connections() {
                 Ok(connections) => {
                     self.judge.live_connections(&connections, clock);
+                    self.judge.recorded_logins(&records, &connections);
                     self.problems.clear("sessions");
                 }
                 Err(cause) => self.problems.set(

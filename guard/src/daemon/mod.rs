@@ -33,6 +33,7 @@ mod denied;
 mod error;
 mod follow;
 mod health;
+mod listing;
 mod own_files;
 mod plan;
 mod problems;
@@ -44,6 +45,7 @@ mod restore;
 mod serve;
 mod snapshot;
 mod views;
+mod why;
 
 pub use error::StartError;
 
@@ -108,6 +110,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         api: serving.count(),
         denials: Denials::default(),
         sightings: HashMap::new(),
+        listings: VecDeque::new(),
         deferred: VecDeque::new(),
         inputs: receiver,
         heartbeat: Arc::clone(&heartbeat),
@@ -116,6 +119,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         retry: None,
         next_sessions: Instant::now(),
         next_system: Instant::now(),
+        next_recall: Instant::now() + control::RECALL,
         config,
     };
     control.event("start", None, &serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
@@ -179,7 +183,8 @@ fn start_store(
         // Nobody is left to be told once the engine's thread has ended.
         let _ = inputs.send(Input::RestoreDone(result));
     };
-    let options = WriterOptions { keep: config.store.keep, ..WriterOptions::default() };
+    let (keep, max_bytes) = (config.store.keep, config.store.max_size);
+    let options = WriterOptions { keep, max_bytes, ..WriterOptions::default() };
     let writer = Writer::start_with(store, options, restore).map_err(|source| StartError::System {
         operation: "start the thread of the store in",
         path: config.paths.state.clone(),
@@ -190,7 +195,10 @@ fn start_store(
 
 fn start_protection(config: &Config, problems: &mut Problems) -> Protection {
     let clock = Clock::now();
-    let mut protection = Protection::new(&config.allow);
+    for ended in config.allow.ended(clock.wall) {
+        warn!("{ended}");
+    }
+    let mut protection = Protection::new(&config.allow, clock);
     let (system, faults) = SystemAddresses::read();
     protection.set_system(system);
     problems.replace("system", faults.iter().map(|fault| format!("{fault}; guard tries again")).collect());

@@ -5,11 +5,13 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::config::{self, Config};
 use crate::enforce;
 use crate::scan::FilterSet;
+use crate::target::Target;
+use crate::time::Clock;
 
 use super::control::{Control, Input, chain};
 
@@ -48,7 +50,8 @@ impl Control {
         let reread = new.source != self.config.source
             || new.filter != self.config.filter
             || filters.fingerprint() != self.filters.fingerprint();
-        self.judge.configure(&new);
+        changes.extend(self.filters.differences(&filters));
+        self.judge.configure(&new, Clock::now());
         self.config = new;
         if reread {
             self.exchange_readers(Arc::new(filters));
@@ -57,7 +60,12 @@ impl Control {
             self.lock_again();
             changes.push("enforcing again after `guardctl unlock`".into());
         }
-        self.sync_allowed();
+        let lifted = self.judge.sync_allowed(Clock::now());
+        changes.extend(told_of_lifted(&lifted));
+        self.apply();
+        for ended in self.config.allow.ended(Clock::now().wall) {
+            warn!("{ended}");
+        }
         Ok((changes, at_restart))
     }
 
@@ -114,5 +122,19 @@ impl Control {
             }
             Err(cause) => self.problems.set("unlocked", format!("nothing is enforced: {}", chain(&cause))),
         }
+    }
+}
+
+/// Bans lifted one by one in the answer.
+const SHOWN: usize = 5;
+
+/// What people are told of the bans that a new allowlist has lifted.
+fn told_of_lifted(lifted: &[Target]) -> Option<String> {
+    let shown = lifted.iter().take(SHOWN).map(Target::to_string).collect::<Vec<_>>().join(", ");
+    match lifted.len() {
+        0 => None,
+        1 => Some(format!("the ban of {shown} is lifted: it is allowed now")),
+        n if n <= SHOWN => Some(format!("the bans of {shown} are lifted: they are allowed now")),
+        n => Some(format!("{n} bans are lifted, of {shown} …: they are allowed now")),
     }
 }

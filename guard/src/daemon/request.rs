@@ -7,12 +7,10 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use crate::api::server::Asked;
-use crate::api::{
-    Allowed, Answer, BanView, Caller, Check, ErrorClass, Request, Status, TargetResult, Why, WhyLine,
-};
-use crate::encode::{EVIDENCE, printable};
+use crate::api::{Allowed, Answer, Caller, Check, ErrorClass, Request, Status, TargetResult};
 use crate::enforce::{Backend, Change, Counters, EnforcerStatus};
 use crate::judge::{Asker, Said};
+use crate::store::EventQuery;
 use crate::target::Target;
 use crate::time::{Clock, Moment};
 
@@ -20,8 +18,6 @@ use super::control::{Control, chain};
 use super::restore::Restore;
 use super::views;
 
-/// Bans in one page of a list.
-const PAGE: usize = 10_000;
 /// Events in one answer.
 const EVENTS: usize = 10_000;
 
@@ -37,25 +33,20 @@ impl Control {
         // Questions that need the store are answered from its thread, so that a slow disk holds nothing up.
         let answer = match request {
             Request::Status {} => Answer::Status(Box::new(self.status())),
-            Request::Ban { targets, seconds, reason, from } => {
-                Answer::Targets(self.ban(&targets, seconds, reason.as_deref(), (caller, from)))
+            Request::Ban { targets, seconds, reason, from, force } => {
+                let from = [from, crate::protect::caller_peer(caller.pid)];
+                let asker = Asker { uid: caller.uid, from, force };
+                Answer::Targets(self.ban(&targets, seconds, reason.as_deref(), asker))
             }
             Request::Unban { targets } => Answer::Targets(self.unban(&targets, caller)),
+            Request::Forget { targets } => Answer::Targets(self.forget(&targets, caller)),
             Request::UnbanAll {} => Answer::Lifted(self.unban_all(caller)),
-            Request::List { after, limit } => Answer::Bans(self.list(after, limit)),
+            Request::List { query, after, limit } => return self.list(query, after, limit, reply),
             Request::Check { address } => self.check(address),
-            Request::Why { target } => {
-                let why = self.why(target);
-                self.writer.events(Some(target), 50, move |events| {
-                    let answer =
-                        views::with_events(events, |events| Answer::Why(Box::new(Why { events, ..why })));
-                    // The asker may have gone.
-                    let _ = reply.send(answer);
-                });
-                return;
-            }
-            Request::Events { limit } => {
-                self.writer.events(None, limit.min(EVENTS), move |events| {
+            Request::Why { target } => return self.why(target, reply),
+            Request::Events { query } => {
+                let query = EventQuery { limit: query.limit.min(EVENTS), ..query };
+                self.writer.events(query, move |events| {
                     let _ = reply.send(views::with_events(events, Answer::Events));
                 });
                 return;
@@ -73,7 +64,7 @@ impl Control {
         };
         if durable {
             // The store's thread answers once it has tried to write what was changed.
-            self.writer.events(None, 0, move |_| drop(reply.send(answer)));
+            self.writer.after_writes(move || drop(reply.send(answer)));
         } else {
             let _ = reply.send(answer);
         }
@@ -111,6 +102,7 @@ impl Control {
     pub(super) fn all_problems(&self, enforcer: &EnforcerStatus) -> Vec<String> {
         let mut problems = self.problems.list();
         problems.extend(self.judge.protection().unknown());
+        problems.extend(self.config.allow.ended(Clock::now().wall));
         let unhealthy = self.shown_sources().filter(|source| !source.healthy);
         problems.extend(unhealthy.map(|source| format!("{}: {}", source.name, source.state)));
         let store = self.writer.status();
@@ -132,10 +124,9 @@ impl Control {
         targets: &[Target],
         seconds: Option<u64>,
         reason: Option<&str>,
-        (caller, from): (Caller, Option<IpAddr>),
+        asker: Asker,
     ) -> Vec<TargetResult> {
         let clock = Clock::now();
-        let asker = Asker { uid: caller.uid, from: [from, crate::protect::caller_peer(caller.pid)] };
         let length = seconds.map(Duration::from_secs);
         let ban = |&target| result(target, self.judge.ban(target, length, reason, asker, clock));
         let mut results: Vec<_> = targets.iter().map(ban).collect();
@@ -157,20 +148,18 @@ impl Control {
         results
     }
 
+    fn forget(&mut self, targets: &[Target], caller: Caller) -> Vec<TargetResult> {
+        let clock = Clock::now();
+        let forget = |&target| result(target, self.judge.forget(target, caller.uid, clock));
+        let results = targets.iter().map(forget).collect();
+        self.flush();
+        results
+    }
+
     fn unban_all(&mut self, caller: Caller) -> u64 {
         let lifted = self.judge.unban_all(caller.uid, Clock::now());
         self.flush();
         lifted
-    }
-
-    fn list(&self, after: Option<Target>, limit: usize) -> Vec<BanView> {
-        let clock = Clock::now();
-        self.judge
-            .bans()
-            .page(after, limit.min(PAGE))
-            .into_iter()
-            .map(|ban| views::view(ban, clock))
-            .collect()
     }
 
     fn check(&mut self, address: IpAddr) -> Answer {
@@ -194,40 +183,6 @@ impl Control {
                 .map(|interface| format!("{} ({})", interface.name, interface.mode))
                 .collect(),
         }))
-    }
-
-    fn why(&self, target: Target) -> Why {
-        let clock = Clock::now();
-        let address = target.address();
-        let lines = if target.is_host() {
-            self.judge
-                .engine()
-                .evidence(address)
-                .iter()
-                .map(|e| WhyLine {
-                    at: clock.wall_of(e.at).to_string(),
-                    filter: self.filters.filter_name(e.pattern.filter).to_owned(),
-                    kind: e.kind.name().to_owned(),
-                    points: views::points(e.points),
-                    line: printable(&e.line, EVIDENCE),
-                })
-                .collect()
-        } else {
-            Vec::new()
-        };
-        let bans: Vec<BanView> =
-            self.judge.bans().covering(address).map(|ban| views::view(ban, clock)).collect();
-        Why {
-            target,
-            score: views::points(self.judge.engine().score(address, clock.moment)),
-            threshold: views::points(self.config.decide.threshold),
-            lines,
-            strikes: self.judge.engine().strikes(target, clock.moment),
-            protected_by: self.judge.protection().refusal(target, clock.moment),
-            events: Vec::new(),
-            undo: bans.first().map_or_else(String::new, |ban| format!("guardctl unban {}", ban.target)),
-            bans,
-        }
     }
 
     fn allow(

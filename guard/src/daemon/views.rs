@@ -3,7 +3,7 @@
 use crate::api::{Answer, BanView, ErrorClass};
 use crate::ban::BanRef;
 use crate::sighting::Points;
-use crate::store::{StoreError, StoredEvent, StoredEventView};
+use crate::store::{EventPage, KeptEvent, StoreError, StoredEventView};
 use crate::time::Clock;
 
 /// A ban for people.
@@ -28,18 +28,20 @@ pub(super) fn points(points: Points) -> String {
 
 /// An answer that holds events, or why they could not be read.
 pub(super) fn with_events(
-    events: Result<Vec<StoredEvent>, StoreError>,
+    events: Result<EventPage, StoreError>,
     answer: impl FnOnce(Vec<StoredEventView>) -> Answer,
 ) -> Answer {
     match events {
-        Ok(events) => answer(events.into_iter().map(event).collect()),
+        Ok(page) => answer(page.events.into_iter().map(event).collect()),
         Err(cause) => Answer::Error { class: ErrorClass::Failed, message: cause.to_string() },
     }
 }
 
 /// An event for people. A detail that is not JSON is shown as it is.
-fn event(event: StoredEvent) -> StoredEventView {
+fn event(kept: KeptEvent) -> StoredEventView {
+    let KeptEvent { number, event } = kept;
     StoredEventView {
+        number,
         at: event.at.to_string(),
         kind: event.kind,
         target: event.target,

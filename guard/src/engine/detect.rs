@@ -2,6 +2,7 @@
 //! a password that was right after many that were wrong.
 
 use super::accounts::AccountKey;
+use super::attempt::Joined;
 use super::escalate::Term;
 use super::pace::Adapted;
 use super::state::Engine;
@@ -110,7 +111,8 @@ impl Engine {
         let enough = self.decide.account_addresses;
         let is_attacked = enough > 0 && addresses >= enough && !self.logins.from(s.address, now);
         if guesses >= GUESSES || is_attacked && guesses >= FEW_GUESSES {
-            self.evidence.push(s, Points(0), at);
+            let score = self.score(s.address, at);
+            self.evidence.push(s, Joined { points: Points(0), joined: false }, score, at);
             let trouble =
                 Trouble::SuccessAfterFailures { guesses: guesses.into(), addresses: addresses as u32 };
             self.tell(Incident::of(trouble, s, at));

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::Prospect;
 use super::pace::percent_of;
 use super::sources::DRAW;
 use crate::config::Decide;
@@ -162,6 +163,15 @@ impl Offenders {
         self.past(target).map_or(0, |past| forgiven(past, now, decide))
     }
 
+    /// What the next ban would be.
+    pub(super) fn prospect(&self, target: Target, now: Moment, decide: &Decide) -> Prospect {
+        let past = self.past(target);
+        let strike = past.map_or(0, |past| forgiven(past, now, decide)) + 1;
+        let fresh = |moment: &&Moment| now.since(**moment) < RECIDIVE_WINDOW;
+        let of_day = self.recent.get(&target).map_or(0, |bans| bans.iter().filter(fresh).count()) + 1;
+        Prospect { strike, length: sentence(strike, of_day, decide) }
+    }
+
     /// A target's past.
     pub(super) fn strikes(&self, target: Target) -> Option<Strikes> {
         let past = self.past(target).filter(|past| past.count > 0)?;
@@ -253,11 +263,7 @@ impl Offenders {
     ) -> Option<Duration> {
         let length = match term {
             Term::Fixed(length) => length,
-            Term::Ladder { percent } => {
-                let length = percent_of(ladder(decide, strike)?, percent);
-                let is_recidive = decide.recidive_bans > 0 && bans_of_day >= decide.recidive_bans;
-                if is_recidive { length.max(decide.recidive_length) } else { length }
-            }
+            Term::Ladder { percent } => percent_of(sentence(strike, bans_of_day, decide)?, percent),
         };
         let extra = length.as_millis() as u64 / 1000 * u64::from(decide.jitter_permille);
         // Chance follows from the case itself: what happened to others has no part in it.
@@ -336,6 +342,13 @@ impl Offenders {
             None => drop(self.others.all.remove(target)),
         }
     }
+}
+
+/// The length of a ban without its random part; `None` for good.
+fn sentence(strike: u32, bans_of_day: usize, decide: &Decide) -> Option<Duration> {
+    let length = ladder(decide, strike)?;
+    let is_recidive = decide.recidive_bans > 0 && bans_of_day >= decide.recidive_bans;
+    Some(if is_recidive { length.max(decide.recidive_length) } else { length })
 }
 
 /// What the ladder says of a strike; `None` for good.

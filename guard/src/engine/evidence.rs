@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use super::Evidence;
+use super::attempt::Joined;
 use super::sources::address_bits;
 use crate::dense::{Dense, Record, Seed};
 use crate::encode::EVIDENCE;
@@ -44,9 +45,13 @@ struct Line {
     start: u64,
     pattern: PatternId,
     points: Points,
+    score: Points,
     length: u16,
     kind: Kind,
+    joined: bool,
 }
+
+const _: () = assert!(size_of::<Line>() <= 64);
 
 #[derive(Clone, Copy, Debug)]
 struct Last {
@@ -75,11 +80,16 @@ impl Ring {
         }
     }
 
-    /// Keeps a line and the points it gave.
+    /// Whether lines are kept at all.
+    pub(super) const fn is_kept(&self) -> bool {
+        self.limit > 0
+    }
+
+    /// Keeps a line, what it gave, and the score it led to.
     #[inline]
-    pub(super) fn push(&mut self, s: &Sighting<'_>, points: Points, at: Moment) {
+    pub(super) fn push(&mut self, s: &Sighting<'_>, joined: Joined, score: Points, at: Moment) {
         if self.limit > 0 {
-            self.keep(s, points, at);
+            self.keep(s, joined, score, at);
         }
     }
 
@@ -97,6 +107,8 @@ impl Ring {
                 pattern: line.pattern,
                 kind: line.kind,
                 points: line.points,
+                joined: line.joined,
+                score: line.score,
                 line: text.copied().collect(),
             });
             number = line.before;
@@ -110,7 +122,7 @@ impl Ring {
         self.lines.capacity() * size_of::<Line>() + self.text.capacity() + self.last.bytes()
     }
 
-    fn keep(&mut self, s: &Sighting<'_>, points: Points, at: Moment) {
+    fn keep(&mut self, s: &Sighting<'_>, joined: Joined, score: Points, at: Moment) {
         let text = &s.line[..s.line.len().min(EVIDENCE)];
         while self.lines.len() >= LINES || self.text.len() + text.len() > TEXT {
             self.drop_first();
@@ -124,7 +136,9 @@ impl Ring {
             before,
             start: self.gone + self.text.len() as u64,
             pattern: s.pattern,
-            points,
+            points: joined.points,
+            score,
+            joined: joined.joined,
             length: text.len() as u16,
             kind: s.kind,
         });

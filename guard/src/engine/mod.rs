@@ -13,6 +13,7 @@
 //! the line's time as `now`.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -126,8 +127,21 @@ pub struct Evidence {
     pub kind: crate::sighting::Kind,
     /// Points it gave after joining.
     pub points: Points,
+    /// Whether it was joined with earlier lines of its attempt.
+    pub joined: bool,
+    /// The score after it.
+    pub score: Points,
     /// The line as it was, at most [`crate::encode::EVIDENCE`] bytes.
     pub line: Box<[u8]>,
+}
+
+/// What the next ban of a target would be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prospect {
+    /// Which strike it would be.
+    pub strike: u32,
+    /// Its length without its random part; `None` for good.
+    pub length: Option<Duration>,
 }
 
 /// Counters of the engine.

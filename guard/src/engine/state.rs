@@ -17,7 +17,7 @@ use super::score::Leak;
 use super::sources::Sources;
 use super::storm::Storm;
 use super::trail::Trail;
-use super::{BanOrder, Cause, Decision, EngineCount, EngineOptions, Evidence};
+use super::{BanOrder, Cause, Decision, EngineCount, EngineOptions, Evidence, Prospect};
 use crate::config::Decide;
 use crate::dense::{Chance, Seed};
 use crate::sighting::{Kind, Points, Sighting, SourceId};
@@ -97,16 +97,19 @@ impl Engine {
         }
         let joined = self.attempts.join(s, via, at);
         self.count.joined += u64::from(joined.joined);
-        self.evidence.push(s, joined.points, at);
-
         let decoy = !self.decoys.is_empty() && s.account.is_some_and(|account| self.decoys.contains(account));
         if joined.points.0 == 0 && !decoy {
+            if self.evidence.is_kept() {
+                let score = self.score(s.address, at);
+                self.evidence.push(s, joined, score, at);
+            }
             return None;
         }
         let is_guess = s.kind.is_guess() && joined.points.0 > 0;
         let account = s.account.filter(|_| is_guess).map(|account| self.accounts.key(account));
         let source = self.sources.find(s.address, at, self.leak);
         let score = source.score.add(joined.points, at, self.leak);
+        self.evidence.push(s, joined, score, at);
         let mut cause = None;
         if is_guess {
             source.trail.guess(account.map(|key| key.0), at, self.decide.accounts_within);
@@ -172,6 +175,11 @@ impl Engine {
     /// How many bans of a target count against it, after forgiveness.
     pub fn strikes(&self, target: Target, now: Moment) -> u32 {
         self.offenders.count(target, now, &self.decide)
+    }
+
+    /// What the next ban of a target would be, if nothing else happens before.
+    pub fn prospect(&self, target: Target, now: Moment) -> Prospect {
+        self.offenders.prospect(target, now, &self.decide)
     }
 
     /// A target's past as the store keeps it; `None` if it was never banned or all is forgotten.

@@ -4,10 +4,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::json;
+use tracing::warn;
 
 use super::Judge;
 use crate::ban::{Ban, Origin};
 use crate::encode::printable;
+use crate::protect::Protection;
 use crate::sighting::Points;
 use crate::store::Write;
 use crate::target::Target;
@@ -26,6 +28,8 @@ pub struct Asker {
     pub uid: u32,
     /// Where his own session comes from, as he says and as the machine knows. What covers it is not banned.
     pub from: [Option<IpAddr>; 2],
+    /// Whether his ban is to hold past what allows or protects its target.
+    pub force: bool,
 }
 
 impl Judge {
@@ -38,12 +42,15 @@ impl Judge {
         asker: Asker,
         clock: Clock,
     ) -> Said {
-        if let Some(because) = self.refusal_by_hand(target, asker, clock.moment) {
-            self.count.refused += 1;
-            let detail = json!({ "uid": asker.uid, "because": because });
-            self.event("refuse", Some(target), &detail, clock);
-            return Err(format!("not banned: {because}"));
-        }
+        let past = match self.refusal_by_hand(target, asker, clock.moment) {
+            Ok(past) => past,
+            Err(because) => {
+                self.count.refused += 1;
+                let detail = json!({ "uid": asker.uid, "because": because, "force": asker.force });
+                self.event("refuse", Some(target), &detail, clock);
+                return Err(format!("not banned: {because}"));
+            }
+        };
         let length = match length {
             Some(Duration::ZERO) => None,
             Some(length) => Some(length),
@@ -55,7 +62,7 @@ impl Judge {
             target,
             since: clock.moment,
             until: length.map(|length| clock.moment + length),
-            origin: Origin::Manual(asker.uid),
+            origin: if past.is_some() { Origin::Forced(asker.uid) } else { Origin::Manual(asker.uid) },
             score: Points(0),
             strike,
             reason: printable(reason.unwrap_or("by hand").as_bytes(), REASON).into(),
@@ -67,22 +74,34 @@ impl Judge {
         // The table keeps the later of two ends.
         let held = self.bans.get(target).map_or(asked, |ban| ban.until);
         let until = held.map_or_else(|| "for good".to_owned(), |until| clock.wall_of(until).to_string());
-        let detail = json!({ "uid": asker.uid, "reason": reason, "until": until });
+        let mut detail = json!({ "uid": asker.uid, "reason": reason, "strike": strike, "until": until });
+        if let Some(past) = &past {
+            warn!(%target, uid = asker.uid, past, "banned by force");
+            detail["forced past"] = past.as_str().into();
+        }
         self.event("ban", Some(target), &detail, clock);
+        let past = past.map_or_else(String::new, |past| format!(", although {past}"));
         Ok(match (held, held == asked) {
-            (None, true) => "banned for good".into(),
-            (None, false) => "is banned for good already".into(),
-            (Some(_), true) => format!("banned until {until}"),
-            (Some(_), false) => format!("is banned for longer already, until {until}"),
+            (None, true) => format!("banned for good{past}"),
+            (None, false) => format!("is banned for good already{past}"),
+            (Some(_), true) => format!("banned until {until}{past}"),
+            (Some(_), false) => format!("is banned for longer already, until {until}{past}"),
         })
     }
 
-    /// What forbids a person's ban: the protections, and the asker's own session.
-    fn refusal_by_hand(&self, target: Target, asker: Asker, now: Moment) -> Option<String> {
-        if let Some(own) = asker.from.into_iter().flatten().find(|own| target.covers(*own)) {
-            return Some(format!("{own} is where your own session comes from"));
+    /// What forbids a person's ban. First, and whatever he says: loopback and what is nobody's address, and his own
+    /// session. Then everything that allows or protects the target, which a forced ban goes past: it is the answer then.
+    fn refusal_by_hand(&self, target: Target, asker: Asker, now: Moment) -> Result<Option<String>, String> {
+        if let Some(because) = Protection::never(target) {
+            return Err(because);
         }
-        self.protection.refusal(target, now)
+        if let Some(own) = asker.from.into_iter().flatten().find(|own| target.covers(*own)) {
+            return Err(format!("{own} is where your own session comes from"));
+        }
+        match self.protection.refusal(target, now) {
+            Some(because) if !asker.force => Err(because),
+            past => Ok(past),
+        }
     }
 
     /// Lifts the ban of exactly this target, and forgets what led to it.
@@ -94,6 +113,7 @@ impl Judge {
         if self.lift(target).is_some() {
             self.engine.forgive(target);
             self.event("unban", Some(target), &json!({ "uid": uid }), clock);
+            self.sync_allowed(clock);
             return Ok("unbanned".into());
         }
         Err(self.bans.covering(target.address()).next().map_or_else(
@@ -116,7 +136,27 @@ impl Judge {
             self.engine.forgive(target);
         }
         self.event("unban", None, &json!({ "uid": uid, "all": targets.len() }), clock);
+        self.sync_allowed(clock);
         targets.len() as u64
+    }
+
+    /// Forgets what is held against a target: its strikes and its points, and the points of every address in it. A ban
+    /// that stands goes on.
+    pub fn forget(&mut self, target: Target, uid: u32, clock: Clock) -> Said {
+        let strikes = self.engine.strikes(target, clock.moment);
+        let score =
+            if target.is_host() { self.engine.score(target.address(), clock.moment) } else { Points(0) };
+        self.engine.forgive(target);
+        if let Some(ban) = self.bans.get(target) {
+            self.engine.banned(target, ban.until);
+        }
+        let detail = json!({ "uid": uid, "strikes": strikes, "score": score.as_f64() });
+        self.event("forget", Some(target), &detail, clock);
+        Ok(match (strikes, score) {
+            (0, Points(0)) if target.is_host() => "there was nothing to forget".into(),
+            (1, _) => format!("forgotten: 1 strike, a score of {}", score.as_f64()),
+            _ => format!("forgotten: {strikes} strikes, a score of {}", score.as_f64()),
+        })
     }
 
     /// Allows targets, for good or for a time, and lifts the bans that overlap them.
@@ -130,6 +170,7 @@ impl Judge {
     ) -> Vec<Said> {
         let comment = printable(comment.as_bytes(), REASON);
         let until = length.filter(|length| !length.is_zero()).map(|length| clock.moment + length);
+        let mut lifted = self.lift_forced(targets, uid, clock);
         for &target in targets {
             self.protection.allow_runtime(target, until, &comment);
             // Wall-clock time, because it is kept over reboots.
@@ -139,7 +180,7 @@ impl Judge {
             let detail = json!({ "uid": uid, "seconds": seconds, "comment": comment });
             self.event("allow", Some(target), &detail, clock);
         }
-        let lifted = self.sync_allowed(clock);
+        lifted.extend(self.sync_allowed(clock));
         let said = |target: &Target| {
             let lifted: Vec<String> =
                 lifted.iter().filter(|ban| ban.overlaps(*target)).map(Target::to_string).collect();
@@ -150,6 +191,17 @@ impl Judge {
             })
         };
         targets.iter().map(said).collect()
+    }
+
+    /// Lifts forced bans that overlap targets which a person allows: his later word counts.
+    fn lift_forced(&mut self, allowed: &[Target], uid: u32, clock: Clock) -> Vec<Target> {
+        let is_allowed = |ban: &Target| allowed.iter().any(|target| target.overlaps(*ban));
+        let lifted: Vec<Target> = self.protection.forced().filter(is_allowed).collect();
+        for &target in &lifted {
+            self.lift(target);
+            self.event("unban", Some(target), &json!({ "uid": uid, "because": "allowed" }), clock);
+        }
+        lifted
     }
 
     /// Takes a run-time allowance back. [`Self::sync_allowed`] is due afterwards.

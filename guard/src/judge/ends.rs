@@ -18,12 +18,15 @@ impl Judge {
     /// enforcing at their deadline by itself.
     pub fn expire(&mut self, clock: Clock) {
         self.engine.tick(clock.moment);
-        self.decide_further(b"", clock);
+        self.decide_further(None, clock);
         for ban in self.bans.expired(clock.moment, SWEEP) {
             info!(target = %ban.target, "ban ended");
             self.count.expired += 1;
             self.lifted(ban.target);
             self.event("expire", Some(ban.target), &json!({ "strike": ban.strike }), clock);
+            if ban.origin.is_forced() {
+                self.sync_allowed(clock);
+            }
         }
     }
 
@@ -39,5 +42,6 @@ impl Judge {
         self.outcome.changes.push(Change::Unban(target));
         self.write(Write::Unban(target));
         self.engine.lifted(target);
+        self.protection.unforce(target);
     }
 }

@@ -30,6 +30,13 @@ impl Judge {
         }
     }
 
+    /// Lines up for the store what the engine is to recall after a restart besides. It is one piece of up to a few MiB,
+    /// so this is asked now and then, and at the end.
+    pub fn keep_recalled(&mut self, clock: Clock) {
+        let recalled = self.engine.recall_later(clock);
+        self.write(Write::Engine(recalled.into()));
+    }
+
     /// Lines up for the store what the engine has learnt since the last call.
     pub fn keep(&mut self, clock: Clock) {
         for past in self.engine.changed_strikes() {
@@ -49,6 +56,7 @@ impl Judge {
             writes.push(Write::Allow { target, until: until.map(|until| clock.wall_of(until)), comment });
         }
         writes.push(stored::scores(self.engine.scores(), clock));
+        writes.push(Write::Engine(self.engine.recall_later(clock).into()));
         writes
     }
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::ban::{BanId, BanTable};
 use crate::config::{Config, Decide};
 use crate::enforce::{Change, Desired};
-use crate::engine::{Engine, EngineOptions};
+use crate::engine::{Engine, EngineOptions, Recalled};
 use crate::protect::Protection;
 use crate::scan::FilterSet;
 use crate::store::{Snapshot, StoredEvent, Write};
@@ -24,14 +24,20 @@ use crate::time::{Clock, Moment};
 mod by_hand;
 mod ends;
 mod kept;
+mod lines;
 mod protected;
+mod reason;
 mod restore;
 mod room;
 mod sighting;
 pub mod stored;
 mod told;
 
+#[cfg(test)]
+mod tests;
+
 pub use by_hand::{Asker, Said};
+pub use lines::Line;
 pub use restore::is_recovered;
 pub use room::Crowding;
 
@@ -100,8 +106,13 @@ impl Judge {
     ) -> Self {
         let mut bans = BanTable::new();
         bans.reserve_ids(BanId(snapshot.last_id));
-        let engine =
+        let recalled = snapshot.engine.as_deref().and_then(Recalled::read);
+        let seed = recalled.as_ref().map_or(seed, Recalled::seed);
+        let mut engine =
             Engine::new(EngineOptions { decide: config.decide.clone(), seed, evidence: EVIDENCE_LINES });
+        if let Some(recalled) = recalled {
+            engine.recall(recalled, clock);
+        }
         let mut judge = Self {
             decide: config.decide.clone(),
             key_login_for: config.allow.key_login_for,
@@ -120,9 +131,9 @@ impl Judge {
     }
 
     /// Decides by another configuration from now on. Scores, strikes and bans stay.
-    pub fn configure(&mut self, config: &Config) {
+    pub fn configure(&mut self, config: &Config, clock: Clock) {
         self.engine.configure(config.decide.clone());
-        self.protection.configure(&config.allow);
+        self.protection.configure(&config.allow, clock);
         self.decide = config.decide.clone();
         self.key_login_for = config.allow.key_login_for;
     }

@@ -1,5 +1,6 @@
 //! What is protected, as facts change: the kernel learns of it, and bans that it forbids are lifted.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde_json::json;
@@ -45,6 +46,11 @@ impl Judge {
     /// These connections were established at `clock`: sessions without one are over.
     pub fn live_connections(&mut self, connections: &[Connection], clock: Clock) {
         self.protection.set_live_sessions(connections, clock.moment);
+    }
+
+    /// The machine's login records have users from these addresses, and these connections are established.
+    pub fn recorded_logins(&mut self, records: &BTreeSet<IpAddr>, connections: &[Connection]) {
+        self.protection.set_recorded_logins(records, connections);
     }
 
     /// Forgets protections whose time is over.

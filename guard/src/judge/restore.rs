@@ -9,6 +9,7 @@ use tracing::warn;
 use super::{Judge, stored};
 use crate::ban::{Ban, BanId, Origin};
 use crate::enforce::{Change, LiveEntry};
+use crate::protect::Protection;
 use crate::sighting::Points;
 use crate::store::{StoredBan, Write};
 use crate::target::Target;
@@ -56,7 +57,7 @@ impl Judge {
                 self.write(Write::Unban(ban.target));
                 continue;
             }
-            if let Some(because) = self.protection.refusal(ban.target, clock.moment) {
+            if let Some(because) = self.refusal_of_stored(&ban, clock.moment) {
                 warn!(target = %ban.target, because, "stored ban not restored: protected");
                 self.write(Write::Unban(ban.target));
                 continue;
@@ -65,6 +66,9 @@ impl Judge {
                 None => {
                     new.push(Change::Ban { target: ban.target, id: ban.id, until: ban.until });
                     self.tell_engine(&ban);
+                    if ban.origin.is_forced() {
+                        self.protection.force(ban.target);
+                    }
                     self.bans.set(ban);
                 }
                 // It has overwritten the stored one already: the one that lasts longer is written again.
@@ -114,6 +118,15 @@ impl Judge {
     /// Store and kernel have given all they had.
     pub fn restored(&mut self) {
         self.lifted = None;
+    }
+
+    /// What forbids a stored ban now. One that a person forced was forced past it.
+    fn refusal_of_stored(&self, ban: &Ban, now: Moment) -> Option<String> {
+        if ban.origin.is_forced() {
+            Protection::never(ban.target)
+        } else {
+            self.protection.refusal(ban.target, now)
+        }
     }
 
     fn was_lifted(&self, target: Target) -> bool {

@@ -5,13 +5,12 @@ use std::net::IpAddr;
 use serde_json::json;
 use tracing::info;
 
-use super::{Judge, is_recovered, stored};
+use super::{Judge, Line, is_recovered, stored};
 use crate::ban::{Ban, BanRef, Origin};
-use crate::config::units::show_duration;
 use crate::encode::{EVIDENCE, printable};
 use crate::enforce::Change;
-use crate::engine::{BanOrder, Cause, Decision};
-use crate::sighting::{Sighting, SourceId};
+use crate::engine::{BanOrder, Decision};
+use crate::sighting::{Kind, Sighting, SourceId};
 use crate::store::Write;
 use crate::target::Target;
 use crate::time::Clock;
@@ -36,21 +35,26 @@ impl Judge {
                 self.protection.session_end(address, port);
                 false
             }
-            Some(Decision::Ban(order)) => self.order(&order, sighting.line, clock),
+            Some(Decision::Ban(order)) => self.order(&order, Some(sighting), clock),
+            // Not part of a key login: the engine would say so.
+            None if sighting.kind == Kind::PasswordLogin => {
+                self.protection.password_login(sighting.address, sighting.port);
+                false
+            }
             Some(_) | None => false,
         };
-        banned |= self.decide_further(sighting.line, clock);
+        banned |= self.decide_further(Some(sighting), clock);
         banned
     }
 
-    /// Carries out what the engine has decided besides; `line` is the one that tipped it. Answers whether somebody was
+    /// Carries out what the engine has decided besides; `last` is the line that tipped it, if one did. Answers whether somebody was
     /// banned.
-    pub(super) fn decide_further(&mut self, line: &[u8], clock: Clock) -> bool {
+    pub(super) fn decide_further(&mut self, last: Option<&Sighting<'_>>, clock: Clock) -> bool {
         let mut banned = false;
         while let Some(decision) = self.engine.further() {
             match decision {
-                Decision::Ban(order) => banned |= self.order(&order, line, clock),
-                Decision::Incident(incident) => self.incident(&incident, line, clock),
+                Decision::Ban(order) => banned |= self.order(&order, last, clock),
+                Decision::Incident(incident) => self.incident(&incident, last, clock),
                 Decision::Held(order) => self.held(&order, clock),
                 Decision::StormBegins(until) => self.storm_begins(until, clock),
                 Decision::StormEnds(held) => self.storm_ends(held, clock),
@@ -62,7 +66,7 @@ impl Judge {
     }
 
     /// Turns an order into a ban, unless something speaks against it. Answers whether it did.
-    fn order(&mut self, order: &BanOrder, line: &[u8], clock: Clock) -> bool {
+    fn order(&mut self, order: &BanOrder, last: Option<&Sighting<'_>>, clock: Clock) -> bool {
         let filter = self.filters.filter_name(order.pattern.filter).to_owned();
         let score = order.score.as_f64();
         if let Some(wider) = self.covered_by(order.target, clock) {
@@ -110,7 +114,7 @@ impl Judge {
             "strike": ban.strike,
             "until": until,
             "reason": ban.reason,
-            "lines": self.lines_against(order.target, line),
+            "lines": self.lines_against(order.target, last, clock),
         });
         self.event("ban", Some(ban.target), &detail, clock);
         self.insert(ban, clock);
@@ -142,51 +146,28 @@ impl Judge {
         counts.map(|(_, count)| count.ipv4 + count.ipv6).sum()
     }
 
-    /// Why, in words.
-    fn reason(&self, order: &BanOrder, filter: &str) -> String {
-        let decide = &self.decide;
-        match order.cause {
-            Cause::Score(threshold) => {
-                let within = show_duration(decide.window);
-                let lowered = if threshold < decide.threshold {
-                    format!(" (a known offender: {} lead to a ban)", threshold.as_f64())
-                } else {
-                    String::new()
-                };
-                format!("{filter}: {} points within {within}{lowered}", order.score.as_f64())
-            }
-            Cause::Decoy => format!("{filter}: an account was tried that nobody has here"),
-            Cause::Accounts(accounts) => {
-                let within = show_duration(decide.accounts_within);
-                format!("{filter}: {accounts} different accounts were tried within {within}")
-            }
-            Cause::Slow => format!("{filter}: slow guesses at several accounts"),
-            Cause::Banned(members) => {
-                let (what, within) = if order.target.length() == 24 || order.target.length() == 64 {
-                    ("hosts", decide.prefix_within)
-                } else {
-                    ("prefixes", decide.prefix_length)
-                };
-                format!("{members} of its {what} were banned within {}", show_duration(within))
-            }
-            Cause::Failing(members) => {
-                let within = show_duration(decide.prefix_within);
-                format!("{members} of its addresses failed within {within}")
-            }
+    /// The lines that led to a ban, as [`Self::lines`] has them; of a prefix, the last one.
+    pub(super) fn lines_against(
+        &self,
+        target: Target,
+        last: Option<&Sighting<'_>>,
+        clock: Clock,
+    ) -> Vec<Line> {
+        if target.is_host() {
+            return self.lines(target.address(), clock);
         }
-    }
-
-    /// The lines that led to a ban, printable.
-    pub(super) fn lines_against(&self, target: Target, last: &[u8]) -> Vec<String> {
-        if !target.is_host() {
-            return Some(last)
-                .filter(|line| !line.is_empty())
-                .map(|line| printable(line, EVIDENCE))
-                .into_iter()
-                .collect();
-        }
-        let evidence = self.engine.evidence(target.address());
-        evidence.iter().map(|evidence| printable(&evidence.line, EVIDENCE)).collect()
+        let line = |last: &Sighting<'_>| Line {
+            at: clock.wall,
+            filter: self.filters.filter_name(last.pattern.filter).to_owned(),
+            pattern: self.filters.pattern_text(last.pattern).to_owned(),
+            kind: last.kind.name().to_owned(),
+            points: last.points.as_f64(),
+            joined: false,
+            score: last.points.as_f64(),
+            leaked: 0.0,
+            line: printable(last.line, EVIDENCE),
+        };
+        last.map(line).into_iter().collect()
     }
 
     /// Puts a ban into the table and lines its change and its write up.
@@ -195,11 +176,16 @@ impl Judge {
         if self.bans.get(target).is_none() {
             self.make_room(clock.moment);
         }
+        let is_forced = ban.origin.is_forced();
         self.bans.insert(ban);
         // The table keeps the later end of the two, so what holds is asked of it.
         if let Some(ban) = self.bans.get(target) {
             self.outcome.changes.push(Change::Ban { target, id: ban.id, until: ban.until });
             self.outcome.writes.push(Write::Ban(stored::ban(ban, clock)));
+        }
+        if is_forced {
+            self.protection.force(target);
+            self.sync_allowed(clock);
         }
     }
 }

@@ -17,6 +17,7 @@ pub fn ban(ban: BanRef<'_>, clock: Clock) -> StoredBan {
             Origin::Filter(name) => format!("filter:{name}").into(),
             Origin::Prefix => "prefix".into(),
             Origin::Manual(uid) => format!("manual:{uid}").into(),
+            Origin::Forced(uid) => format!("forced:{uid}").into(),
         },
         score: ban.score.0,
         strike: ban.strike,
@@ -33,6 +34,7 @@ pub(super) fn restored(stored: &StoredBan, clock: Clock) -> Ban {
         until: stored.until.map(|until| clock.moment_of(until)),
         origin: match stored.origin.split_once(':') {
             Some(("manual", uid)) => Origin::Manual(uid.parse().unwrap_or(0)),
+            Some(("forced", uid)) => Origin::Forced(uid.parse().unwrap_or(0)),
             Some((_, name)) => Origin::Filter(name.into()),
             None if *stored.origin == *"prefix" => Origin::Prefix,
             None => Origin::Filter((&*stored.origin).into()),

@@ -4,8 +4,9 @@ use serde_json::{Map, Value, json};
 use tracing::{info, warn};
 
 use super::Judge;
-use crate::encode::{EVIDENCE, printable};
+use crate::encode::printable;
 use crate::engine::{BanOrder, Incident, Trouble};
+use crate::sighting::Sighting;
 use crate::target::Target;
 use crate::time::{Clock, Moment};
 
@@ -14,14 +15,15 @@ const ACCOUNT: usize = 64;
 
 impl Judge {
     /// Tells of an incident.
-    pub(super) fn incident(&mut self, incident: &Incident, line: &[u8], clock: Clock) {
+    pub(super) fn incident(&mut self, incident: &Incident, last: Option<&Sighting<'_>>, clock: Clock) {
         let (name, severity) = (incident.trouble.name(), incident.trouble.severity().name());
         *self.count.incidents.entry(incident.trouble.name()).or_default() += 1;
         let target = incident.address.map(Target::host);
         let account = incident.account.as_deref().map(|account| printable(account, ACCOUNT));
-        let lines = match target {
-            Some(target) => self.lines_against(target, line),
-            None => vec![printable(line, EVIDENCE)],
+        let lines = match (target, last) {
+            (Some(target), _) => self.lines_against(target, last, clock),
+            (None, Some(last)) => self.lines_against(Target::host(last.address), Some(last), clock),
+            (None, None) => Vec::new(),
         };
         warn!(
             incident = name,

@@ -25,11 +25,15 @@ pub fn caller_peer(pid: i32) -> Option<IpAddr> {
 /// logins that systemd-logind or utmp know. To be asked at every start: sessions may be older than the daemon.
 pub fn open_sessions(connections: &[Connection]) -> Vec<Connection> {
     let starter = ssh_connection_of(std::process::id() as i32);
-    let remote: BTreeSet<IpAddr> = logind_peers(Path::new("/run/systemd/sessions"))
-        .into_iter()
-        .chain(utmp_peers(&fs::read("/run/utmp").unwrap_or_default()))
-        .collect();
-    sessions_among(connections, starter, &remote)
+    sessions_among(connections, starter, &recorded_logins())
+}
+
+/// Where users are logged in from, as systemd-logind and utmp have it now. wtmp, which is a history and keeps logins
+/// that a crash left open, is not asked. Names of hosts are no addresses and say nothing.
+pub fn recorded_logins() -> BTreeSet<IpAddr> {
+    let mut peers = logind_peers(Path::new("/run/systemd/sessions"));
+    peers.extend(utmp_peers(&fs::read("/run/utmp").unwrap_or_default()));
+    peers
 }
 
 /// A login record names an address without a port, so every connection from that address stands for its session.

@@ -1,6 +1,7 @@
 //! Filters as data: a TOML file for each service, read and checked.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZero;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -85,6 +86,8 @@ pub(super) struct Filter {
     pub(super) path: PathBuf,
     /// Whether guard comes with it.
     pub(super) shipped: bool,
+    /// A number that differs when its text does.
+    pub(super) fingerprint: u64,
     /// Names of the programs whose lines it reads.
     pub(super) identifiers: Vec<Vec<u8>>,
     /// The service's own log files, as shell patterns.
@@ -94,6 +97,12 @@ pub(super) struct Filter {
     /// Who may write such entries in the journal.
     pub(super) journal: Trusted,
     pub(super) patterns: Vec<Pattern>,
+}
+
+fn fingerprint(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Whose journal entries a filter believes: what the kernel vouches for.
@@ -262,6 +271,7 @@ impl Filter {
             name: file.name.clone(),
             path: file.path.clone(),
             shipped: file.shipped,
+            fingerprint: fingerprint(&file.text),
             description: raw.description,
             ports: raw.ports.into_iter().map(NonZero::get).collect(),
             files: globs(&raw.files)?,

@@ -231,6 +231,23 @@ impl FilterSet {
         self.fingerprint
     }
 
+    /// What differs between the filters of this set and those of a newer one, in words.
+    pub fn differences(&self, newer: &Self) -> Vec<String> {
+        let of = |set: &'_ Self, name: &str| {
+            set.filters.iter().find(|filter| filter.name == name).map(|filter| filter.fingerprint)
+        };
+        let mut names: Vec<&str> = self.names().chain(newer.names()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let told = |name: &str| match (of(self, name), of(newer, name)) {
+            (Some(old), Some(new)) if old == new => None,
+            (Some(_), Some(_)) => Some(format!("filter {name}: its text has changed")),
+            (None, _) => Some(format!("filter {name}: new")),
+            (_, None) => Some(format!("filter {name}: gone")),
+        };
+        names.into_iter().filter_map(told).collect()
+    }
+
     /// Name of a filter; `unknown` for a number of another set.
     pub fn filter_name(&self, filter: u16) -> &str {
         self.filters.get(usize::from(filter)).map_or("unknown", |filter| &filter.name)

@@ -12,7 +12,7 @@ use crate::protect::Protection;
 use crate::scan::FilterSet;
 use crate::sighting::{Kind, Sighting, SourceId};
 use crate::target::Target;
-use crate::time::{Moment, Wall};
+use crate::time::{Clock, Moment, Wall};
 
 /// Sources remembered, so that none is forgotten over a long log.
 const SOURCES: usize = 4_000_000;
@@ -58,6 +58,9 @@ pub(super) struct Ban {
     pub(super) until: Option<Moment>,
 }
 
+/// A replay's timeline is the logs' own time.
+const ON_THE_LOG: Clock = Clock { wall: Wall(0), moment: Moment(0) };
+
 /// Decides what sightings lead to.
 pub(super) struct Judge {
     engine: Engine,
@@ -77,7 +80,7 @@ impl Judge {
         decide.max_sources = decide.max_sources.max(SOURCES);
         Self {
             engine: Engine::new(EngineOptions { decide, seed: 0, evidence: 0 }),
-            protection: Protection::new(&config.allow),
+            protection: Protection::new(&config.allow, ON_THE_LOG),
             filters,
             now: Moment(i64::MIN),
             refused: 0,

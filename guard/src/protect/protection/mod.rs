@@ -9,10 +9,18 @@ use super::ranges;
 use super::system::{Connection, SystemAddresses};
 use crate::config::Allow;
 use crate::target::Target;
-use crate::time::Moment;
+use crate::time::{Clock, Moment};
+
+mod forced;
 
 /// Addresses that are remembered for their logins at most. Only who holds a key can fill this.
 const MAX_ADDRESSES: usize = 65_536;
+
+/// The reason of who is logged in by the login records.
+const RECORDED: &str = "login session in the system's records";
+
+/// How the reason of what the configuration allows begins.
+const CONFIGURED: &str = "configuration";
 
 /// Sessions of one address that are remembered: any one of them protects it.
 const MAX_SESSIONS: usize = 256;
@@ -21,13 +29,19 @@ const MAX_SESSIONS: usize = 256;
 #[derive(Clone, Debug)]
 pub struct Protection {
     allow: Allow,
+    /// [`Allow::targets`], with their ends on the engine's timeline.
+    configured: Vec<(Target, Reason)>,
     system: SystemAddresses,
-    /// What holds until configuration or machine change: words for each reason.
-    fixed: TargetMap<Vec<String>>,
+    /// What holds until configuration or machine change, or until an end that the configuration gives.
+    fixed: TargetMap<Vec<Reason>>,
     /// What comes and goes by itself.
     passing: TargetMap<Passing>,
     /// Local ports of the SSH server.
     ssh_ports: BTreeSet<u16>,
+    /// Connections that were opened by a password.
+    password_logins: BTreeSet<(IpAddr, u16)>,
+    /// Bans that people forced: they hold whatever covers them.
+    forced: BTreeSet<Target>,
     /// What [`Protection::take_changes`] has told last.
     told: BTreeSet<Target>,
     evicted: u64,
@@ -37,6 +51,8 @@ pub struct Protection {
 #[derive(Clone, Debug, Default)]
 struct Passing {
     sessions: Vec<Session>,
+    /// Whether the login records have somebody from there, and he is connected.
+    recorded: bool,
     /// End of the time after the last key login.
     login_until: Option<Moment>,
     allowance: Option<Allowance>,
@@ -76,13 +92,16 @@ impl Changes {
 
 impl Protection {
     /// Protects what is configured, and the ranges that are always protected.
-    pub fn new(allow: &Allow) -> Self {
+    pub fn new(allow: &Allow, clock: Clock) -> Self {
         let mut protection = Self {
             allow: allow.clone(),
+            configured: configured(allow, clock),
             system: SystemAddresses::default(),
             fixed: TargetMap::default(),
             passing: TargetMap::default(),
             ssh_ports: BTreeSet::from([22]),
+            password_logins: BTreeSet::new(),
+            forced: BTreeSet::new(),
             told: BTreeSet::new(),
             evicted: 0,
         };
@@ -91,9 +110,10 @@ impl Protection {
     }
 
     /// Takes a new configuration over. Logins that are remembered keep the time they were given.
-    pub fn configure(&mut self, allow: &Allow) {
+    pub fn configure(&mut self, allow: &Allow, clock: Clock) {
         if self.allow != *allow {
             self.allow = allow.clone();
+            self.configured = configured(allow, clock);
             self.rebuild();
         }
     }
@@ -114,6 +134,37 @@ impl Protection {
         let passing = self.passing(address);
         passing.login_until = passing.login_until.max(Some(until));
         passing.open(Session { port, since: at, found: false });
+    }
+
+    /// Someone logged in with a password alone. That earns no trust, so no login record speaks for this connection.
+    pub fn password_login(&mut self, address: IpAddr, port: u16) {
+        if self.password_logins.len() < MAX_ADDRESSES {
+            self.password_logins.insert((address, port));
+        }
+    }
+
+    /// Who is logged in from elsewhere, as the machine's login records say, and has a connection: protected as long
+    /// as both last, unless a password opened one of his connections.
+    pub fn set_recorded_logins(&mut self, records: &BTreeSet<IpAddr>, connections: &[Connection]) {
+        let connected: BTreeSet<IpAddr> = connections.iter().map(|c| c.peer).collect();
+        let by_port: BTreeSet<(IpAddr, u16)> = connections.iter().map(|c| (c.peer, c.peer_port)).collect();
+        self.password_logins.retain(|(address, port)| match port {
+            0 => connected.contains(address),
+            _ => by_port.contains(&(*address, *port)),
+        });
+        let by_password = |address: IpAddr| {
+            let mut logins = self.password_logins.range((address, 0)..=(address, u16::MAX));
+            logins.next().is_some()
+        };
+        let protected: Vec<IpAddr> =
+            records.intersection(&connected).copied().filter(|address| !by_password(*address)).collect();
+        self.passing.retain(|target, passing| {
+            passing.recorded = passing.recorded && protected.contains(&target.address());
+            !passing.is_empty()
+        });
+        for address in protected {
+            self.passing(address).recorded = true;
+        }
     }
 
     /// A session that was open before guard started: protected while its connection lives, because it cannot be
@@ -160,7 +211,30 @@ impl Protection {
 
     /// Whether any session is believed to live: then connections are worth looking at.
     pub fn has_sessions(&self) -> bool {
-        self.passing.iter().any(|(_, p)| !p.sessions.is_empty())
+        !self.password_logins.is_empty()
+            || self.passing.iter().any(|(_, p)| !p.sessions.is_empty() || p.recorded)
+    }
+
+    /// What not even a person can ban: loopback, and what is nobody's address.
+    pub fn never(target: Target) -> Option<String> {
+        let ranges = ranges::ALWAYS.iter().filter_map(|(text, name)| Some((text.parse().ok()?, *name)));
+        let mut hit = ranges.filter(|(range, _): &(Target, _)| range.overlaps(target));
+        hit.next().map(|(range, name)| told(target, range, name))
+    }
+
+    /// A person's ban of this target holds whatever allows or protects it, until [`Self::unforce`].
+    pub fn force(&mut self, target: Target) {
+        self.forced.insert(target);
+    }
+
+    /// No forced ban of this target stands any more.
+    pub fn unforce(&mut self, target: Target) {
+        self.forced.remove(&target);
+    }
+
+    /// The bans that people forced.
+    pub fn forced(&self) -> impl Iterator<Item = Target> {
+        self.forced.iter().copied()
     }
 
     /// Allows a target at run time, in place of an earlier allowance of the same.
@@ -205,37 +279,30 @@ impl Protection {
         let (protected, because) = self
             .fixed
             .overlapping(target)
-            .find_map(|(t, reasons)| Some((t, reasons.first()?.clone())))
+            .find_map(|(t, reasons)| Some((t, reasons.iter().find(|r| r.holds(now))?.because.clone())))
             .or_else(|| {
                 self.passing.overlapping(target).find_map(|(t, p)| Some((t, p.reason(now)?.because)))
             })?;
-        Some(
-            if protected == target
-                || protected.covers(target.address()) && protected.length() <= target.length()
-            {
-                explain(target, protected, &because)
-            } else {
-                format!("{target} covers {protected}: {}", explain(protected, protected, &because))
-            },
-        )
+        Some(told(target, protected, &because))
     }
 
     /// Everything protected, the reason, and the seconds left where it ends by itself.
     pub fn allowed(&self, now: Moment) -> Vec<(Target, String, Option<u64>)> {
-        let fixed =
-            self.fixed.iter().flat_map(|(t, reasons)| reasons.iter().map(move |r| (t, r.clone(), None)));
-        let passing = self.passing.iter().flat_map(|(t, p)| {
-            p.reasons(now).into_iter().map(move |r| (t, r.because, r.until.map(|u| u.since(now).as_secs())))
-        });
-        let mut all: Vec<_> = fixed.chain(passing).collect();
+        let fixed = self.fixed.iter().flat_map(|(t, reasons)| reasons.iter().map(move |r| (t, r.clone())));
+        let passing = self.passing.iter().flat_map(|(t, p)| p.reasons(now).into_iter().map(move |r| (t, r)));
+        let held = fixed.chain(passing).filter(|(_, reason)| reason.holds(now));
+        let left = |until: Moment| until.since(now).as_secs();
+        let mut all: Vec<_> = held.map(|(t, r)| (t, r.because, r.until.map(left))).collect();
         all.sort();
         all
     }
 
-    /// The targets that bans must not touch, sorted; what another covers is left out.
+    /// The targets that may pass, sorted; what another covers is left out, and what is forced.
     pub fn targets(&self, now: Moment) -> Vec<Target> {
         let passing = self.passing.iter().filter(|(_, p)| p.reason(now).is_some()).map(|(t, _)| t);
-        let all: BTreeSet<Target> = self.fixed.iter().map(|(t, _)| t).chain(passing).collect();
+        let fixed =
+            self.fixed.iter().filter(|(_, r)| r.iter().any(|reason| reason.holds(now))).map(|(t, _)| t);
+        let all: BTreeSet<Target> = fixed.chain(passing).collect();
         let mut widest: Vec<Target> = Vec::new();
         for target in all {
             // Sorted by address, then length: what covers a target comes before it, with only its inside between.
@@ -243,7 +310,7 @@ impl Protection {
                 widest.push(target);
             }
         }
-        widest
+        forced::without(widest, &self.forced)
     }
 
     /// What has to be told to the kernel since the last call. At first, that is everything.
@@ -257,10 +324,11 @@ impl Protection {
         changes
     }
 
-    /// Those of the given bans that must not be any more, each with what protects it. Worth asking when
+    /// Those of the given bans that must not be any more, each with what protects it; those that are forced stay. Worth asking when
     /// [`Changes::allow`] is not empty.
     pub fn conflicts(&self, bans: impl IntoIterator<Item = Target>, now: Moment) -> Vec<(Target, String)> {
-        bans.into_iter().filter_map(|ban| Some((ban, self.refusal(ban, now)?))).collect()
+        let free = bans.into_iter().filter(|ban| !self.forced.contains(ban));
+        free.filter_map(|ban| Some((ban, self.refusal(ban, now)?))).collect()
     }
 
     /// Addresses whose login was forgotten early because too many were remembered.
@@ -281,16 +349,15 @@ impl Protection {
             self.fix(target, because);
         }
         self.system = system;
-        for target in std::mem::take(&mut self.allow.targets) {
-            self.fix(target, "configuration".into());
-            self.allow.targets.push(target);
+        for (target, reason) in self.configured.clone() {
+            self.fixed.entry(target, Vec::new).push(reason);
         }
     }
 
     fn fix(&mut self, target: Target, because: String) {
         let reasons = self.fixed.entry(target, Vec::new);
-        if !reasons.contains(&because) {
-            reasons.push(because);
+        if !reasons.iter().any(|reason| reason.because == because) {
+            reasons.push(Reason { because, until: None });
         }
     }
 
@@ -318,14 +385,33 @@ impl Protection {
 }
 
 /// One reason and its end.
+#[derive(Clone, Debug)]
 struct Reason {
     because: String,
     until: Option<Moment>,
 }
 
+impl Reason {
+    fn holds(&self, now: Moment) -> bool {
+        self.until.is_none_or(|until| until > now)
+    }
+}
+
+/// What the configuration allows, with its ends on the engine's timeline.
+fn configured(allow: &Allow, clock: Clock) -> Vec<(Target, Reason)> {
+    let reason = |allowance: &crate::config::Allowance| {
+        let comment = &allowance.comment;
+        let because =
+            if comment.is_empty() { CONFIGURED.to_owned() } else { format!("{CONFIGURED}: {comment}") };
+        let until = allowance.until.map(|until| clock.moment_of(until));
+        (allowance.target, Reason { because, until })
+    };
+    allow.targets.iter().map(reason).collect()
+}
+
 impl Passing {
     fn is_empty(&self) -> bool {
-        self.sessions.is_empty() && self.login_until.is_none() && self.allowance.is_none()
+        self.sessions.is_empty() && !self.recorded && self.login_until.is_none() && self.allowance.is_none()
     }
 
     fn open(&mut self, session: Session) {
@@ -356,7 +442,8 @@ impl Passing {
             because: format!("key login, protected for another {}", length(until.since(now))),
             until: Some(until),
         });
-        session.chain(allowance).chain(login).collect()
+        let recorded = self.recorded.then(|| Reason { because: RECORDED.into(), until: None });
+        session.chain(recorded).chain(allowance).chain(login).collect()
     }
 }
 
@@ -380,12 +467,23 @@ impl Session {
     }
 }
 
+/// What protects `target`, or something inside it, in words.
+fn told(target: Target, protected: Target, because: &str) -> String {
+    if protected.covers(target.address()) && protected.length() <= target.length() {
+        explain(target, protected, because)
+    } else {
+        format!("{target} covers {protected}: {}", explain(protected, protected, because))
+    }
+}
+
 /// Why `target`, which is or lies in `protected`, is protected.
 fn explain(target: Target, protected: Target, because: &str) -> String {
-    if because.starts_with("live SSH") {
+    if because.starts_with("live SSH") || because == RECORDED {
         format!("{target} has a {because}")
-    } else if because == "configuration" {
+    } else if because == CONFIGURED {
         format!("{target} is allowed by the configuration ({protected})")
+    } else if let Some(comment) = because.strip_prefix(CONFIGURED).and_then(|rest| rest.strip_prefix(": ")) {
+        format!("{target} is allowed by the configuration ({protected}, {comment})")
     } else if because.starts_with("key login") {
         format!("{target} had a {because}")
     } else if because.starts_with("allowed") {

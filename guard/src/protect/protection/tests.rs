@@ -1,8 +1,13 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::config::Allowance;
+use crate::time::Wall;
 
 const NOW: Moment = Moment(1_000_000);
+
+/// The wall clock shows a billion seconds at [`NOW`].
+const CLOCK: Clock = Clock { wall: Wall(1_000_000_000_000), moment: NOW };
 
 fn at(seconds: i64) -> Moment {
     Moment(NOW.0 + seconds * 1000)
@@ -21,7 +26,7 @@ fn connection(peer: &str, peer_port: u16) -> Connection {
 }
 
 fn plain() -> Protection {
-    let mut protection = Protection::new(&Allow::default());
+    let mut protection = Protection::new(&Allow::default(), CLOCK);
     protection.set_system(SystemAddresses {
         own: [(ip("203.0.113.1"), "eth0".to_owned()), (ip("2001:db8::1"), "eth0".to_owned())].into(),
         broadcast: [(ip("203.0.113.63"), "eth0".to_owned())].into(),
@@ -40,7 +45,7 @@ fn refusal(protection: &Protection, text: &str) -> Option<String> {
 #[test]
 fn refusals_say_what_protects() {
     let mut protection = plain();
-    protection.configure(&Allow { targets: vec![target("192.0.2.0/25")], ..Allow::default() });
+    protection.configure(&Allow { targets: vec![target("192.0.2.0/25").into()], ..Allow::default() }, CLOCK);
     protection.key_login(ip("198.51.100.9"), 50122, NOW);
     protection.found_session(ip("198.51.100.10"), 50123, NOW);
     protection.allow_runtime(target("198.51.100.11"), None, "office");
@@ -80,7 +85,7 @@ fn refusals_say_what_protects() {
 
 #[test]
 fn private_ranges_are_an_option_but_loopback_is_not() {
-    let protection = Protection::new(&Allow { private: false, ..Allow::default() });
+    let protection = Protection::new(&Allow { private: false, ..Allow::default() }, CLOCK);
     for free in ["10.1.2.3", "192.168.0.0/16", "fe80::1", "fd00::/8", "100.64.0.1"] {
         assert_eq!(refusal(&protection, free), None, "{free}");
     }
@@ -235,7 +240,7 @@ proptest! {
         own in prop::collection::vec(any_target(), 0..8),
         asked in prop::collection::vec(any_target(), 1..32),
     ) {
-        let mut protection = Protection::new(&Allow { targets: configured.clone(), ..Allow::default() });
+        let mut protection = Protection::new(&Allow { targets: configured.iter().copied().map(Into::into).collect(), ..Allow::default() }, CLOCK);
         let addresses = own.iter().map(|t| (t.address(), "eth0".to_owned())).collect();
         protection.set_system(SystemAddresses { own: addresses, ..SystemAddresses::default() });
         for t in &allowed { protection.allow_runtime(*t, Some(at(5)), "x"); }
@@ -253,4 +258,92 @@ proptest! {
         prop_assert!(known.iter().all(|t| listed.iter().any(|p| p.overlaps(*t) && p.length() <= t.length())));
         prop_assert!(listed.iter().enumerate().all(|(n, a)| listed[n + 1..].iter().all(|b| !a.overlaps(*b))));
     }
+}
+
+#[test]
+fn what_the_configuration_allows_until_a_time_ends_by_itself() {
+    let until = Some(Wall(CLOCK.wall.0 + 60_000));
+    let pentest = Allowance { target: target("192.0.2.0/24"), until, comment: "pentest".into() };
+    let over =
+        Allowance { target: target("198.51.100.0/24"), until: Some(CLOCK.wall), comment: String::new() };
+    let allow = Allow { targets: vec![pentest, over, target("203.0.113.9").into()], ..Allow::default() };
+    let protection = Protection::new(&allow, CLOCK);
+    let said = "192.0.2.7 is allowed by the configuration (192.0.2.0/24, pentest)";
+    assert_eq!(refusal(&protection, "192.0.2.7").as_deref(), Some(said));
+    assert_eq!(refusal(&protection, "198.51.100.7"), None, "it has ended already");
+    let listed = protection.allowed(NOW);
+    assert!(
+        listed.contains(&(target("192.0.2.0/24"), "configuration: pentest".into(), Some(60))),
+        "{listed:?}"
+    );
+    assert!(listed.contains(&(target("203.0.113.9"), "configuration".into(), None)));
+    assert!(!listed.iter().any(|(listed, ..)| *listed == target("198.51.100.0/24")));
+    assert!(protection.targets(NOW).contains(&target("192.0.2.0/24")));
+    assert!(!protection.targets(at(60)).contains(&target("192.0.2.0/24")));
+    assert_eq!(protection.refusal(target("192.0.2.7"), at(60)), None);
+    let told: Vec<String> = allow.ended(CLOCK.wall).collect();
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("198.51.100.0/24 ended at"), "{told:?}");
+}
+
+#[test]
+fn a_forced_ban_makes_a_hole_in_what_may_pass() {
+    let allow = Allow { targets: vec![target("192.0.2.0/24").into()], ..Allow::default() };
+    let mut protection = Protection::new(&allow, CLOCK);
+    protection.take_changes(NOW);
+    protection.force(target("192.0.2.128/25"));
+    let changes = protection.take_changes(NOW);
+    assert_eq!(
+        (changes.allow, changes.disallow),
+        (vec![target("192.0.2.0/25")], vec![target("192.0.2.0/24")])
+    );
+    assert!(refusal(&protection, "192.0.2.200").is_some(), "nobody but a person may");
+    assert_eq!(
+        protection.conflicts([target("192.0.2.128/25"), target("192.0.2.3")], NOW).len(),
+        1,
+        "it stays"
+    );
+    protection.unforce(target("192.0.2.128/25"));
+    let changes = protection.take_changes(NOW);
+    assert_eq!(
+        (changes.allow, changes.disallow),
+        (vec![target("192.0.2.0/24")], vec![target("192.0.2.0/25")])
+    );
+}
+
+#[test]
+fn nobody_can_ban_loopback() {
+    for text in ["127.0.0.1", "0.0.0.0/0", "0.0.0.0/1", "::1", "::/0", "::/1", "224.0.0.1", "255.255.255.255"]
+    {
+        assert!(Protection::never(target(text)).is_some(), "{text}");
+    }
+    for text in ["128.0.0.0/2", "10.0.0.1", "fe80::1", "203.0.113.7"] {
+        assert_eq!(Protection::never(target(text)), None, "{text}");
+    }
+}
+
+#[test]
+fn who_is_logged_in_and_connected_is_protected_unless_by_a_password() {
+    let mut protection = plain();
+    let records = BTreeSet::from([ip("198.51.100.1"), ip("198.51.100.2"), ip("198.51.100.3")]);
+    let connections = [
+        connection("198.51.100.1", 5000),
+        connection("198.51.100.2", 5000),
+        connection("198.51.100.2", 5001),
+    ];
+    protection.password_login(ip("198.51.100.2"), 5001);
+    protection.set_recorded_logins(&records, &connections);
+    let said = "198.51.100.1 has a login session in the system's records";
+    assert_eq!(refusal(&protection, "198.51.100.1").as_deref(), Some(said));
+    assert!(refusal(&protection, "198.51.100.0/30").is_some(), "nor a prefix that covers it");
+    assert_eq!(refusal(&protection, "198.51.100.2"), None, "a password earns no trust");
+    assert_eq!(refusal(&protection, "198.51.100.3"), None, "a record without a connection is out of date");
+
+    // The connection that a password opened is over, the other one is not.
+    protection.set_recorded_logins(&records, &connections[..2]);
+    assert!(refusal(&protection, "198.51.100.2").is_some());
+    assert!(protection.has_sessions());
+    protection.set_recorded_logins(&BTreeSet::new(), &connections);
+    assert_eq!(refusal(&protection, "198.51.100.1"), None, "logged out");
+    assert!(!protection.has_sessions());
 }

@@ -11,17 +11,19 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::{Retention, Snapshot, Store, StoreError, StoredBan, StoredEvent, Write};
-use crate::target::Target;
+use super::{EventPage, EventQuery, Retention, Snapshot, Store, StoreError, StoredBan, Write};
 use crate::time::Wall;
 
+mod events;
 mod lock;
+mod prune;
 mod rows;
 mod salvage;
 mod schema;
 mod scores;
 
 use lock::Lock;
+use prune::Pruning;
 
 /// Bans handed over at once by [`Store::bans`]: who takes them has other things to do too.
 const CHUNK: usize = 2048;
@@ -35,6 +37,7 @@ pub struct Sqlite {
     lock: Option<Lock>,
     folder: PathBuf,
     notes: Vec<String>,
+    pruning: Pruning,
 }
 
 impl Sqlite {
@@ -60,7 +63,13 @@ impl Sqlite {
             .map_err(|e| StoreError::from_io("making the state folder", folder, &e))?;
         let lock = Lock::take(folder)?;
         let (connection, notes) = open_or_rebuild(&file(folder), lock.was_abandoned)?;
-        Ok(Self { connection, lock: Some(lock), folder: folder.to_owned(), notes })
+        Ok(Self {
+            connection,
+            lock: Some(lock),
+            folder: folder.to_owned(),
+            notes,
+            pruning: Pruning::default(),
+        })
     }
 
     fn open_readable(folder: &Path, why: &StoreError) -> Result<Self, StoreError> {
@@ -72,7 +81,8 @@ impl Sqlite {
         let note = format!(
             "{why}: {found}; bans are enforced, but changes are lost at a reboot until this is mended"
         );
-        Ok(Self { connection, lock: None, folder: folder.to_owned(), notes: vec![note] })
+        let pruning = Pruning::default();
+        Ok(Self { connection, lock: None, folder: folder.to_owned(), notes: vec![note], pruning })
     }
 
     /// Does something with the file; if that shows a damage, once more with the repaired file.
@@ -145,15 +155,20 @@ impl Store for Sqlite {
         self.change("replacing the state", true, writes)
     }
 
-    fn events(&mut self, target: Option<Target>, limit: usize) -> Result<Vec<StoredEvent>, StoreError> {
-        self.attempt("reading events", |connection, notes| rows::events(connection, target, limit, notes))
+    fn events(&mut self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        self.attempt("reading events", |connection, notes| events::find(connection, query, notes))
     }
 
-    fn prune(&mut self, retention: Retention) -> Result<(), StoreError> {
+    fn prune(&mut self, retention: Retention) -> Result<bool, StoreError> {
         if self.lock.is_none() {
-            return Ok(()); // nothing grows that cannot be written
+            return Ok(false); // nothing grows that cannot be written
         }
-        self.attempt("forgetting what is old", |connection, _| rows::prune(connection, retention))
+        let mut pruning = std::mem::take(&mut self.pruning);
+        let more = self.attempt("forgetting what is old", |connection, notes| {
+            pruning.step(connection, retention, notes)
+        });
+        self.pruning = pruning;
+        more
     }
 
     fn is_writable(&self) -> bool {
@@ -207,6 +222,7 @@ fn open_file(path: &Path, check: bool) -> Result<Connection, StoreError> {
     }
     schema::migrate(&mut connection, schema::STEPS).map_err(failed)?;
     salvage::probe(&connection).map_err(failed)?;
+    prune::make_shrinkable(&connection).map_err(failed)?;
     Ok(connection)
 }
 
@@ -241,6 +257,9 @@ fn make_file(path: &Path) -> Result<(), StoreError> {
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(Duration::from_secs(2))?; // for an administrator's own look into the file
     connection.set_prepared_statement_cache_capacity(32);
+    if prune::is_empty(connection)? {
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    }
     // On a file system without shared memory SQLite keeps its rollback journal, which is as safe.
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     connection.execute_batch(

@@ -4,14 +4,13 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rusqlite::types::ValueRef;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
 use super::schema::FOR_GOOD;
-use super::scores;
+use super::{events, scores};
 use crate::ban::BanId;
 use crate::source::Position;
-use crate::store::{Retention, Snapshot, StoredAllow, StoredBan, StoredEvent, StoredStrikes, Write};
+use crate::store::{ENGINE_STATE, Snapshot, StoredAllow, StoredBan, StoredStrikes, Write};
 use crate::target::Target;
 use crate::time::Wall;
 
@@ -46,13 +45,14 @@ pub(super) fn put(connection: &Connection, writes: &[Write]) -> rusqlite::Result
                     .prepare_cached("INSERT OR REPLACE INTO position VALUES (?1, ?2)")?
                     .execute(params![p.source, p.place])?;
             }
-            Write::Event(event) => put_event(connection, event)?,
+            Write::Event(event) => events::put(connection, event)?,
             Write::Allow { target, until, comment } => {
                 connection
                     .prepare_cached("INSERT OR REPLACE INTO allow VALUES (?1, ?2, ?3, ?4)")?
                     .execute(params![octets(*target).as_ref(), target.length(), end_of(*until), comment])?;
             }
             Write::Scores(all) => scores::put(connection, all)?,
+            Write::Engine(state) => put_engine(connection, state)?,
             Write::Disallow(target) => {
                 on_target(
                     connection.prepare_cached("DELETE FROM allow WHERE address = ?1 AND length = ?2")?,
@@ -88,17 +88,12 @@ fn put_ban(connection: &Connection, ban: &StoredBan) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn put_event(connection: &Connection, event: &StoredEvent) -> rusqlite::Result<()> {
-    let address = event.target.map(octets);
-    connection
-        .prepare_cached("INSERT INTO event (at, kind, address, length, detail) VALUES (?1, ?2, ?3, ?4, ?5)")?
-        .execute(params![
-            event.at.0,
-            event.kind,
-            address.as_ref().map(AsRef::<[u8]>::as_ref),
-            event.target.map(Target::length),
-            event.detail
-        ])?;
+fn put_engine(connection: &Connection, state: &[u8]) -> rusqlite::Result<()> {
+    if state.len() > ENGINE_STATE {
+        connection.prepare_cached("DELETE FROM engine")?.execute([])?;
+    } else {
+        connection.prepare_cached("INSERT OR REPLACE INTO engine VALUES (0, ?1)")?.execute([state])?;
+    }
     Ok(())
 }
 
@@ -183,58 +178,17 @@ pub(super) fn snapshot(connection: &Connection, notes: &mut Vec<String>) -> rusq
     let scores = unreadable.all(connection, scores::SELECT, scores::score)?;
     let last_id: Option<i64> =
         connection.query_row("SELECT id FROM last", [], |row| row.get(0)).optional()?;
+    let engine = connection.query_row("SELECT state FROM engine", [], |row| row.get(0)).optional()?;
     unreadable.tell("strikes, positions, allowances and scores", notes);
-    Ok(Snapshot { strikes, positions, allowed, scores, last_id: last_id.unwrap_or(0) as u64 })
-}
-
-/// The last events, newest first.
-pub(super) fn events(
-    connection: &Connection,
-    about: Option<Target>,
-    limit: usize,
-    notes: &mut Vec<String>,
-) -> rusqlite::Result<Vec<StoredEvent>> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut statement = connection.prepare_cached(if about.is_some() {
-        "SELECT at, kind, address, length, detail FROM event
-         WHERE address = ?2 AND length = ?3 ORDER BY number DESC LIMIT ?1"
-    } else {
-        "SELECT at, kind, address, length, detail FROM event ORDER BY number DESC LIMIT ?1"
-    })?;
-    let mut rows = match about {
-        Some(t) => statement.query(params![limit, octets(t).as_ref(), t.length()])?,
-        None => statement.query([limit])?,
-    };
-    let mut unreadable = Unreadable::default();
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.extend(unreadable.sift(event(row))?);
-    }
-    unreadable.tell("events", notes);
-    Ok(found)
-}
-
-/// Deletes what is past its retention.
-pub(super) fn prune(connection: &mut Connection, retention: Retention) -> rusqlite::Result<()> {
-    let from = [retention.keep_from.0];
-    let transaction = connection.transaction()?;
-    transaction.execute("DELETE FROM ban WHERE until < ?1", from)?;
-    transaction.execute("DELETE FROM strike WHERE last < ?1", from)?;
-    transaction.execute("DELETE FROM allow WHERE until < ?1", from)?;
-    transaction.execute("DELETE FROM event WHERE at < ?1", from)?;
-    transaction.execute(
-        "DELETE FROM event WHERE number <= (SELECT max(number) FROM event) - ?1",
-        [i64::try_from(retention.max_events).unwrap_or(i64::MAX)],
-    )?;
-    transaction.commit()
+    Ok(Snapshot { strikes, positions, allowed, scores, last_id: last_id.unwrap_or(0) as u64, engine })
 }
 
 /// Counts rows whose values make no sense. They are left out: the file itself is in order.
 #[derive(Default)]
-struct Unreadable(u64);
+pub(super) struct Unreadable(u64);
 
 impl Unreadable {
-    fn sift<T>(&mut self, row: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
+    pub(super) fn sift<T>(&mut self, row: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
         use rusqlite::Error;
         match row {
             Err(
@@ -265,7 +219,7 @@ impl Unreadable {
         Ok(values)
     }
 
-    fn tell(self, what: &str, notes: &mut Vec<String>) {
+    pub(super) fn tell(self, what: &str, notes: &mut Vec<String>) {
         if self.0 > 0 {
             notes.push(format!("{} stored {what} could not be understood and were left out", self.0));
         }
@@ -296,13 +250,8 @@ fn text<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a str> {
     })
 }
 
-fn event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
-    let about = if row.get_ref(2)? == ValueRef::Null { None } else { Some(target(row, 2)?) };
-    Ok(StoredEvent { at: Wall(row.get(0)?), kind: row.get(1)?, target: about, detail: row.get(4)? })
-}
-
 /// The target in two columns, address and length.
-fn target(row: &Row<'_>, column: usize) -> rusqlite::Result<Target> {
+pub(super) fn target(row: &Row<'_>, column: usize) -> rusqlite::Result<Target> {
     let nonsense = || {
         rusqlite::Error::FromSqlConversionFailure(
             column,
@@ -327,7 +276,7 @@ fn end_of(until: Option<Wall>) -> i64 {
 }
 
 /// An address's bytes in network order, on the stack.
-struct Octets {
+pub(super) struct Octets {
     bytes: [u8; 16],
     length: usize,
 }
@@ -338,7 +287,7 @@ impl AsRef<[u8]> for Octets {
     }
 }
 
-fn octets(target: Target) -> Octets {
+pub(super) fn octets(target: Target) -> Octets {
     let mut bytes = [0; 16];
     let length = match target.address() {
         IpAddr::V4(a) => {

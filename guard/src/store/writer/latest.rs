@@ -1,4 +1,4 @@
-//! How far sources were read, and the scores that come of it: of each only the last counts.
+//! How far sources were read, and the scores and the engine's state that come of it: of each only the last counts.
 //!
 //! They are written together, behind everything that was given before them. So no line counts twice after a crash and
 //! none is missed, and a flood costs one row for each address and commit, however many lines it has.
@@ -14,6 +14,7 @@ use crate::store::{StoredScore, Write};
 pub(super) struct Latest {
     positions: HashMap<String, Position>,
     scores: HashMap<IpAddr, StoredScore>,
+    engine: Option<Box<[u8]>>,
 }
 
 impl Latest {
@@ -37,6 +38,11 @@ impl Latest {
         self.scores.extend(scores.iter().map(|score| (score.address, *score)));
     }
 
+    /// The engine's state is this.
+    pub(super) fn state(&mut self, engine: Box<[u8]>) {
+        self.engine = Some(engine);
+    }
+
     /// Forgets the scores: a whole set brings them again.
     pub(super) fn forget_scores(&mut self) {
         self.scores = HashMap::new();
@@ -49,7 +55,7 @@ impl Latest {
 
     /// Number of rows.
     pub(super) fn len(&self) -> usize {
-        self.positions.len() + self.scores.len()
+        self.positions.len() + self.scores.len() + usize::from(self.engine.is_some())
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -58,11 +64,12 @@ impl Latest {
 
     /// All of it.
     pub(super) fn take(&mut self) -> impl Iterator<Item = Write> + use<> {
-        let Self { positions, scores } = std::mem::take(self);
+        let Self { positions, scores, engine } = std::mem::take(self);
         let mut scores: Vec<_> = scores.into_values().collect();
         // In the order of the table: it is gone through once, not page by page at random.
         scores.sort_unstable_by_key(|score| score.address);
         let scores = (!scores.is_empty()).then_some(Write::Scores(scores));
-        scores.into_iter().chain(positions.into_values().map(Write::Position))
+        let positions = positions.into_values().map(Write::Position);
+        scores.into_iter().chain(engine.map(Write::Engine)).chain(positions)
     }
 }

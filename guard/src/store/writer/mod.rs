@@ -4,8 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::{Store, StoreError, StoredEvent, Write};
-use crate::target::Target;
+use super::{EventPage, EventQuery, Store, StoreError, Write};
 
 mod latest;
 mod queue;
@@ -31,8 +30,12 @@ pub struct WriterOptions {
     pub keep: Duration,
     /// Events kept at most. Default 1,000,000.
     pub max_events: u64,
+    /// Bytes that all of it may take up. Default 512 MiB.
+    pub max_bytes: u64,
     /// How often old things are forgotten. Default 1 h.
     pub prune_every: Duration,
+    /// Events after which that is done at once. Default 65,536.
+    pub prune_events: u64,
 }
 
 impl Default for WriterOptions {
@@ -44,7 +47,9 @@ impl Default for WriterOptions {
             pause: (Duration::from_millis(100), Duration::from_secs(10)),
             keep: Duration::from_secs(90 * 24 * 3600),
             max_events: 1_000_000,
+            max_bytes: 512 << 20,
             prune_every: Duration::from_secs(3600),
+            prune_events: 65_536,
         }
     }
 }
@@ -147,16 +152,20 @@ impl Writer {
         self.shared.changed.notify_all();
     }
 
-    /// Asks for the last events, newest first. `reply` is called on the store's thread, after everything written
-    /// before has been tried; it must not block.
+    /// Asks for events. `reply` is called on the store's thread with all that are wanted, the newest first, after
+    /// everything written before has been tried; it must not block.
     pub fn events(
         &self,
-        target: Option<Target>,
-        limit: usize,
-        reply: impl FnOnce(Result<Vec<StoredEvent>, StoreError>) + Send + 'static,
+        query: EventQuery,
+        reply: impl FnOnce(Result<EventPage, StoreError>) + Send + 'static,
     ) {
-        self.shared.lock().ask(target, limit, Reply(Box::new(reply)));
+        self.shared.lock().ask(query, Reply(Box::new(reply)));
         self.shared.changed.notify_all();
+    }
+
+    /// Calls `reply` on the store's thread once everything written before has been tried; it must not block.
+    pub fn after_writes(&self, reply: impl FnOnce() + Send + 'static) {
+        self.events(EventQuery { limit: 0, ..EventQuery::default() }, move |_| reply());
     }
 
     /// How the store is doing.

@@ -5,14 +5,13 @@ use std::fmt;
 
 use super::WriterStatus;
 use super::latest::Latest;
-use crate::store::{StoreError, StoredEvent, StoredScore, Write};
-use crate::target::Target;
+use crate::store::{EventPage, EventQuery, KeptEvent, StoreError, StoredScore, Write};
 
 /// Scores that may wait for each other write that may. They are small, and asking for the whole set is not.
 const SCORES: usize = 4;
 
 /// Called with the answer to a question.
-pub(super) struct Reply(pub(super) Box<dyn FnOnce(Result<Vec<StoredEvent>, StoreError>) + Send>);
+pub(super) struct Reply(pub(super) Box<dyn FnOnce(Result<EventPage, StoreError>) + Send>);
 
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -23,8 +22,10 @@ impl fmt::Debug for Reply {
 /// A question for events.
 #[derive(Debug)]
 pub(super) struct Question {
-    pub(super) target: Option<Target>,
-    pub(super) limit: usize,
+    /// What is still wanted.
+    pub(super) query: EventQuery,
+    /// What was found.
+    pub(super) found: Vec<KeptEvent>,
     pub(super) reply: Reply,
 }
 
@@ -83,6 +84,7 @@ impl Queue {
         match write {
             Write::Position(position) => return self.latest.read(position),
             Write::Scores(scores) => return self.push_scores(&scores),
+            Write::Engine(state) => return self.latest.state(state),
             _ => {}
         }
         if self.waiting.len() >= self.capacity {
@@ -155,8 +157,8 @@ impl Queue {
         self.lose();
     }
 
-    pub(super) fn ask(&mut self, target: Option<Target>, limit: usize, reply: Reply) {
-        self.questions.push_back(Question { target, limit, reply });
+    pub(super) fn ask(&mut self, query: EventQuery, reply: Reply) {
+        self.questions.push_back(Question { query, found: Vec::new(), reply });
     }
 
     /// The next transaction; `None` if nothing waits. It has all that waits, so that nothing that was given together
@@ -209,5 +211,5 @@ impl Queue {
 
 /// Whether a write is not superseded by a later whole set of bans, allowances and scores.
 fn outlives_resync(write: &Write) -> bool {
-    matches!(write, Write::Event(_) | Write::Strikes(_) | Write::Position(_))
+    matches!(write, Write::Event(_) | Write::Strikes(_) | Write::Position(_) | Write::Engine(_))
 }

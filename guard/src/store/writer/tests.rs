@@ -3,7 +3,8 @@ use std::sync::mpsc;
 use super::*;
 use crate::ban::BanId;
 use crate::source::Position;
-use crate::store::{Retention, Snapshot, StoredBan, StoredScore};
+use crate::store::{KeptEvent, Retention, Snapshot, StoredBan, StoredEvent, StoredScore};
+use crate::target::Target;
 use crate::time::Wall;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -80,13 +81,15 @@ impl Store for Disk {
         self.write(writes)
     }
 
-    fn events(&mut self, _: Option<Target>, limit: usize) -> Result<Vec<StoredEvent>, StoreError> {
+    fn events(&mut self, query: &EventQuery) -> Result<EventPage, StoreError> {
         let event = |w: &Write| if let Write::Event(e) = w { Some(e.clone()) } else { None };
-        Ok(self.state().writes.iter().rev().filter_map(event).take(limit).collect())
+        let all: Vec<_> = self.state().writes.iter().filter_map(event).zip(1..).collect();
+        let kept = |(event, number)| KeptEvent { number, event };
+        Ok(EventPage { events: all.into_iter().rev().map(kept).take(query.limit).collect(), next: None })
     }
 
-    fn prune(&mut self, _: Retention) -> Result<(), StoreError> {
-        Ok(())
+    fn prune(&mut self, _: Retention) -> Result<bool, StoreError> {
+        Ok(false)
     }
 }
 
@@ -322,9 +325,10 @@ fn answers_know_what_was_written_before() {
     writer.write(event(1));
     writer.write(event(2));
     let (sender, answer) = mpsc::channel();
-    writer.events(None, 1, move |found| sender.send(found).unwrap());
+    let query = EventQuery { limit: 1, ..EventQuery::default() };
+    writer.events(query, move |found| sender.send(found).unwrap());
     let found = answer.recv_timeout(SOON).unwrap().unwrap();
-    assert_eq!(found.iter().map(|e| e.at).collect::<Vec<_>>(), [Wall(2)]);
+    assert_eq!(found.events.iter().map(|e| e.event.at).collect::<Vec<_>>(), [Wall(2)]);
 }
 
 #[cfg(feature = "sqlite")]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::queue::{Job, Question, Queue};
 use super::{First, Shared, WriterOptions};
-use crate::store::{Retention, Store, StoreError, StoreErrorClass};
+use crate::store::{EventPage, Retention, Store, StoreError, StoreErrorClass, Write};
 use crate::time::Wall;
 
 /// Failures without a known cause after which a batch is given up for a resync: something in it may be the cause.
@@ -17,7 +17,7 @@ const MAX_NOTES: usize = 32;
 pub(super) fn run(mut store: Box<dyn Store>, options: WriterOptions, shared: &Shared, first: First) {
     first(&mut *store);
     let pruned = Instant::now();
-    Worker { store, options, shared, pruned, tries: 0 }.run();
+    Worker { store, options, shared, pruned, pruning: false, events: 0, tries: 0 }.run();
     let mut queue = shared.lock();
     queue.stopped = true;
     drop(queue);
@@ -29,6 +29,10 @@ struct Worker<'a> {
     options: WriterOptions,
     shared: &'a Shared,
     pruned: Instant,
+    /// Whether forgetting what is old has begun and is not done.
+    pruning: bool,
+    /// Events written since it was.
+    events: u64,
     /// Failures in a row.
     tries: u32,
 }
@@ -42,10 +46,12 @@ impl Worker<'_> {
             if let Some(job) = job {
                 unfinished = self.carry_out(job, stopping);
             }
-            for Question { target, limit, reply } in questions {
-                (reply.0)(self.store.events(target, limit));
+            for question in questions {
+                self.answer(question);
             }
-            self.prune_in_time();
+            if !stopping {
+                self.prune_in_time();
+            }
             if stopping && (unfinished.is_some() || self.shared.lock().is_empty()) {
                 return;
             }
@@ -66,6 +72,7 @@ impl Worker<'_> {
             };
             let now = Instant::now();
             let hurry = queue.stopping || queue.wants_answers() || (queue.hurry && pause.is_none());
+            let hurry = hurry || (self.pruning && pause.is_none());
             if hurry || now >= due {
                 break;
             }
@@ -80,6 +87,23 @@ impl Worker<'_> {
             queue.hurry = false;
         }
         (job, queue.questions.drain(..).collect(), queue.stopping)
+    }
+
+    /// Answers a question, or puts it back with what was found so far: writes do not wait for a long search.
+    fn answer(&mut self, question: Question) {
+        let Question { mut query, mut found, reply } = question;
+        match self.store.events(&query) {
+            Ok(EventPage { events, next }) => {
+                query.limit -= events.len().min(query.limit);
+                found.extend(events);
+                if next.is_none() || query.limit == 0 {
+                    return (reply.0)(Ok(EventPage { events: found, next }));
+                }
+                query.before = next;
+                self.shared.lock().questions.push_back(Question { query, found, reply });
+            }
+            Err(e) => (reply.0)(Err(e)),
+        }
     }
 
     fn linger(&self, queue: &Queue) -> Duration {
@@ -101,6 +125,7 @@ impl Worker<'_> {
                 self.tries = 0;
                 queue.in_hand = 0;
                 queue.status.written += job.writes.len() as u64;
+                self.events += job.writes.iter().filter(|w| matches!(w, Write::Event(_))).count() as u64;
                 queue.status.problem = None;
                 drop(queue);
                 self.shared.changed.notify_all();
@@ -127,16 +152,28 @@ impl Worker<'_> {
         }
     }
 
+    /// Takes a step of forgetting, if it is time.
     fn prune_in_time(&mut self) {
-        if self.pruned.elapsed() < self.options.prune_every {
-            return;
+        let WriterOptions { keep, max_events, max_bytes, prune_every, prune_events, .. } = self.options;
+        if !self.pruning {
+            if self.pruned.elapsed() < prune_every && self.events < prune_events {
+                return;
+            }
+            self.events = 0;
         }
-        self.pruned = Instant::now();
-        let keep = i64::try_from(self.options.keep.as_millis()).unwrap_or(i64::MAX);
+        let keep = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
         let keep_from = Wall(Wall::now().0.saturating_sub(keep));
-        if let Err(e) = self.store.prune(Retention { keep_from, max_events: self.options.max_events }) {
-            tracing::warn!("{e}; trying again in {:?}", self.options.prune_every);
-            self.shared.lock().status.failures += 1;
+        match self.store.prune(Retention { keep_from, max_events, max_bytes }) {
+            Ok(more) => self.pruning = more,
+            Err(e) => {
+                tracing::warn!("{e}; trying again in {prune_every:?}");
+                self.shared.lock().status.failures += 1;
+                self.pruning = false;
+            }
+        }
+        if !self.pruning {
+            self.pruned = Instant::now();
+            self.publish_notes();
         }
     }
 

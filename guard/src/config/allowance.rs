@@ -1,0 +1,101 @@
+//! What the configuration allows: a target, until when, and why.
+
+use toml::de::DeValue;
+
+use super::shape::{Input, Net, Shape, Wrong, mistyped, quoted, text, wrong};
+use crate::encode::printable;
+use crate::target::Target;
+use crate::time::Wall;
+
+/// Characters of a comment.
+const COMMENT: usize = 200;
+
+/// Milliseconds of a day.
+const DAY: i64 = 86_400_000;
+
+/// A target that may pass, as the configuration says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// The target.
+    pub target: Target,
+    /// Until when; `None`: as long as it stands there.
+    pub until: Option<Wall>,
+    /// Why.
+    pub comment: String,
+}
+
+impl From<Target> for Allowance {
+    fn from(target: Target) -> Self {
+        Self { target, until: None, comment: String::new() }
+    }
+}
+
+/// A target, or a table with `target` and more.
+pub(super) struct Allowed;
+
+impl Shape for Allowed {
+    type Value = Allowance;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<Allowance, Vec<Wrong>> {
+        let table = match input.get_ref() {
+            DeValue::String(_) => return Net.read(input).map(Allowance::from),
+            DeValue::Table(table) => table,
+            _ => {
+                let expected =
+                    "an address or CIDR prefix, or { target = \"…\", until = \"…\", comment = \"…\" }";
+                return Err(mistyped(input, expected));
+            }
+        };
+        let mut faults = Vec::new();
+        let (mut target, mut until, mut comment) = (None, None, String::new());
+        for (key, value) in table {
+            let read = match key.get_ref().as_ref() {
+                "target" => Net.read(value).map(|read| target = Some(read)),
+                "until" => end(value).map(|read| until = Some(read)),
+                "comment" => text(value, "a text").map(|read| comment = printable(read.as_bytes(), COMMENT)),
+                other => {
+                    let near = super::load::nearest(other, ["target", "until", "comment"])
+                        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                    Err(vec![(key.span().start, format!("unknown key `{other}`{near}"))])
+                }
+            };
+            faults.extend(read.err().into_iter().flatten());
+        }
+        match target {
+            Some(target) if faults.is_empty() => Ok(Allowance { target, until, comment }),
+            None if faults.is_empty() => Err(wrong(input, "`target` is missing".into())),
+            _ => Err(faults),
+        }
+    }
+
+    fn show(&self, value: &Allowance) -> String {
+        let target = Net.show(&value.target);
+        if value.until.is_none() && value.comment.is_empty() {
+            return target;
+        }
+        let until = value.until.map(|until| format!("until = {}", quoted(&until.to_string())));
+        let comment = (!value.comment.is_empty()).then(|| format!("comment = {}", quoted(&value.comment)));
+        let parts: Vec<_> =
+            [Some(format!("target = {target}")), until, comment].into_iter().flatten().collect();
+        format!("{{ {} }}", parts.join(", "))
+    }
+}
+
+/// An end: a time with its zone (RFC 3339), or a day in UTC, to its end. As a text, or as TOML's own dates.
+fn end(input: Input<'_, '_>) -> Result<Wall, Vec<Wrong>> {
+    let written = match input.get_ref() {
+        DeValue::Datetime(time) => time.to_string(),
+        _ => text(input, "a date like \"2026-12-31\" or \"2026-12-31T18:00:00Z\"")?.to_owned(),
+    };
+    if let Ok(day) = written.parse::<jiff::civil::Date>()
+        && !written.contains([':', 'T', ' '])
+        && let Ok(start) = day.to_zoned(jiff::tz::TimeZone::UTC)
+    {
+        return Ok(Wall(start.timestamp().as_millisecond() + DAY));
+    }
+    written.parse().map_err(|()| {
+        let like =
+            "write it like \"2026-12-31\" (to the end of that day in UTC) or \"2026-12-31T18:00:00+01:00\"";
+        wrong(input, format!("\"{written}\" is not a date: {like}"))
+    })
+}

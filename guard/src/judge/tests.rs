@@ -1,0 +1,182 @@
+//! What people ask for, and what of it holds: with a kernel that takes every change.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::ban::Origin;
+use crate::config::Allow;
+use crate::store::{Memory, Store as _};
+use crate::time::Wall;
+
+const START: Clock = Clock { wall: Wall(1_800_000_000_000), moment: Moment(1_000_000) };
+
+fn after(seconds: i64) -> Clock {
+    Clock { wall: Wall(START.wall.0 + seconds * 1000), moment: Moment(START.moment.0 + seconds * 1000) }
+}
+
+fn target(text: &str) -> Target {
+    text.parse().unwrap()
+}
+
+fn asker(from: Option<&str>, force: bool) -> Asker {
+    Asker { uid: 0, from: [from.map(|text| text.parse().unwrap()), None], force }
+}
+
+/// A judge, what the kernel lets pass and drops, and the store.
+struct World {
+    judge: Judge,
+    config: Config,
+    allowed: Vec<Target>,
+    banned: Vec<Target>,
+    store: Memory,
+}
+
+impl World {
+    fn new(allowed: &[&str]) -> Self {
+        let targets = allowed.iter().map(|text| target(text).into()).collect();
+        let config = Config { allow: Allow { targets, ..Allow::default() }, ..Config::default() };
+        Self::start(config, Memory::new(), START)
+    }
+
+    fn start(config: Config, mut store: Memory, clock: Clock) -> Self {
+        let filters = Arc::new(FilterSet::compile(&[], crate::scan::Mode::Normal).unwrap());
+        let protection = Protection::new(&config.allow, clock);
+        let mut judge = Judge::new(&config, filters, protection, &store.snapshot().unwrap(), 7, clock);
+        let mut bans = Vec::new();
+        store.bans(clock.wall, &mut |chunk| (bans.extend(chunk), true).1).unwrap();
+        let restored = judge.restore(&bans, 0, clock);
+        judge.restored();
+        let mut world = Self { judge, config, allowed: Vec::new(), banned: Vec::new(), store };
+        world.bring_about(restored);
+        world.judge.sync_allowed(clock);
+        world.settle();
+        world
+    }
+
+    fn bring_about(&mut self, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::Ban { target, .. } => self.banned.push(target),
+                Change::Unban(target) => self.banned.retain(|banned| *banned != target),
+                Change::Allow(target) => self.allowed.push(target),
+                Change::Disallow(target) => self.allowed.retain(|allowed| *allowed != target),
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        let Outcome { changes, writes } = std::mem::take(self.judge.outcome());
+        self.bring_about(changes);
+        self.store.write(&writes).unwrap();
+    }
+
+    /// What the kernel does: a ban hits, and no allowance covers the source.
+    fn drops(&self, address: &str) -> bool {
+        let address: IpAddr = address.parse().unwrap();
+        let covers = |target: &Target| target.covers(address);
+        self.banned.iter().any(covers) && !self.allowed.iter().any(covers)
+    }
+
+    fn ban(&mut self, text: &str, asker: Asker, clock: Clock) -> Said {
+        let said = self.judge.ban(target(text), Some(Duration::from_secs(3600)), None, asker, clock);
+        self.settle();
+        said
+    }
+
+    fn last_event(&mut self) -> StoredEvent {
+        self.store.events(&crate::store::EventQuery::default()).unwrap().events.swap_remove(0).event
+    }
+}
+
+#[test]
+fn a_forced_ban_goes_past_what_is_allowed_and_nothing_else_does() {
+    let mut world = World::new(&["203.0.113.0/24"]);
+    let said = world.ban("203.0.113.7", asker(None, false), START).unwrap_err();
+    assert!(said.contains("allowed by the configuration"), "{said}");
+    let said = world.ban("203.0.113.7", asker(None, true), START).unwrap();
+    assert!(said.contains("although 203.0.113.7 is allowed by the configuration"), "{said}");
+    assert!(world.drops("203.0.113.7"));
+    assert!(world.allowed.iter().any(|allowed| allowed.covers("203.0.113.8".parse().unwrap())));
+    let event = world.last_event();
+    assert!(event.kind == "ban" && event.detail.contains("forced past"), "{event:?}");
+
+    // Private ranges give way too, and prefixes that lie across an allowance.
+    world.ban("10.1.0.0/16", asker(None, true), START).unwrap();
+    world.ban("203.0.112.0/23", asker(None, true), START).unwrap();
+    assert!(world.drops("10.1.2.3") && world.drops("203.0.113.99") && !world.drops("10.2.0.1"));
+}
+
+#[test]
+fn force_never_covers_loopback_or_the_askers_own_session() {
+    let mut world = World::new(&[]);
+    let own = asker(Some("198.51.100.9"), true);
+    for text in ["127.0.0.1", "::1", "0.0.0.0/0", "::/0", "198.51.100.9", "198.51.100.0/24"] {
+        world.ban(text, own, START).unwrap_err();
+        let event = world.last_event();
+        assert!(event.kind == "refuse" && event.detail.contains("\"force\":true"), "{event:?}");
+    }
+    assert!(world.banned.is_empty());
+}
+
+#[test]
+fn a_forced_ban_holds_over_a_restart_a_reload_and_what_is_protected_later() {
+    let mut world = World::new(&["203.0.113.0/24"]);
+    world.ban("203.0.113.7", asker(None, true), START).unwrap();
+    let mut world = World::start(world.config, world.store, after(10));
+    assert!(world.drops("203.0.113.7") && !world.drops("203.0.113.8"));
+    assert_eq!(world.judge.bans().get(target("203.0.113.7")).unwrap().origin, &Origin::Forced(0));
+
+    world.config.allow.targets.push(target("203.0.0.0/16").into());
+    world.judge.configure(&world.config.clone(), after(20));
+    assert_eq!(world.judge.sync_allowed(after(20)), []);
+    world.settle();
+    assert!(world.drops("203.0.113.7"));
+
+    // Its end gives the hole back.
+    world.judge.expire(after(4000));
+    world.settle();
+    assert!(world.banned.is_empty());
+    assert!(world.allowed.iter().any(|allowed| allowed.covers("203.0.113.7".parse().unwrap())));
+}
+
+#[test]
+fn a_later_allowance_or_unban_by_hand_lifts_a_forced_ban() {
+    let mut world = World::new(&["203.0.113.0/24"]);
+    world.ban("203.0.113.7", asker(None, true), START).unwrap();
+    let said = world.judge.allow(&[target("203.0.113.7")], None, "sorry", 0, after(1));
+    world.settle();
+    assert!(said[0].as_ref().unwrap().contains("lifted the ban of 203.0.113.7"), "{said:?}");
+    assert!(!world.drops("203.0.113.7") && world.judge.bans().is_empty());
+
+    world.ban("203.0.113.9", asker(None, true), START).unwrap();
+    world.judge.unban(target("203.0.113.9"), 0, after(2)).unwrap();
+    world.settle();
+    assert!(world.allowed.iter().any(|allowed| allowed.covers("203.0.113.9".parse().unwrap())));
+}
+
+#[test]
+fn overlaps_are_vetoed_and_lifted_in_both_directions() {
+    let mut world = World::new(&["203.0.113.0/28", "198.51.100.7"]);
+    for text in ["203.0.113.3", "203.0.113.0/24", "203.0.113.8/29", "198.51.100.0/24", "0.0.0.0/0"] {
+        world.ban(text, asker(None, false), START).unwrap_err();
+    }
+    for text in ["192.0.2.7", "192.0.2.128/25", "198.18.0.0/24", "198.18.1.9"] {
+        world.ban(text, asker(None, false), START).unwrap();
+    }
+    // A reload that allows what lies around a ban, and what lies in one.
+    world.config.allow.targets.extend([target("192.0.2.0/24").into(), target("198.18.0.9").into()]);
+    world.judge.configure(&world.config.clone(), after(1));
+    let lifted = world.judge.sync_allowed(after(1));
+    assert_eq!(lifted.len(), 3, "{lifted:?}");
+    world.settle();
+    assert_eq!(world.banned, [target("198.18.1.9")]);
+    // And by hand.
+    world.ban("198.18.2.0/24", asker(None, false), after(2)).unwrap();
+    let allowed = [target("198.18.2.77"), target("198.18.1.0/24")];
+    let said = world.judge.allow(&allowed, None, "", 0, after(3));
+    world.settle();
+    assert!(said.iter().all(|said| said.as_ref().unwrap().contains("lifted the ban of")), "{said:?}");
+    assert!(world.banned.is_empty());
+}

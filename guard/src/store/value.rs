@@ -1,0 +1,129 @@
+//! What is kept, as values: in wall-clock time, because moments end with the boot.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use crate::ban::BanId;
+use crate::source::Position;
+use crate::target::Target;
+use crate::time::Wall;
+
+/// A ban as it is kept: in wall-clock time, because moments end with the boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBan {
+    /// Its identity.
+    pub id: BanId,
+    /// What is dropped.
+    pub target: Target,
+    /// Since when.
+    pub since: Wall,
+    /// Until when; `None` for good.
+    pub until: Option<Wall>,
+    /// `filter:NAME`, `prefix`, `manual:UID` or `forced:UID`.
+    pub origin: Arc<str>,
+    /// Score in thousandths.
+    pub score: i32,
+    /// Strike.
+    pub strike: u32,
+    /// Why. Many bans have the same, so it is shared.
+    pub reason: Arc<str>,
+}
+
+/// A target's past, kept for the ladder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredStrikes {
+    /// The target.
+    pub target: Target,
+    /// Bans so far.
+    pub strikes: u32,
+    /// When the last one began.
+    pub last: Wall,
+    /// When its bans of the last day began, oldest first, if there were several: what recidive is told by.
+    pub recent: Vec<Wall>,
+}
+
+/// The score of an address that has not led to a ban.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredScore {
+    /// The address.
+    pub address: IpAddr,
+    /// Its points in thousandths, when leaking was last accounted for; 0: there is nothing to keep.
+    pub points: i32,
+    /// When that was.
+    pub settled: Wall,
+}
+
+/// Something that happened, for `guardctl why` and `events`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// When.
+    pub at: Wall,
+    /// `ban`, `unban`, `expire`, `refuse`, `adopt` (a ban that only the kernel knew), `denied`, `reload`, `start`, `stop` ….
+    pub kind: String,
+    /// The target it is about, if any.
+    pub target: Option<Target>,
+    /// A JSON object with what is known: rule, score, evidence lines (already printable).
+    pub detail: String,
+}
+
+/// Longest [`Write::Engine`] in bytes: a restart reads it before anything else.
+pub const ENGINE_STATE: usize = 16 << 20;
+
+/// A change to be made durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// A ban began or was changed.
+    Ban(StoredBan),
+    /// A ban ended.
+    Unban(Target),
+    /// A target was struck.
+    Strikes(StoredStrikes),
+    /// A source was read up to here.
+    Position(Position),
+    /// Something happened.
+    Event(StoredEvent),
+    /// A target was allowed at run time, with an end and a comment.
+    Allow {
+        /// The target.
+        target: Target,
+        /// Until when.
+        until: Option<Wall>,
+        /// Why.
+        comment: String,
+    },
+    /// A run-time allowance was taken back.
+    Disallow(Target),
+    /// These scores changed; one without points is forgotten.
+    Scores(Vec<StoredScore>),
+    /// The engine's short-lived state, in place of what was kept of it before. Its layout and the version of that are
+    /// the engine's own. What is longer than [`ENGINE_STATE`] is not kept, and neither is what it was to replace.
+    Engine(Box<[u8]>),
+}
+
+/// An allowance made at run time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAllow {
+    /// The target.
+    pub target: Target,
+    /// Until when.
+    pub until: Option<Wall>,
+    /// Why.
+    pub comment: String,
+}
+
+/// Everything but the bans and events: small enough to be read at once.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Strikes of known offenders.
+    pub strikes: Vec<StoredStrikes>,
+    /// Positions of the sources.
+    pub positions: Vec<Position>,
+    /// Allowances made at run time.
+    pub allowed: Vec<StoredAllow>,
+    /// Scores.
+    pub scores: Vec<StoredScore>,
+    /// The highest ban id ever given out.
+    pub last_id: u64,
+    /// The engine's short-lived state, as it was given.
+    pub engine: Option<Vec<u8>>,
+}

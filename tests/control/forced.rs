@@ -1,0 +1,93 @@
+//! Bans that a person forces past what is allowed: they hold in the kernel, and nothing beside them is touched.
+
+use std::fs;
+use std::time::Duration;
+
+use harness::{
+    ADMIN, Arena, Daemon, GUARDED_V4, GUARDED_V6, Options, attacker_v4, attacker_v6,
+    missing_for_network_tests, pings, poll_until, skip,
+};
+
+/// What holds the attackers of the arena, and more.
+const ALLOWED: &str =
+    "[allow]\ntargets = [{ target = \"203.0.113.0/26\", comment = \"test net\" }, \"2001:db8::/64\"]\n";
+
+fn each(options: Options) -> Options {
+    Options { more: ALLOWED.into(), ..options }
+}
+
+#[test]
+fn a_forced_ban_of_what_is_allowed_drops_and_its_neighbours_pass() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    for options in [each(Options::xdp()), each(Options::nftables())] {
+        let backend = options.backend;
+        let mut daemon = Daemon::start(&arena.host, options);
+        let (banned, neighbour) = (attacker_v4(0), attacker_v4(1));
+        let refused = daemon.ctl(&format!("ban {banned}"));
+        assert_eq!(refused.code, 1, "{backend}: {refused:?}");
+        assert!(refused.output.contains("test net"), "{backend}: the comment says why: {refused:?}");
+        assert!(pings(&arena.outside, banned, GUARDED_V4), "{backend}");
+
+        let forced = daemon.ctl(&format!("ban {banned} --force --for 1h"));
+        assert_eq!(forced.code, 0, "{backend}: {forced:?}");
+        assert!(forced.output.contains("although"), "{backend}: {forced:?}");
+        assert_eq!(daemon.ctl(&format!("ban {} --force", attacker_v6(0))).code, 0, "{backend}");
+        assert!(!pings(&arena.outside, banned, GUARDED_V4), "{backend}");
+        assert!(!pings(&arena.outside, attacker_v6(0), GUARDED_V6), "{backend}");
+        assert!(pings(&arena.outside, neighbour, GUARDED_V4), "{backend}: its neighbour is still allowed");
+        assert_eq!(daemon.json(&format!("check {banned}"))["verdict"]["dropped"], true, "{backend}");
+        let events = daemon.json(&format!("events --kind ban --target {banned}"));
+        assert!(
+            events[0]["detail"]["forced past"].as_str().unwrap().contains("allowed"),
+            "{backend}: {events}"
+        );
+        assert_eq!(daemon.ctl(&format!("ban {neighbour}")).code, 1, "{backend}: the allowlist goes on");
+
+        // Over a restart, a crash, and a reload that changes what is allowed around it.
+        daemon.stop();
+        daemon.start_again();
+        assert!(!pings(&arena.outside, banned, GUARDED_V4), "{backend}");
+        let text = fs::read_to_string(daemon.config()).unwrap();
+        fs::write(daemon.config(), text.replace("203.0.113.0/26", "203.0.113.0/25")).unwrap();
+        let reload = daemon.json("reload");
+        assert!(reload["changes"][0].as_str().unwrap().starts_with("allow.targets: "), "{backend}: {reload}");
+        poll_until(Duration::from_secs(20), "the kernel is compared", || {
+            (daemon.json("status")["restored"] == true).then_some(())
+        });
+        assert!(!pings(&arena.outside, banned, GUARDED_V4), "{backend}");
+        assert!(pings(&arena.outside, neighbour, GUARDED_V4), "{backend}");
+        assert_eq!(daemon.json("list").as_array().unwrap().len(), 2, "{backend}");
+
+        // A person's later word counts.
+        assert_eq!(daemon.ctl(&format!("allow add {banned}")).code, 0, "{backend}");
+        assert!(pings(&arena.outside, banned, GUARDED_V4), "{backend}");
+        assert_eq!(daemon.ctl(&format!("unban {}", attacker_v6(0))).code, 0, "{backend}");
+        assert!(pings(&arena.outside, attacker_v6(0), GUARDED_V6), "{backend}");
+        daemon.json("unlock");
+    }
+}
+
+#[test]
+fn force_covers_gateways_and_private_ranges_but_not_loopback() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    arena.host.ip(&format!("route add default via {ADMIN}"));
+    let daemon = Daemon::start(&arena.host, Options::xdp());
+    for target in ["127.0.0.1", "::1", "0.0.0.0/0", "::/0", "0.0.0.0/1"] {
+        let reply = daemon.ctl(&format!("ban {target} --force"));
+        assert_eq!(reply.code, 1, "{target}: {reply:?}");
+    }
+    assert!(pings(&arena.outside, ADMIN, GUARDED_V4));
+    for target in [ADMIN.to_string(), "192.168.7.7".into()] {
+        assert_eq!(daemon.ctl(&format!("ban {target}")).code, 1, "{target}");
+        let reply = daemon.ctl(&format!("ban {target} --force"));
+        assert_eq!(reply.code, 0, "{target}: {reply:?}");
+    }
+    assert!(!pings(&arena.outside, ADMIN, GUARDED_V4));
+    assert_eq!(daemon.json("list --origin manual").as_array().unwrap().len(), 2);
+}
