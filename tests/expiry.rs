@@ -28,7 +28,8 @@ fn what_ended_while_the_daemon_was_away_is_gone_from_list_kernel_and_store() {
         daemon.json(&format!("ban {held} --for 2s"));
         assert!(daemon.drops(held));
         daemon.kill();
-        store_bans(&daemon, [stored].into_iter(), Some(Wall(Wall::now().0 - 1000)));
+        let end = Wall(Wall::now().0 - 1000);
+        store_bans(&daemon, [stored].into_iter(), Some(end));
         store_bans(&daemon, [going_on].into_iter(), in_an_hour());
         poll_until(Duration::from_secs(5), "the ban ends in the kernel", || {
             pings(&arena.outside, held, GUARDED_V4).then_some(())
@@ -53,6 +54,8 @@ fn what_ended_while_the_daemon_was_away_is_gone_from_list_kernel_and_store() {
         daemon.start_again();
         daemon.await_drop(going_on);
         assert_eq!(listed(&daemon), [going_on.to_string()]);
+        assert_eq!(ends(&daemon, stored), [end.to_string()], "told once, with the time");
+        assert_eq!(ends(&daemon, held).len(), 1);
     }
 }
 
@@ -99,6 +102,16 @@ fn fifty_thousand_ends_at_one_moment_open_no_gap_for_a_ban_that_goes_on() {
     poll_until(Duration::from_secs(6), "the map holds one entry", || {
         (daemon.json("status")["enforcer"]["maps"][0]["entries"] == 1).then_some(())
     });
+}
+
+/// When bans of an address ended, as its events tell.
+fn ends(daemon: &Daemon<'_>, address: IpAddr) -> Vec<String> {
+    let why = daemon.json(&format!("why {address}"));
+    let events = why["events"].as_array().unwrap().iter();
+    events
+        .filter(|event| event["kind"] == "expire")
+        .map(|event| event["at"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 fn listed(daemon: &Daemon<'_>) -> Vec<String> {

@@ -153,6 +153,39 @@ fn without_capabilities_guard_observes_and_says_so() {
 }
 
 #[test]
+fn a_ban_gives_way_to_an_address_that_becomes_the_hosts_own() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    for options in [Options::xdp(), Options::nftables()] {
+        let arena = Arena::new();
+        let daemon = Daemon::start(&arena.host, options);
+        // Whoever had the address was banned, and so was its network, from where others ask.
+        let (own, asking) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        arena.outside.ip(&format!("address add {asking}/24 dev outside0"));
+        daemon.json(&format!("ban {own} 192.0.2.0/24"));
+        assert!(daemon.drops(own) && daemon.drops(asking));
+
+        let start = Instant::now();
+        arena.host.ip(&format!("address add {own}/24 dev {}", Arena::INTERFACE));
+        poll_until(Duration::from_secs(5), "the bans are lifted", || {
+            (!daemon.drops(own) && !daemon.drops(asking)).then_some(())
+        });
+        assert!(start.elapsed() < Duration::from_secs(1), "after {:?}", start.elapsed());
+        poll_until(Duration::from_secs(5), "packets pass", || {
+            pings(&arena.outside, asking, own).then_some(())
+        });
+        assert_eq!(daemon.json("list"), serde_json::json!([]));
+        let check = daemon.ctl(&format!("check {own}")).output;
+        assert!(check.contains("own address"), "{check}");
+        let events = daemon.json(&format!("why {own}"))["events"].clone();
+        let lifted = events.as_array().unwrap().iter().find(|event| event["kind"] == "unban").unwrap();
+        assert!(lifted["detail"]["because"].as_str().unwrap().contains("own address"), "{lifted}");
+        assert_eq!(daemon.ctl(&format!("ban {own}")).code, 1, "nor is it banned again");
+    }
+}
+
+#[test]
 fn a_wrong_filter_is_named_by_line_and_changes_nothing() {
     if let Some(reason) = missing_for_network_tests() {
         return skip(&reason);

@@ -104,6 +104,8 @@ pub(super) struct Control {
     pub(super) denials: Denials,
     /// Sightings by filter and kind.
     pub(super) sightings: HashMap<(u16, Kind), u64>,
+    /// Whether a write that waits is the first position of a source.
+    pub(super) has_new_position: bool,
     /// Inputs set aside while readers were being exchanged.
     pub(super) deferred: VecDeque<Input>,
     pub(super) inputs: Receiver<Input>,
@@ -256,6 +258,10 @@ impl Control {
         let writes = &mut self.judge.outcome().writes;
         if !writes.is_empty() {
             self.writer.write_all(writes.drain(..));
+        }
+        // Until it is kept, a crash would have the next start begin at the end of the source, behind what came meanwhile.
+        if std::mem::take(&mut self.has_new_position) {
+            self.writer.hurry();
         }
     }
 

@@ -108,6 +108,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         api: serving.count(),
         denials: Denials::default(),
         sightings: HashMap::new(),
+        has_new_position: false,
         deferred: VecDeque::new(),
         inputs: receiver,
         heartbeat: Arc::clone(&heartbeat),
@@ -166,6 +167,12 @@ fn start_store(
     let now = Clock::now().wall;
     let chunks = inputs.clone();
     let restore = move |store: &mut dyn store::Store| {
+        match store.end_bans(now) {
+            Ok(0) => {}
+            Ok(bans) => info!(bans, "ended while guard was not running"),
+            // They are not restored either way, and ended at the next start.
+            Err(error) => warn!(%error, "bans that ended while guard was not running stay in the store"),
+        }
         let result = store.ban_count().and_then(|mut to_come| {
             store.bans(now, &mut |bans| {
                 to_come = to_come.saturating_sub(bans.len() as u64);

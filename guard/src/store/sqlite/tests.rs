@@ -131,6 +131,26 @@ fn a_ban_that_changes_its_end_is_one_ban() {
 }
 
 #[test]
+fn bans_that_ended_become_events_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = open_quietly(folder.path());
+    write_bans(&mut store, 0..5);
+    // Ban 0 is for good, 1 to 4 end one after the other.
+    assert_eq!(store.end_bans(Wall(2_000_002)).unwrap(), 2);
+    assert_eq!(bans(&mut store, 0).iter().map(|ban| ban.id.0).collect::<Vec<_>>(), [1, 5, 4]);
+    let told = store.events(None, 10).unwrap();
+    let told: Vec<_> = told.iter().map(|e| (e.at.0, e.kind.as_str(), e.target)).collect();
+    assert_eq!(
+        told,
+        [(2_000_002, "expire", Some(ban(2).target)), (2_000_001, "expire", Some(ban(1).target))]
+    );
+    let detail: serde_json::Value = serde_json::from_str(&store.events(None, 1).unwrap()[0].detail).unwrap();
+    assert_eq!(detail["strike"], 1);
+    assert_eq!(store.end_bans(Wall(2_000_002)).unwrap(), 0);
+    assert_eq!(store.events(None, 10).unwrap().len(), 2);
+}
+
+#[test]
 fn bans_come_latest_end_first_and_stop_when_told() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = open_quietly(folder.path());
@@ -394,6 +414,9 @@ fn kill_nine_loses_nothing_committed() {
 
 /// In a mount namespace of its own thread: a small file system in `folder`, gone with the thread.
 fn on_small_disk(work: impl FnOnce(&Path) + Send + 'static) {
+    if !rustix::process::geteuid().is_root() {
+        return harness::skip("mount namespaces need root");
+    }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().to_owned();
     let inside = std::thread::spawn(move || {
