@@ -35,7 +35,9 @@ pub use poll::poll_until;
 pub use probe::{Flood, connects, counter, pings};
 pub use process::{Background, run};
 pub use scrape::Metrics;
-pub use skip::{missing_for_kernel_tests, missing_for_namespaces, missing_for_network_tests, skip};
+pub use skip::{
+    missing_for_kernel_tests, missing_for_namespaces, missing_for_network_tests, missing_for_xdp_tests, skip,
+};
 pub use sshd::{Client, Sshd};
 pub use syslog::{LogFile, Rsyslog};
 
