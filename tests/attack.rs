@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use harness::{
     ADMIN, Arena, Client, Daemon, GUARDED_V4, GUARDED_V6, Journald, LogFile, Options, Sshd, attacker_v4,
-    attacker_v6, connects, missing_for_network_tests, pings, poll_until, run, skip,
+    attacker_v6, connects, missing_for_network_tests, missing_for_xdp_tests, pings, poll_until, run, skip,
 };
 
 #[test]
 fn an_attack_ends_in_xdp() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -41,7 +41,7 @@ fn an_attack_ends_in_nftables() {
 
 #[test]
 fn an_attack_is_seen_through_the_journal() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     if !Journald::is_installed() {
@@ -55,7 +55,7 @@ fn an_attack_is_seen_through_the_journal() {
 
 #[test]
 fn an_account_of_the_server_cannot_have_anybody_banned_through_the_journal() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     if !Journald::is_installed() {
@@ -86,7 +86,7 @@ fn an_account_of_the_server_cannot_have_anybody_banned_through_the_journal() {
 
 #[test]
 fn a_live_session_of_the_administrator_outlasts_his_own_mistakes() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -115,7 +115,7 @@ fn a_live_session_of_the_administrator_outlasts_his_own_mistakes() {
 
 #[test]
 fn a_session_opened_by_a_key_and_a_code_is_one_of_a_key() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -131,7 +131,7 @@ fn a_session_opened_by_a_key_and_a_code_is_one_of_a_key() {
 
 #[test]
 fn log_lines_become_drops_within_moments() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -153,7 +153,7 @@ fn log_lines_become_drops_within_moments() {
 
 #[test]
 fn observing_decides_and_lets_pass() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -174,7 +174,7 @@ fn observing_decides_and_lets_pass() {
 
 #[test]
 fn a_forged_key_login_in_a_log_file_is_doubted() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -205,7 +205,7 @@ fn a_forged_key_login_in_a_log_file_is_doubted() {
 
 #[test]
 fn a_key_login_protects_across_a_restart() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -232,7 +232,7 @@ fn a_key_login_protects_across_a_restart() {
 
 #[test]
 fn a_restart_is_no_fresh_start_for_an_attacker() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();

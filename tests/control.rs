@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use harness::{
     ADMIN, Arena, Daemon, GUARDED_V4, GUARDED_V6, LogFile, Metrics, Options, Reply, attacker_v4, attacker_v6,
-    missing_for_network_tests, pings, poll_until, program, skip,
+    missing_for_xdp_tests, pings, poll_until, program, skip,
 };
 use serde_json::{Value, json};
 
@@ -48,7 +48,7 @@ fn guardctl(arguments: &[&str], input: &str) -> Reply {
 
 #[test]
 fn bans_by_hand_come_and_go() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -75,7 +75,7 @@ fn bans_by_hand_come_and_go() {
 
 #[test]
 fn a_prefix_covers_its_hosts_until_one_of_them_is_allowed() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -99,7 +99,7 @@ fn a_prefix_covers_its_hosts_until_one_of_them_is_allowed() {
 
 #[test]
 fn what_is_protected_cannot_be_banned() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -123,7 +123,7 @@ fn what_is_protected_cannot_be_banned() {
 
 #[test]
 fn reading_commands_answer_in_json() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -234,7 +234,7 @@ fn old_logs_are_replayed_without_a_daemon() {
 
 #[test]
 fn every_ban_is_lifted_at_once() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -268,7 +268,7 @@ fn every_ban_is_lifted_at_once() {
 
 #[test]
 fn only_root_changes_anything() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -310,7 +310,7 @@ fn only_root_changes_anything() {
 #[test]
 fn a_full_ban_table_is_told_of_and_keeps_bans_by_hand() {
     const MOST: u64 = 1000;
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -345,7 +345,7 @@ fn a_full_ban_table_is_told_of_and_keeps_bans_by_hand() {
 
 #[test]
 fn a_mistake_in_the_configuration_keeps_nobody_from_the_daemon() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -388,7 +388,7 @@ fn a_mistake_in_the_configuration_keeps_nobody_from_the_daemon() {
 
 #[test]
 fn a_ban_for_good_is_not_shortened_by_hand() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use harness::{
     Arena, Daemon, Flood, GUARDED_V4, GUARDED_V6, LogFile, Options, attacker_v4, attacker_v6, counter,
-    missing_for_network_tests, pings, poll_until, run, skip,
+    missing_for_network_tests, missing_for_xdp_tests, pings, poll_until, run, skip,
 };
 use rustix::process::Signal;
 
@@ -22,7 +22,7 @@ use stored::{FIRST_STORED, in_an_hour, store_bans};
 #[test]
 fn a_killed_daemon_leaves_bans_and_their_ends_in_the_kernel() {
     for options in [Options::xdp(), Options::nftables()] {
-        if let Some(reason) = missing_for_network_tests() {
+        if let Some(reason) = missing_for_xdp_tests() {
             return skip(&reason);
         }
         let arena = Arena::new();
@@ -52,7 +52,7 @@ fn a_killed_daemon_leaves_bans_and_their_ends_in_the_kernel() {
 #[test]
 fn no_banned_packet_passes_while_the_daemon_restarts() {
     for (options, enough) in [(Options::xdp(), 1_000_000), (Options::nftables(), 300_000)] {
-        if let Some(reason) = missing_for_network_tests() {
+        if let Some(reason) = missing_for_xdp_tests() {
             return skip(&reason);
         }
         let arena = Arena::new();
@@ -124,7 +124,7 @@ fn a_flushed_ruleset_is_back_within_five_seconds() {
 
 #[test]
 fn a_wrong_reload_keeps_the_old_configuration() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -159,7 +159,7 @@ fn a_wrong_reload_keeps_the_old_configuration() {
 #[test]
 fn unlock_takes_everything_out_of_the_kernel() {
     for options in [Options::xdp(), Options::nftables()] {
-        if let Some(reason) = missing_for_network_tests() {
+        if let Some(reason) = missing_for_xdp_tests() {
             return skip(&reason);
         }
         let arena = Arena::new();
@@ -181,7 +181,7 @@ fn unlock_takes_everything_out_of_the_kernel() {
 
 #[test]
 fn a_wrong_file_at_a_signal_is_a_problem_until_it_is_right() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -211,7 +211,7 @@ fn a_wrong_file_at_a_signal_is_a_problem_until_it_is_right() {
 
 #[test]
 fn a_file_added_by_a_reload_is_read_and_nothing_is_read_twice() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -253,7 +253,7 @@ fn a_file_added_by_a_reload_is_read_and_nothing_is_read_twice() {
 #[test]
 fn a_large_store_is_restored_while_commands_answer_and_attackers_are_banned() {
     const BANS: u32 = 300_000;
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();

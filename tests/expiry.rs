@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use guard::time::Wall;
 use harness::{
     Arena, Daemon, Flood, GUARDED_V4, GUARDED_V6, Options, attacker_v4, attacker_v6, counter,
-    missing_for_network_tests, pings, poll_until, skip,
+    missing_for_xdp_tests, pings, poll_until, skip,
 };
 
 #[path = "stored.rs"]
@@ -18,7 +18,7 @@ use stored::{FIRST_STORED, in_an_hour, store_bans};
 #[test]
 fn what_ended_while_the_daemon_was_away_is_gone_from_list_kernel_and_store() {
     for options in [Options::xdp(), Options::nftables()] {
-        if let Some(reason) = missing_for_network_tests() {
+        if let Some(reason) = missing_for_xdp_tests() {
             return skip(&reason);
         }
         let arena = Arena::new();
@@ -28,7 +28,8 @@ fn what_ended_while_the_daemon_was_away_is_gone_from_list_kernel_and_store() {
         daemon.json(&format!("ban {held} --for 2s"));
         assert!(daemon.drops(held));
         daemon.kill();
-        store_bans(&daemon, [stored].into_iter(), Some(Wall(Wall::now().0 - 1000)));
+        let end = Wall(Wall::now().0 - 1000);
+        store_bans(&daemon, [stored].into_iter(), Some(end));
         store_bans(&daemon, [going_on].into_iter(), in_an_hour());
         poll_until(Duration::from_secs(5), "the ban ends in the kernel", || {
             pings(&arena.outside, held, GUARDED_V4).then_some(())
@@ -53,13 +54,15 @@ fn what_ended_while_the_daemon_was_away_is_gone_from_list_kernel_and_store() {
         daemon.start_again();
         daemon.await_drop(going_on);
         assert_eq!(listed(&daemon), [going_on.to_string()]);
+        assert_eq!(ends(&daemon, stored), [end.to_string()], "told once, with the time");
+        assert_eq!(ends(&daemon, held).len(), 1);
     }
 }
 
 #[test]
 fn fifty_thousand_ends_at_one_moment_open_no_gap_for_a_ban_that_goes_on() {
     const BANS: u32 = 50_000;
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -99,6 +102,16 @@ fn fifty_thousand_ends_at_one_moment_open_no_gap_for_a_ban_that_goes_on() {
     poll_until(Duration::from_secs(6), "the map holds one entry", || {
         (daemon.json("status")["enforcer"]["maps"][0]["entries"] == 1).then_some(())
     });
+}
+
+/// When bans of an address ended, as its events tell.
+fn ends(daemon: &Daemon<'_>, address: IpAddr) -> Vec<String> {
+    let why = daemon.json(&format!("why {address}"));
+    let events = why["events"].as_array().unwrap().iter();
+    events
+        .filter(|event| event["kind"] == "expire")
+        .map(|event| event["at"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 fn listed(daemon: &Daemon<'_>) -> Vec<String> {

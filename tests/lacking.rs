@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use harness::{
-    Arena, Daemon, Denied, GUARDED_V4, Options, attacker_v4, missing_for_network_tests, pings,
-    program_without_object, skip,
+    Arena, Daemon, Denied, GUARDED_V4, Options, attacker_v4, missing_for_network_tests,
+    missing_for_xdp_tests, pings, program_without_object, skip,
 };
 
 #[test]
@@ -14,7 +14,7 @@ fn a_build_without_the_packet_program_runs_on_nftables_and_says_so() {
     let Some(guardctl) = program_without_object("guardctl") else {
         return skip("guard is not built without its object: cargo xtask test does that");
     };
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -68,7 +68,7 @@ fn the_program_nft_is_not_needed() {
 
 #[test]
 fn without_btf_xdp_works_all_the_same_and_doctor_tells() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -84,7 +84,7 @@ fn without_btf_xdp_works_all_the_same_and_doctor_tells() {
 
 #[test]
 fn without_bpffs_guard_takes_nftables_and_says_why() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();

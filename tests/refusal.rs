@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use harness::{
     Arena, Daemon, Denied, GUARDED_V4, LogFile, Namespace, Options, attach_foreign_xdp, attacker_v4,
-    config_text, foreign_xdp, missing_for_network_tests, pings, poll_until, program, run, skip,
+    config_text, foreign_xdp, missing_for_network_tests, missing_for_xdp_tests, pings, poll_until, program,
+    run, skip,
 };
 
 /// Runs guard to its end.
@@ -47,7 +48,7 @@ fn a_wrong_configuration_is_named_by_line_and_starts_nothing() {
 
 #[test]
 fn a_second_daemon_on_the_same_state_is_refused() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -63,7 +64,7 @@ fn a_second_daemon_on_the_same_state_is_refused() {
 
 #[test]
 fn a_missing_log_file_is_named_and_awaited() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -85,7 +86,7 @@ fn a_missing_log_file_is_named_and_awaited() {
 
 #[test]
 fn the_xdp_program_of_others_stays() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -107,7 +108,7 @@ fn the_xdp_program_of_others_stays() {
 
 #[test]
 fn without_root_guard_says_how_to_start_it() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -120,7 +121,7 @@ fn without_root_guard_says_how_to_start_it() {
 
 #[test]
 fn an_observer_without_root_names_what_it_cannot_read() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -138,7 +139,7 @@ fn an_observer_without_root_names_what_it_cannot_read() {
 
 #[test]
 fn without_capabilities_guard_observes_and_says_so() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -153,8 +154,41 @@ fn without_capabilities_guard_observes_and_says_so() {
 }
 
 #[test]
+fn a_ban_gives_way_to_an_address_that_becomes_the_hosts_own() {
+    if let Some(reason) = missing_for_xdp_tests() {
+        return skip(&reason);
+    }
+    for options in [Options::xdp(), Options::nftables()] {
+        let arena = Arena::new();
+        let daemon = Daemon::start(&arena.host, options);
+        // Whoever had the address was banned, and so was its network, from where others ask.
+        let (own, asking) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
+        arena.outside.ip(&format!("address add {asking}/24 dev outside0"));
+        daemon.json(&format!("ban {own} 192.0.2.0/24"));
+        assert!(daemon.drops(own) && daemon.drops(asking));
+
+        let start = Instant::now();
+        arena.host.ip(&format!("address add {own}/24 dev {}", Arena::INTERFACE));
+        poll_until(Duration::from_secs(5), "the bans are lifted", || {
+            (!daemon.drops(own) && !daemon.drops(asking)).then_some(())
+        });
+        assert!(start.elapsed() < Duration::from_secs(1), "after {:?}", start.elapsed());
+        poll_until(Duration::from_secs(5), "packets pass", || {
+            pings(&arena.outside, asking, own).then_some(())
+        });
+        assert_eq!(daemon.json("list"), serde_json::json!([]));
+        let check = daemon.ctl(&format!("check {own}")).output;
+        assert!(check.contains("own address"), "{check}");
+        let events = daemon.json(&format!("why {own}"))["events"].clone();
+        let lifted = events.as_array().unwrap().iter().find(|event| event["kind"] == "unban").unwrap();
+        assert!(lifted["detail"]["because"].as_str().unwrap().contains("own address"), "{lifted}");
+        assert_eq!(daemon.ctl(&format!("ban {own}")).code, 1, "nor is it banned again");
+    }
+}
+
+#[test]
 fn a_wrong_filter_is_named_by_line_and_changes_nothing() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -196,7 +230,7 @@ fn a_wrong_filter_is_named_by_line_and_changes_nothing() {
 
 #[test]
 fn a_taken_port_costs_the_metrics_only() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -212,7 +246,7 @@ fn a_taken_port_costs_the_metrics_only() {
 
 #[test]
 fn a_host_without_a_way_to_the_outside_is_told_until_it_has_one() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let host = Namespace::new();
@@ -231,7 +265,7 @@ fn a_host_without_a_way_to_the_outside_is_told_until_it_has_one() {
 
 #[test]
 fn an_interface_that_appears_is_covered_within_a_second() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use harness::{
     ADMIN, Arena, Daemon, Denied, GUARDED_V4, GUARDED_V6, Journald, Options, Sshd, attacker_v4, attacker_v6,
-    missing_for_network_tests, pings, poll_until, program, skip,
+    missing_for_xdp_tests, pings, poll_until, program, skip,
 };
 
 /// Where the SSH server listens.
@@ -18,7 +18,7 @@ const PORT: u16 = 2222;
 /// What this machine lacks for these tests.
 fn missing() -> Option<String> {
     let no_journald = || (!Journald::is_installed()).then(|| "systemd-journald is not installed".to_owned());
-    missing_for_network_tests().or_else(no_journald)
+    missing_for_xdp_tests().or_else(no_journald)
 }
 
 fn as_the_unit(journal: &Path) -> Options {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use harness::{
-    Arena, Daemon, GUARDED_V4, LogFile, Metrics, Options, SmallDisk, attacker_v4, missing_for_network_tests,
+    Arena, Daemon, GUARDED_V4, LogFile, Metrics, Options, SmallDisk, attacker_v4, missing_for_xdp_tests,
     pings, poll_until, skip,
 };
 use serde_json::Value;
@@ -17,7 +17,7 @@ const SMALL: u32 = 2 << 20;
 
 #[test]
 fn a_full_disk_costs_no_ban() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -43,7 +43,7 @@ fn a_full_disk_costs_no_ban() {
 
 #[test]
 fn a_read_only_disk_costs_no_ban() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -72,7 +72,7 @@ fn a_read_only_disk_costs_no_ban() {
 
 #[test]
 fn garbage_in_the_state_opens_no_gap() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();

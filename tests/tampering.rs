@@ -3,13 +3,16 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use guard_common::{ABI, map};
 use harness::{
-    Arena, Daemon, GUARDED_V4, GUARDED_V6, Options, attacker_v4, attacker_v6, missing_for_network_tests,
-    pings, poll_until, put_map_entry, skip, take_map_entry,
+    Arena, Daemon, GUARDED_V4, GUARDED_V6, Metrics, Options, attacker_v4, attacker_v6, fill_map,
+    missing_for_xdp_tests, pings, poll_until, put_map_entry, skip, take_map_entry,
 };
 
 /// Time in which a difference must be put right, and a second for a slow machine.
@@ -17,7 +20,7 @@ const REPAIR: Duration = Duration::from_secs(6);
 
 #[test]
 fn pins_removed_under_a_running_daemon_are_back_and_hold_after_its_death() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -41,7 +44,7 @@ fn pins_removed_under_a_running_daemon_are_back_and_hold_after_its_death() {
 
 #[test]
 fn a_daemon_that_finds_its_maps_gone_makes_them_anew_from_the_store() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -63,7 +66,7 @@ fn a_daemon_that_finds_its_maps_gone_makes_them_anew_from_the_store() {
 
 #[test]
 fn entries_that_others_delete_add_and_change_are_put_right_and_counted() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -95,6 +98,67 @@ fn entries_that_others_delete_add_and_change_are_put_right_and_counted() {
         let counted = ["missing", "foreign", "changed"].map(|kind| drift(&daemon, kind));
         (counted == [1, 1, 1]).then_some(())
     });
+}
+
+/// The kernel refuses in the middle of a batch: a map that others keep full takes the first of it, and no more.
+#[test]
+fn bans_that_a_full_map_does_not_take_are_repeated_until_they_hold() {
+    /// Bans of one command, more than the map has room for.
+    const BATCH: u8 = 20;
+    if let Some(reason) = missing_for_xdp_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let daemon = Daemon::start(&arena.host, Options::xdp());
+    daemon.json(&format!("ban {}", attacker_v4(0)));
+    let hosts4 = pin(&daemon, map::HOSTS4);
+    let value = take_map_entry(&hosts4, &key4(attacker_v4(0))).unwrap();
+    let stop = AtomicBool::new(false);
+    let batches = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                fill_map(&hosts4, (0x0B00_0000_u32..).map(u32::to_be_bytes), &mut value.clone());
+            }
+        });
+        let mut batches = 0_u8;
+        let seen = catch_unwind(AssertUnwindSafe(|| {
+            poll_until(REPAIR, "the failure is a problem in status", || {
+                let more: Vec<String> = (1..=BATCH).map(|n| format!("198.51.{batches}.{n}")).collect();
+                assert!(batches < 100);
+                batches += 1;
+                daemon.ctl(&format!("ban {}", more.join(" ")));
+                let status = daemon.json("status");
+                let problems = status["problems"].as_array()?;
+                let told = problems
+                    .iter()
+                    .any(|text| text.as_str().is_some_and(|text| text.contains("guard_hosts4")));
+                told.then_some(())
+            });
+        }));
+        stop.store(true, Ordering::Relaxed);
+        seen.unwrap_or_else(|panic| resume_unwind(panic));
+        batches
+    });
+
+    poll_until(Duration::from_secs(20), "the kernel equals the table, and the problem is over", || {
+        let status = daemon.json("status");
+        let wanted = u64::from(batches) * u64::from(BATCH) + 1;
+        let is_equal = status["bans"] == wanted && status["enforcer"]["maps"][0]["entries"] == wanted;
+        (is_equal && status["problems"] == serde_json::json!([])).then_some(())
+    });
+    let metrics = Metrics::scrape(&arena.host, "127.0.0.1:19187".parse().unwrap()).unwrap();
+    assert!(metrics.count("guard_enforcer_errors_total") > 0);
+    for batch in 0..batches {
+        for host in [1, BATCH / 2, BATCH] {
+            assert!(daemon.drops(IpAddr::from([198, 51, batch, host])), "198.51.{batch}.{host}");
+        }
+    }
+    assert!(!pings(&arena.outside, attacker_v4(0), GUARDED_V4));
+    assert!(pings(&arena.outside, attacker_v4(1), GUARDED_V4));
+    let held = |address: [u8; 4]| {
+        daemon.json(&format!("check {}", IpAddr::from(address)))["verdict"]["entries"].clone()
+    };
+    assert_eq!(held([11, 0, 0, 9]), serde_json::json!([]), "what others put in is out");
 }
 
 /// What is pinned below a folder, from its version on.

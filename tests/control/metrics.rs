@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use harness::{
     Arena, Daemon, GUARDED_V4, GUARDED_V6, LogFile, Metrics, Options, attacker_v4, attacker_v6,
-    missing_for_network_tests, pings, poll_until, run, skip,
+    missing_for_xdp_tests, pings, poll_until, run, skip,
 };
 
 use super::METRICS;
 
 #[test]
 fn metrics_tell_of_an_attack() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     // With the address that is usual, and with another one.
@@ -79,7 +79,7 @@ fn metrics_tell_of_an_attack() {
 
 #[test]
 fn metrics_can_be_off() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();

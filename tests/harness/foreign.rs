@@ -42,6 +42,17 @@ pub fn put_map_entry(pin: &Path, key: &[u8], value: &mut [u8]) {
         .unwrap_or_else(|error| panic!("cannot write {}: {error}", pin.display()));
 }
 
+/// Puts entries with one value into a pinned map until it is full; how many went in.
+pub fn fill_map(pin: &Path, keys: impl Iterator<Item = [u8; 4]>, value: &mut [u8]) -> usize {
+    let map = open_pinned(pin);
+    keys.take_while(|key| match element(&map, BPF_MAP_UPDATE_ELEM, key, value) {
+        Ok(()) => true,
+        Err(error) if error.raw_os_error() == Some(libc::E2BIG) => false,
+        Err(error) => panic!("cannot write {}: {error}", pin.display()),
+    })
+    .count()
+}
+
 const BPF_MAP_LOOKUP_ELEM: libc::c_long = 1;
 const BPF_MAP_UPDATE_ELEM: libc::c_long = 2;
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;

@@ -27,7 +27,7 @@ mod syslog;
 pub use arena::{ADMIN, Arena, GUARDED_V4, GUARDED_V6, attacker_v4, attacker_v6};
 pub use daemon::{Daemon, Denied, Options, Reply, config_text, program, program_without_object};
 pub use disk::SmallDisk;
-pub use foreign::{attach_foreign_xdp, foreign_xdp, put_map_entry, take_map_entry};
+pub use foreign::{attach_foreign_xdp, fill_map, foreign_xdp, put_map_entry, take_map_entry};
 pub use journald::Journald;
 pub use namespace::Namespace;
 pub use notified::Notified;
@@ -35,7 +35,9 @@ pub use poll::poll_until;
 pub use probe::{Flood, connects, counter, pings};
 pub use process::{Background, run};
 pub use scrape::Metrics;
-pub use skip::{missing_for_kernel_tests, missing_for_namespaces, missing_for_network_tests, skip};
+pub use skip::{
+    missing_for_kernel_tests, missing_for_namespaces, missing_for_network_tests, missing_for_xdp_tests, skip,
+};
 pub use sshd::{Client, Sshd};
 pub use syslog::{LogFile, Rsyslog};
 

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 /// Says that the calling test cannot run here, and why. `cargo xtask test` counts it as skipped: it names a file in
 /// `GUARD_TEST_SKIPS` for that. The test returns afterwards.
@@ -37,6 +39,22 @@ pub fn missing_for_kernel_tests() -> Option<String> {
 pub fn missing_for_network_tests() -> Option<String> {
     missing_for_kernel_tests().or_else(|| {
         missing_program(&["nft", "ping", "unshare", "sshd", "ssh", "ssh-keygen", "sshpass", "rsyslogd"])
+    })
+}
+
+/// What this machine or the built daemon lacks for those of them that drop packets in XDP, or `None`.
+pub fn missing_for_xdp_tests() -> Option<String> {
+    missing_for_network_tests()
+        .or_else(|| (!has_object()).then(|| "the daemon was built without the eBPF object".into()))
+}
+
+/// Whether the daemon carries the eBPF object, as its guardctl of the same build tells.
+fn has_object() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        let output = Command::new(crate::program("guardctl")).arg("doctor").stdin(Stdio::null()).output();
+        let output = output.expect("guardctl is built");
+        !String::from_utf8_lossy(&output.stdout).contains("this build carries none")
     })
 }
 

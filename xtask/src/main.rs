@@ -10,6 +10,7 @@ mod ebpf;
 mod fuzz;
 mod isolation;
 mod licences;
+mod machine;
 mod mounts;
 mod packages;
 mod process;

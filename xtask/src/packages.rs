@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::machine::Machine;
 use crate::process::{self, find, is_root};
 
 /// A package and how to tell that what it brings is there, whoever brought it.
@@ -98,38 +99,54 @@ pub fn ensure(packages: &[Package]) -> Result<()> {
 /// Installs Debian packages by name; `apt-get update` runs only if one of them is unknown.
 /// No service that comes with a package is started.
 pub fn install(names: &[&str]) -> Result<()> {
-    if find("apt-get").is_none() {
+    install_on(&Machine::this(), names)
+}
+
+/// The same on a machine.
+pub fn install_on(machine: &Machine, names: &[&str]) -> Result<()> {
+    if machine.find("apt-get").is_none() {
         bail!("this machine has no apt-get: install what your distribution calls {}", names.join(" "));
     }
-    if !is_root() {
-        bail!("missing packages; as root: apt-get install --no-install-recommends {}", names.join(" "));
+    if !machine.is_root {
+        bail!("missing packages; as root: {}", install_command(names));
     }
-    let _quiet = NoServices::hold()?;
-    if !names.iter().all(|name| is_known(name)) {
-        process::run(apt().arg("update"))?;
+    let _quiet = NoServices::hold(machine)?;
+    if !names.iter().all(|name| is_known(machine, name)) {
+        update(machine)?;
     }
     let arguments = ["install", "-y", "--no-install-recommends"];
-    if process::run(apt().args(arguments).args(names)).is_err() {
+    if process::run(apt(machine).args(arguments).args(names)).is_err() {
         // Lists older than the mirror name files that are gone.
-        process::run(apt().arg("update"))?;
-        process::run(apt().args(arguments).args(names))?;
+        update(machine)?;
+        process::run(apt(machine).args(arguments).args(names))?;
     }
     Ok(())
 }
 
+/// The command that installs packages, for people.
+pub fn install_command(names: &[&str]) -> String {
+    format!("apt-get install --no-install-recommends {}", names.join(" "))
+}
+
+/// Has apt fetch its lists.
+pub fn update(machine: &Machine) -> Result<()> {
+    process::run(apt(machine).arg("update"))
+}
+
 /// Downloads packages and unpacks them below `folder`, where nothing of them is installed or started.
 pub fn unpack(packages: &[Package], folder: &Path) -> Result<()> {
+    let machine = &Machine::this();
     let missing = packages.iter().filter(|package| !folder.join(package.proof).exists());
     for package in missing {
         eprintln!("missing: {:<24} {}", package.name, package.why);
         let download = folder.join("download");
         fs::create_dir_all(&download)?;
-        if !is_known(package.name) && is_root() {
-            process::run(apt().arg("update"))?;
+        if !is_known(machine, package.name) && is_root() {
+            update(machine)?;
         }
         // The folder is root's or the user's, not that of apt's own account.
         let download_it = ["-o", "APT::Sandbox::User=root", "download", package.name];
-        process::run(apt().current_dir(&download).args(download_it))?;
+        process::run(apt(machine).current_dir(&download).args(download_it))?;
         for file in fs::read_dir(&download)? {
             process::run(Command::new("dpkg").arg("-x").arg(file?.path()).arg(folder))?;
         }
@@ -139,14 +156,14 @@ pub fn unpack(packages: &[Package], folder: &Path) -> Result<()> {
 }
 
 /// Whether apt's lists have a version of a package.
-pub fn is_known(name: &str) -> bool {
-    process::output(Command::new("apt-cache").args(["policy", name])).is_ok_and(|policy| {
+pub fn is_known(machine: &Machine, name: &str) -> bool {
+    process::output(machine.command("apt-cache").args(["policy", name])).is_ok_and(|policy| {
         policy.lines().any(|line| line.contains("Candidate:") && !line.contains("(none)"))
     })
 }
 
-fn apt() -> Command {
-    let mut command = Command::new("apt-get");
+fn apt(machine: &Machine) -> Command {
+    let mut command = machine.command("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive").args(["-q", "-o", "Dpkg::Use-Pty=0"]);
     command
 }
@@ -160,10 +177,10 @@ fn is_present(proof: &str) -> bool {
 struct NoServices(Option<PathBuf>);
 
 impl NoServices {
-    fn hold() -> Result<Self> {
+    fn hold(machine: &Machine) -> Result<Self> {
         use std::os::unix::fs::PermissionsExt as _;
 
-        let path = PathBuf::from("/usr/sbin/policy-rc.d");
+        let path = machine.file("/usr/sbin/policy-rc.d");
         if path.exists() {
             return Ok(Self(None));
         }

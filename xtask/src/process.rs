@@ -8,6 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::machine::Machine;
+
 /// Shows a command, runs it with the caller's terminal and fails if it does.
 pub fn run(command: &mut Command) -> Result<()> {
     show(command);
@@ -42,13 +44,9 @@ pub fn show(command: &Command) {
     eprintln!("{}", dim(&format!("$ {line}")));
 }
 
-/// Where a program is: `PATH`, then the folders of system programs that users often lack in it.
+/// Where a program of this machine is.
 pub fn find(program: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(["/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from))
-        .map(|folder| folder.join(program))
-        .find(|file| is_executable(file))
+    Machine::this().find(program)
 }
 
 /// Whether this process is root's.
@@ -65,7 +63,8 @@ pub fn headline(text: &str) {
     }
 }
 
-fn is_executable(file: &Path) -> bool {
+/// Whether it is a file that can be run.
+pub fn is_executable(file: &Path) -> bool {
     std::fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
 }
 

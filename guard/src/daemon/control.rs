@@ -109,6 +109,8 @@ pub(super) struct Control {
     pub(super) sightings: HashMap<(u16, Kind), u64>,
     /// Lists that are being gathered.
     pub(super) listings: VecDeque<Waiting>,
+    /// Whether a write that waits is the first position of a source.
+    pub(super) has_new_position: bool,
     /// Inputs set aside while readers were being exchanged.
     pub(super) deferred: VecDeque<Input>,
     pub(super) inputs: Receiver<Input>,
@@ -270,6 +272,10 @@ impl Control {
         let writes = &mut self.judge.outcome().writes;
         if !writes.is_empty() {
             self.writer.write_all(writes.drain(..));
+        }
+        // Until it is kept, a crash would have the next start begin at the end of the source, behind what came meanwhile.
+        if std::mem::take(&mut self.has_new_position) {
+            self.writer.hurry();
         }
     }
 

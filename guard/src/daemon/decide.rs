@@ -38,7 +38,7 @@ impl Control {
         }
         self.learn_health(batch, clock.moment);
         if let Some(position) = &batch.position {
-            self.readers.remember(position);
+            self.has_new_position |= self.readers.remember(position);
             self.judge.write(Write::Position(position.clone()));
         }
     }

@@ -111,6 +111,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         denials: Denials::default(),
         sightings: HashMap::new(),
         listings: VecDeque::new(),
+        has_new_position: false,
         deferred: VecDeque::new(),
         inputs: receiver,
         heartbeat: Arc::clone(&heartbeat),
@@ -170,6 +171,12 @@ fn start_store(
     let now = Clock::now().wall;
     let chunks = inputs.clone();
     let restore = move |store: &mut dyn store::Store| {
+        match store.end_bans(now) {
+            Ok(0) => {}
+            Ok(bans) => info!(bans, "ended while guard was not running"),
+            // They are not restored either way, and ended at the next start.
+            Err(error) => warn!(%error, "bans that ended while guard was not running stay in the store"),
+        }
         let result = store.ban_count().and_then(|mut to_come| {
             store.bans(now, &mut |bans| {
                 to_come = to_come.saturating_sub(bans.len() as u64);

@@ -180,9 +180,9 @@ impl Readers {
         self.all.clear();
     }
 
-    /// A source has been decided up to here.
-    pub(super) fn remember(&mut self, position: &Position) {
-        self.positions.insert(position.source.clone(), position.clone());
+    /// A source has been decided up to here. Whether this is the first position of it.
+    pub(super) fn remember(&mut self, position: &Position) -> bool {
+        self.positions.insert(position.source.clone(), position.clone()).is_none()
     }
 
     /// Whether a thread has ended although nobody told it to.

@@ -37,6 +37,7 @@ contract!(
     ids_are_never_given_out_twice,
     a_whole_set_replaces_bans_allowances_and_scores,
     the_state_of_the_engine_is_kept_once_and_bounded,
+    bans_that_ended_become_events_once,
     events_are_numbered_and_come_newest_first,
     events_are_chosen_by_what_they_say,
     events_of_a_target_are_those_that_share_an_address,
@@ -243,6 +244,19 @@ fn the_state_of_the_engine_is_kept_once_and_bounded(store: &mut dyn Store) {
     assert_eq!(store.snapshot().unwrap().engine.map(|state| state.len()), Some(ENGINE_STATE));
     store.write(&[Write::Engine(vec![3; ENGINE_STATE + 1].into())]).unwrap();
     assert_eq!(store.snapshot().unwrap().engine, None, "none rather than one that is out of date");
+}
+
+fn bans_that_ended_become_events_once(store: &mut dyn Store) {
+    let ends = [None, Some(10), Some(20), Some(30)];
+    let writes: Vec<Write> = (0..).zip(ends).map(|(n, end)| Write::Ban(ban(n, end))).collect();
+    store.write(&writes).unwrap();
+    assert_eq!(store.end_bans(Wall(20)).unwrap(), 2);
+    assert_eq!(bans(store, 0).len(), 2, "one is for good, and one goes on");
+    let told = found(store, &EventQuery::default());
+    let told: Vec<_> = told.iter().map(|e| (e.event.at.0, e.event.kind.as_str(), e.event.target)).collect();
+    assert_eq!(told, [(20, "expire", Some(target(2))), (10, "expire", Some(target(1)))]);
+    assert_eq!(store.end_bans(Wall(20)).unwrap(), 0);
+    assert_eq!(found(store, &EventQuery::default()).len(), 2);
 }
 
 fn events_are_numbered_and_come_newest_first(store: &mut dyn Store) {

@@ -98,6 +98,23 @@ impl Store for Memory {
         Ok(())
     }
 
+    fn end_bans(&mut self, now: Wall) -> Result<u64, StoreError> {
+        let is_over = |ban: &&StoredBan| ban.until.is_some_and(|until| until <= now);
+        let mut ended: Vec<StoredBan> = self.bans.values().filter(is_over).cloned().collect();
+        ended.sort_by_key(|ban| ban.until);
+        for ban in &ended {
+            self.bans.remove(&ban.target);
+            let because = "it ended while guard was not running";
+            self.put(&Write::Event(StoredEvent {
+                at: ban.until.unwrap_or(now),
+                kind: "expire".to_owned(),
+                target: Some(ban.target),
+                detail: serde_json::json!({ "strike": ban.strike, "because": because }).to_string(),
+            }));
+        }
+        Ok(ended.len() as u64)
+    }
+
     fn ban_count(&mut self) -> Result<u64, StoreError> {
         Ok(self.bans.len() as u64)
     }

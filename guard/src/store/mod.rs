@@ -53,6 +53,10 @@ pub trait Store: Send + std::fmt::Debug {
     /// given or it answers `false`. Where a damage is found and repaired on the way, bans may come twice.
     fn bans(&mut self, now: Wall, each: &mut dyn FnMut(Vec<StoredBan>) -> bool) -> Result<(), StoreError>;
 
+    /// Ends the bans whose time was over at `now`, each with an event `expire` of the time it ended, all as one
+    /// transaction; how many. Whoever is at work ends them himself, so these ended while nobody was.
+    fn end_bans(&mut self, now: Wall) -> Result<u64, StoreError>;
+
     /// About how many bans [`Store::bans`] will give: what is to hold them is sized by it.
     fn ban_count(&mut self) -> Result<u64, StoreError>;
 

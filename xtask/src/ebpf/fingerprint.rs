@@ -43,17 +43,18 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::super::linker::Linker;
-    use super::super::toolchain::Compiler;
+    use super::super::toolchain::{Compiler, Origin};
     use super::*;
 
     fn toolchain(llvm: u32) -> Toolchain {
         Toolchain {
             compiler: Compiler {
-                origin: "system".into(),
+                origin: Origin::System,
                 rustc: "/usr/bin/rustc".into(),
                 cargo: "/usr/bin/cargo".into(),
                 version: "rustc 1.96.0".into(),
                 llvm,
+                has_sources: true,
             },
             linker: Linker {
                 path: "/bin/bpf-linker".into(),

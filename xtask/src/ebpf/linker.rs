@@ -2,13 +2,13 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use crate::machine::Machine;
 use crate::packages;
 use crate::process;
-use crate::workspace::{self, Workspace};
+use crate::workspace::Workspace;
 
 /// The version that is installed. It fits the pinned aya set.
 pub const VERSION: &str = "0.13.0";
@@ -35,40 +35,61 @@ impl fmt::Display for Linker {
     }
 }
 
+impl Linker {
+    /// Whether it is known to be of another generation.
+    pub fn is_other_than(&self, llvm: u32) -> bool {
+        self.llvm.is_some_and(|own| own != llvm)
+    }
+}
+
 /// Whether a linker for this generation can be had.
 pub fn supports(llvm: u32) -> bool {
     GENERATIONS.contains(&llvm)
 }
 
-/// A linker of this machine for the generation. One that does not tell its generation is taken
-/// only if no other is there.
-pub fn find(workspace: &Workspace, llvm: u32) -> Option<Linker> {
-    let all = linkers(workspace);
-    let exact = all.iter().find(|linker| linker.llvm == Some(llvm));
-    exact.or_else(|| all.iter().find(|linker| linker.llvm.is_none())).cloned()
+/// The linkers of a machine, the preferred first.
+pub fn all(machine: &Machine, workspace: &Workspace) -> Vec<Linker> {
+    let mut paths = vec![private_folder(workspace).join("bin/bpf-linker")];
+    paths.extend(machine.cargo_home.as_ref().map(|home| home.join("bin/bpf-linker")));
+    paths.extend(machine.find("bpf-linker"));
+    paths.dedup();
+    paths.iter().filter_map(|path| inspect(machine, path)).collect()
 }
 
-/// The linkers of this machine that are of another generation.
-pub fn mismatches(workspace: &Workspace, llvm: u32) -> Vec<Linker> {
-    linkers(workspace).into_iter().filter(|linker| linker.llvm.is_some_and(|own| own != llvm)).collect()
+/// Of some linkers the one for a generation. One that does not tell its own is taken only if no other is there.
+pub fn choose(linkers: &[Linker], llvm: u32) -> Option<&Linker> {
+    let exact = linkers.iter().find(|linker| linker.llvm == Some(llvm));
+    exact.or_else(|| linkers.iter().find(|linker| linker.llvm.is_none()))
 }
 
-/// The command that installs a linker for the generation.
-pub fn install_command(llvm: u32) -> String {
-    format!(
+/// The generations that are installed with what a linker is built from.
+pub fn installed_generations(machine: &Machine) -> Vec<u32> {
+    GENERATIONS.filter(|llvm| machine.file(&prefix(*llvm)).join("bin/llvm-config").exists()).collect()
+}
+
+/// The command that installs a linker for the generation, and LLVM before it unless that is there.
+pub fn install_command(llvm: u32, has_llvm: bool) -> String {
+    let linker = format!(
         "{}={prefix} LLVM_PREFIX={prefix} cargo install {}",
         prefix_variable(llvm),
         arguments(llvm).join(" "),
-        prefix = prefix(llvm).display()
-    )
+        prefix = prefix(llvm)
+    );
+    if has_llvm {
+        return linker;
+    }
+    let packages = packages_of(llvm);
+    format!("{} && {linker}", packages::install_command(&packages.each_ref().map(String::as_str)))
 }
 
 /// Builds a linker for the generation. One of another generation in cargo's own folder belongs to somebody's other
 /// project: then the new one goes beside our objects.
-pub fn install(workspace: &Workspace, llvm: u32) -> Result<Linker> {
-    install_llvm(llvm)
-        .with_context(|| format!("bpf-linker needs LLVM {llvm}; with it: {}", install_command(llvm)))?;
-    let mut command = Command::new(workspace::cargo());
+pub fn install(machine: &Machine, workspace: &Workspace, llvm: u32) -> Result<()> {
+    if !installed_generations(machine).contains(&llvm) {
+        packages::install_on(machine, &packages_of(llvm).each_ref().map(String::as_str))
+            .with_context(|| format!("bpf-linker needs LLVM {llvm}"))?;
+    }
+    let mut command = machine.command(&machine.cargo);
     command
         .arg("install")
         .args(arguments(llvm))
@@ -76,22 +97,20 @@ pub fn install(workspace: &Workspace, llvm: u32) -> Result<Linker> {
         .env("LLVM_PREFIX", prefix(llvm))
         .env("CARGO_TARGET_DIR", workspace.target.join("bpf-linker-build"))
         .env_remove("RUSTFLAGS");
-    if !mismatches(workspace, llvm).is_empty() {
+    if all(machine, workspace).iter().any(|linker| linker.is_other_than(llvm)) {
         command.args(["--force", "--root"]).arg(private_folder(workspace));
     }
     process::run(&mut command)?;
-    let found = linkers(workspace).into_iter().find(|linker| linker.llvm == Some(llvm));
-    found.with_context(|| format!("bpf-linker was installed, but none for LLVM {llvm} is found"))
+    let found = all(machine, workspace).into_iter().any(|linker| linker.llvm == Some(llvm));
+    anyhow::ensure!(found, "bpf-linker was installed, but none for LLVM {llvm} is found");
+    Ok(())
 }
 
 /// LLVM's headers and libraries, and what its libraries are linked with.
-fn install_llvm(llvm: u32) -> Result<()> {
-    if prefix(llvm).join("bin/llvm-config").exists() {
-        return Ok(());
-    }
+fn packages_of(llvm: u32) -> [String; 6] {
     let llvm_dev = format!("llvm-{llvm}-dev");
     let polly = format!("libpolly-{llvm}-dev");
-    packages::install(&[&llvm_dev, &polly, "libzstd-dev", "zlib1g-dev", "libxml2-dev", "g++"])
+    [llvm_dev, polly, "libzstd-dev".into(), "zlib1g-dev".into(), "libxml2-dev".into(), "g++".into()]
 }
 
 fn arguments(llvm: u32) -> Vec<String> {
@@ -102,8 +121,8 @@ fn arguments(llvm: u32) -> Vec<String> {
 }
 
 /// Where Debian's and LLVM's own packages put a generation.
-fn prefix(llvm: u32) -> PathBuf {
-    format!("/usr/lib/llvm-{llvm}").into()
+fn prefix(llvm: u32) -> String {
+    format!("/usr/lib/llvm-{llvm}")
 }
 
 /// The variable by which llvm-sys finds LLVM: generation 22 is `LLVM_SYS_221_PREFIX`.
@@ -115,21 +134,9 @@ fn private_folder(workspace: &Workspace) -> PathBuf {
     workspace.target.join("tools")
 }
 
-fn linkers(workspace: &Workspace) -> Vec<Linker> {
-    let private = private_folder(workspace).join("bin/bpf-linker");
-    let home = std::env::var_os("CARGO_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
-    let mut paths = vec![private];
-    paths.extend(home.map(|home| home.join("bin/bpf-linker")));
-    paths.extend(process::find("bpf-linker"));
-    paths.dedup();
-    paths.iter().filter_map(|path| inspect(path)).collect()
-}
-
-fn inspect(path: &Path) -> Option<Linker> {
-    let version = process::output(Command::new(path).arg("--version")).ok()?;
-    let libraries = process::output(Command::new("ldd").arg(path)).unwrap_or_default();
+fn inspect(machine: &Machine, path: &Path) -> Option<Linker> {
+    let version = process::output(machine.command(path).arg("--version")).ok()?;
+    let libraries = process::output(machine.command("ldd").arg(path)).unwrap_or_default();
     Some(Linker { path: path.into(), version, llvm: linked_generation(&libraries) })
 }
 
@@ -154,12 +161,12 @@ mod tests {
 
     #[test]
     fn the_command_names_everything_it_needs() {
-        let command = install_command(22);
-        assert!(
-            command.starts_with(
-                "LLVM_SYS_221_PREFIX=/usr/lib/llvm-22 LLVM_PREFIX=/usr/lib/llvm-22 cargo install"
-            )
-        );
+        let linker = "LLVM_SYS_221_PREFIX=/usr/lib/llvm-22 LLVM_PREFIX=/usr/lib/llvm-22 cargo install";
+        let command = install_command(22, true);
+        assert!(command.starts_with(linker), "{command}");
         assert!(command.ends_with("--no-default-features --features llvm-22"));
+        let command = install_command(22, false);
+        assert!(command.starts_with("apt-get install --no-install-recommends llvm-22-dev libpolly-22-dev "));
+        assert!(command.contains(&format!(" && {linker}")), "{command}");
     }
 }

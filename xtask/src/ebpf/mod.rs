@@ -1,11 +1,14 @@
 //! Building the eBPF objects.
 //!
 //! Three things must fit each other: a Rust compiler that may use unstable features and has the sources of
-//! `core`, the generation of its LLVM, and a bpf-linker built on the same generation. [`toolchain`] finds or
-//! installs them; [`fingerprint`] tells whether the objects present were made from these sources by that toolchain.
+//! `core`, the generation of its LLVM, and a bpf-linker built on the same generation. [`toolchain`] looks what a
+//! machine has and takes the steps that [`plan`] says; [`fingerprint`] tells whether the objects present were made from these sources by that toolchain.
 
 mod fingerprint;
 mod linker;
+mod plan;
+#[cfg(test)]
+mod tests;
 mod toolchain;
 
 use std::path::{Path, PathBuf};
@@ -13,6 +16,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::machine::Machine;
 use crate::process;
 use crate::workspace::Workspace;
 use toolchain::Toolchain;
@@ -31,7 +35,7 @@ pub struct Request {
 
 /// Brings the objects up to date, installing the toolchain where that is possible.
 pub fn build(workspace: &Workspace, request: Request) -> Result<()> {
-    let toolchain = toolchain::ensure(workspace)?;
+    let toolchain = toolchain::ensure(&Machine::this(), workspace)?;
     eprintln!("eBPF toolchain: {toolchain}");
     build_object(workspace, &toolchain, Variant::Daemon, request.force)?;
     if request.bench {
@@ -43,7 +47,7 @@ pub fn build(workspace: &Workspace, request: Request) -> Result<()> {
 /// As [`build`], but where no toolchain can be had says so and answers `false`: the daemon is then built without
 /// an object and uses nftables. A failing compilation stays an error.
 pub fn build_if_possible(workspace: &Workspace, request: Request) -> Result<bool> {
-    if let Err(reason) = toolchain::ensure(workspace) {
+    if let Err(reason) = toolchain::ensure(&Machine::this(), workspace) {
         eprintln!("no eBPF toolchain: {reason:#}");
         eprintln!("guard is built without the eBPF object and enforces with nftables.");
         // An object of older sources must not be embedded as if it were of these.
@@ -71,7 +75,7 @@ pub fn cargo(workspace: &Workspace, toolchain: &Toolchain, subcommand: &str) -> 
 
 /// The toolchain if it is complete already.
 pub fn present_toolchain(workspace: &Workspace) -> Option<Toolchain> {
-    toolchain::find(workspace)
+    toolchain::find(&Machine::this(), workspace)
 }
 
 /// BTF in the object needs debug information and the linker's help.
@@ -143,18 +147,4 @@ fn compile(workspace: &Workspace, toolchain: &Toolchain, variant: Variant) -> Re
 fn executable(message: &str) -> Option<PathBuf> {
     let message: serde_json::Value = serde_json::from_str(message).ok()?;
     message["executable"].as_str().map(PathBuf::from)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_object_is_the_program_cargo_names() {
-        let library = r#"{"reason":"compiler-artifact","executable":null}"#;
-        let program = r#"{"reason":"compiler-artifact","executable":"/t/release/guard"}"#;
-        assert_eq!(executable(library), None);
-        assert_eq!(executable(program), Some("/t/release/guard".into()));
-        assert_eq!(executable("warning: not JSON"), None);
-    }
 }

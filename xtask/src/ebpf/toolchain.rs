@@ -2,23 +2,30 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use super::linker::{self, Linker};
+use super::plan::{self, DEBIAN, Facts, Plan, Step};
+use crate::machine::Machine;
 use crate::packages;
 use crate::process;
 use crate::workspace::Workspace;
 
-/// Debian's own compiler for web engines: a recent rustc with the sources of `core`.
-const DEBIAN: &[&str] = &["rustc-web", "cargo-web", "rust-web-src"];
+/// Where a compiler comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A nightly of rustup, by its name.
+    Rustup(String),
+    /// The distribution.
+    System,
+}
 
-/// A compiler that can build `core` for eBPF.
+/// A compiler that can build `core` for eBPF, given its sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compiler {
-    /// Where it comes from: `rustup nightly-…` or `system`.
-    pub origin: String,
+    /// Where it comes from.
+    pub origin: Origin,
     /// Its rustc.
     pub rustc: PathBuf,
     /// Its cargo.
@@ -27,15 +34,26 @@ pub struct Compiler {
     pub version: String,
     /// Generation of its LLVM.
     pub llvm: u32,
+    /// Whether it has the sources of `core`.
+    pub has_sources: bool,
 }
 
 /// A compiler and a linker of the same LLVM generation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Toolchain {
     /// The compiler.
     pub compiler: Compiler,
     /// The linker.
     pub linker: Linker,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rustup(toolchain) => write!(f, "rustup {toolchain}"),
+            Self::System => f.write_str("system"),
+        }
+    }
 }
 
 impl fmt::Display for Toolchain {
@@ -55,54 +73,84 @@ impl Toolchain {
                  install bpf-linker with `{}`",
                 self.linker.path.display(),
                 self.compiler.llvm,
-                linker::install_command(self.compiler.llvm)
+                linker::install_command(self.compiler.llvm, true)
             ),
         }
     }
 }
 
-/// A complete toolchain of this machine, rustup's before the system's.
-pub fn find(workspace: &Workspace) -> Option<Toolchain> {
-    compilers().into_iter().find_map(|compiler| {
-        let linker = linker::find(workspace, compiler.llvm)?;
-        Some(Toolchain { compiler, linker })
-    })
+/// A complete toolchain of a machine, rustup's before the system's.
+pub fn find(machine: &Machine, workspace: &Workspace) -> Option<Toolchain> {
+    match plan::plan(&probe(machine, workspace), &[]) {
+        Plan::Use(toolchain) => Some(toolchain),
+        Plan::Do(_) | Plan::GiveUp(_) => None,
+    }
 }
 
-/// A complete toolchain, installed as far as needed.
-pub fn ensure(workspace: &Workspace) -> Result<Toolchain> {
-    if let Some(toolchain) = find(workspace) {
-        return Ok(toolchain);
+/// A complete toolchain, installed as far as needed. What fails is told, and the next way is tried.
+pub fn ensure(machine: &Machine, workspace: &Workspace) -> Result<Toolchain> {
+    let mut tried = Vec::new();
+    loop {
+        let facts = probe(machine, workspace);
+        let step = match plan::plan(&facts, &tried) {
+            Plan::Use(toolchain) => return Ok(toolchain),
+            Plan::Do(step) => step,
+            Plan::GiveUp(way_out) => bail!("nothing here builds for eBPF; {way_out}"),
+        };
+        if let Err(error) = take(&step, &facts, machine, workspace) {
+            eprintln!("that did not help: {error:#}");
+        }
+        tried.push(step);
     }
-    if compilers().is_empty() {
-        install_compiler()?;
-    }
-    let Some(compiler) = compilers().into_iter().next() else {
-        bail!(
-            "the compiler that was installed has no sources of `core`, or an LLVM that bpf-linker {} cannot be built on",
-            linker::VERSION
-        )
-    };
-    for other in linker::mismatches(workspace, compiler.llvm) {
-        eprintln!(
-            "{other} cannot link what LLVM {} writes: a linker reads bitcode of its own generation only",
-            compiler.llvm
-        );
-    }
-    let linker = linker::install(workspace, compiler.llvm)?;
-    Ok(Toolchain { compiler, linker })
 }
 
-/// Every compiler with the sources of `core`, the preferred first.
-fn compilers() -> Vec<Compiler> {
-    let mut found: Vec<Compiler> = nightlies().iter().filter_map(|name| rustup(name)).collect();
-    found.extend(inspect("system", Path::new("/usr/bin/rustc"), Path::new("/usr/bin/cargo")));
-    found.retain(|compiler| linker::supports(compiler.llvm));
-    found
+fn take(step: &Step, facts: &Facts, machine: &Machine, workspace: &Workspace) -> Result<()> {
+    match step {
+        Step::InstallLinker { llvm } => {
+            for other in facts.linkers.iter().filter(|linker| linker.is_other_than(*llvm)) {
+                eprintln!(
+                    "{other} cannot link what LLVM {llvm} writes: a linker reads bitcode of its own generation only"
+                );
+            }
+            linker::install(machine, workspace, *llvm)
+        }
+        Step::AddSources { .. } | Step::InstallNightly => {
+            let line = step.command(facts);
+            let mut words = line.split(' ');
+            process::run(machine.command(words.next().unwrap_or_default()).args(words))
+        }
+        Step::InstallDebian => {
+            // A fresh system image has no lists, and old ones offer an old compiler.
+            packages::update(machine)?;
+            ensure!(packages::is_known(machine, DEBIAN[0]), "apt offers no {}", DEBIAN[0]);
+            packages::install_on(machine, DEBIAN)
+        }
+    }
 }
 
-fn nightlies() -> Vec<String> {
-    let list = process::output(Command::new("rustup").args(["toolchain", "list"])).unwrap_or_default();
+/// What a machine has and may do.
+fn probe(machine: &Machine, workspace: &Workspace) -> Facts {
+    let mut compilers: Vec<Compiler> =
+        nightlies(machine).into_iter().filter_map(|name| rustup(machine, name)).collect();
+    compilers.extend(inspect(
+        machine,
+        Origin::System,
+        &machine.file("/usr/bin/rustc"),
+        &machine.file("/usr/bin/cargo"),
+    ));
+    compilers.retain(|compiler| linker::supports(compiler.llvm));
+    Facts {
+        compilers,
+        linkers: linker::all(machine, workspace),
+        generations: linker::installed_generations(machine),
+        has_rustup: machine.find("rustup").is_some(),
+        has_apt: machine.find("apt-get").is_some(),
+        is_root: machine.is_root,
+    }
+}
+
+fn nightlies(machine: &Machine) -> Vec<String> {
+    let list = process::output(machine.command("rustup").args(["toolchain", "list"])).unwrap_or_default();
     list.lines()
         .filter_map(|line| line.split_whitespace().next())
         .filter(|name| name.starts_with("nightly"))
@@ -110,29 +158,27 @@ fn nightlies() -> Vec<String> {
         .collect()
 }
 
-fn rustup(toolchain: &str) -> Option<Compiler> {
-    let rustc =
-        process::output(Command::new("rustup").args(["which", "--toolchain", toolchain, "rustc"])).ok()?;
-    let rustc = PathBuf::from(rustc);
-    inspect(&format!("rustup {toolchain}"), &rustc, &rustc.with_file_name("cargo"))
+fn rustup(machine: &Machine, toolchain: String) -> Option<Compiler> {
+    let which = ["which", "--toolchain", &toolchain, "rustc"];
+    let rustc = PathBuf::from(process::output(machine.command("rustup").args(which)).ok()?);
+    inspect(machine, Origin::Rustup(toolchain), &rustc, &rustc.with_file_name("cargo"))
 }
 
-/// Asks a rustc for its version; `None` without the sources of `core` or without a cargo beside it.
-fn inspect(origin: &str, rustc: &Path, cargo: &Path) -> Option<Compiler> {
+/// Asks a rustc for its version; `None` without a cargo beside it.
+fn inspect(machine: &Machine, origin: Origin, rustc: &Path, cargo: &Path) -> Option<Compiler> {
     let ask = |arguments: &[&str]| {
-        process::output(Command::new(rustc).args(arguments).env_remove("RUSTUP_TOOLCHAIN")).ok()
+        process::output(machine.command(rustc).args(arguments).env_remove("RUSTUP_TOOLCHAIN")).ok()
     };
     let sysroot = PathBuf::from(ask(&["--print", "sysroot"])?);
-    if !sysroot.join("lib/rustlib/src/rust/library/core/src/lib.rs").exists() || !cargo.exists() {
-        return None;
-    }
     let verbose = ask(&["-vV"])?;
+    cargo.exists().then_some(())?;
     Some(Compiler {
-        origin: origin.to_owned(),
+        origin,
         rustc: rustc.into(),
         cargo: cargo.into(),
         version: verbose.lines().next()?.to_owned(),
         llvm: llvm_generation(&verbose)?,
+        has_sources: sysroot.join("lib/rustlib/src/rust/library/core/src/lib.rs").exists(),
     })
 }
 
@@ -140,30 +186,6 @@ fn inspect(origin: &str, rustc: &Path, cargo: &Path) -> Option<Compiler> {
 fn llvm_generation(verbose: &str) -> Option<u32> {
     let version = verbose.lines().find_map(|line| line.strip_prefix("LLVM version: "))?;
     version.split('.').next()?.parse().ok()
-}
-
-/// Debian's set where apt offers it, else rustup's nightly.
-fn install_compiler() -> Result<()> {
-    if process::is_root() && process::find("apt-get").is_some() {
-        // A fresh system image has no lists, and old ones offer an old compiler.
-        process::run(Command::new("apt-get").args(["-q", "update"]))?;
-        if packages::is_known(DEBIAN[0]) {
-            return packages::install(DEBIAN);
-        }
-    }
-    let rustup = "rustup toolchain install nightly --profile minimal --component rust-src";
-    if process::find("rustup").is_some() {
-        let mut words = rustup.split(' ');
-        let mut command = Command::new(words.next().unwrap_or_default());
-        if process::run(command.args(words)).is_ok() {
-            return Ok(());
-        }
-    }
-    bail!(
-        "no Rust compiler here can build for eBPF; either `{rustup}` or, on Debian 12 and later as root, \
-         `apt-get install --no-install-recommends {}`",
-        DEBIAN.join(" ")
-    )
 }
 
 #[cfg(test)]

@@ -95,7 +95,9 @@ impl Fixture {
                     std::net::IpAddr::V6(_) => 0,
                 };
                 self.seen.extend(batch.sightings().map(|sighting| last_byte(sighting.address)));
-                batch.position.iter().for_each(|position| self.readers.remember(position));
+                if let Some(position) = &batch.position {
+                    self.readers.remember(position);
+                }
             }
             Ok(Input::Delivery(Delivery::Gone(id))) => {
                 self.readers.forget(id);

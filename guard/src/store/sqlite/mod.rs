@@ -143,6 +143,13 @@ impl Store for Sqlite {
         self.attempt("reading the bans", |connection, notes| rows::bans(connection, now, CHUNK, each, notes))
     }
 
+    fn end_bans(&mut self, now: Wall) -> Result<u64, StoreError> {
+        if self.lock.is_none() {
+            return Ok(0); // they are ended when that can be kept
+        }
+        self.attempt("ending bans", |connection, _| rows::end_bans(connection, now))
+    }
+
     fn ban_count(&mut self) -> Result<u64, StoreError> {
         self.attempt("counting the bans", |connection, _| rows::ban_count(connection))
     }

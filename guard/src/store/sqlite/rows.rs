@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::schema::FOR_GOOD;
 use super::{events, scores};
@@ -155,6 +155,21 @@ pub(super) fn bans(
     }
     unreadable.tell("bans", notes);
     Ok(())
+}
+
+/// Makes an event of each ban that ended at `now` or before, in the order of their ends, and removes it; how many.
+pub(super) fn end_bans(connection: &mut Connection, now: Wall) -> rusqlite::Result<u64> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    transaction.execute(
+        "INSERT INTO event (at, kind, address, length, detail)
+         SELECT until, 'expire', address, length,
+                '{\"strike\":' || CAST(strike AS INTEGER) || ',\"because\":\"it ended while guard was not running\"}'
+         FROM ban WHERE until <= ?1 ORDER BY until",
+        [now.0],
+    )?;
+    let ended = transaction.execute("DELETE FROM ban WHERE until <= ?1", [now.0])?;
+    transaction.commit()?;
+    Ok(ended as u64)
 }
 
 /// Everything small.

@@ -179,6 +179,12 @@ impl Writer {
         self.shared.lock().status.written > 0
     }
 
+    /// What was given so far does not wait for company.
+    pub fn hurry(&self) {
+        self.shared.lock().hurry = true;
+        self.shared.changed.notify_all();
+    }
+
     /// Waits until everything given so far is durable; `false` if it was not in time.
     pub fn flush(&self, within: Duration) -> bool {
         let deadline = Instant::now() + within;

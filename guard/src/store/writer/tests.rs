@@ -44,6 +44,10 @@ impl Store for Disk {
         Ok(Snapshot::default())
     }
 
+    fn end_bans(&mut self, _: Wall) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
     fn ban_count(&mut self) -> Result<u64, StoreError> {
         Ok(0)
     }
@@ -164,6 +168,17 @@ fn a_ban_does_not_wait_for_more_than_its_linger() {
     writer.write(ban(1));
     eventually("the ban is not durable", || disk.bans() == [1]);
     drop(writer);
+}
+
+#[test]
+fn a_position_can_be_written_without_waiting_for_company() {
+    let disk = Disk::default();
+    let lazy = WriterOptions { linger_notes: Duration::from_secs(60), ..options() };
+    let writer = Writer::start(Box::new(disk.clone()), lazy).unwrap();
+    writer.write(position(1));
+    writer.hurry();
+    eventually("the position is written", || disk.has_position());
+    writer.stop();
 }
 
 #[test]
