@@ -1,11 +1,13 @@
 //! The head of a syslog line: stamp, host, identifier, process; what follows is the message.
 //!
 //! Three forms: RFC 3164 (`Nov  1 00:00:00 host ident[7]: text`), the same with an RFC 3339 stamp, as rsyslog and
-//! syslog-ng write it today, and RFC 5424 (`<34>1 2026-… host app 7 - - text`). A priority in front is skipped.
+//! syslog-ng write it today, and RFC 5424 (`<34>1 2026-… host app 7 - - text`). A priority in front is skipped. RFC 3164
+//! is also read with the stamps of journalctl (`-o short-precise`, `-o short-full`), and as `OpenWrt`'s logread writes it,
+//! with a year, and with facility and level in place of the host.
 
 use crate::time::Wall;
 
-use super::timestamp::{BSD_LENGTH, Stamps};
+use super::timestamp::{self, BSD_LENGTH, Stamps};
 use super::{bytes, simd};
 
 /// Longest identifier. RFC 5424 allows 48 bytes.
@@ -31,6 +33,8 @@ pub(super) enum Stamp<'a> {
     Bsd(&'a [u8; BSD_LENGTH]),
     /// RFC 3339; the slice begins with it.
     Iso(&'a [u8]),
+    /// One of journalctl's or logread's.
+    Other(timestamp::Stamp<'a>),
     /// RFC 5424's "no time".
     None,
 }
@@ -41,6 +45,7 @@ impl Stamp<'_> {
         match self {
             Self::Bsd(text) => stamps.bsd(text, reference),
             Self::Iso(text) => stamps.iso(text, reference).map(|(wall, _)| wall),
+            Self::Other(stamp) => stamps.read(stamp, reference),
             Self::None => None,
         }
     }
@@ -76,8 +81,31 @@ pub(super) fn iso_stamp(line: &[u8]) -> Option<(Stamp<'_>, usize)> {
 
 #[inline]
 fn split_bsd(line: &[u8]) -> Option<Header<'_>> {
-    let stamp = bsd_stamp(line)?;
-    split_host(&line[BSD_LENGTH + 1..], stamp)
+    match bsd_stamp(line) {
+        Some(stamp) => split_host(&line[BSD_LENGTH + 1..], stamp),
+        None => split_other(line),
+    }
+}
+
+/// `Nov  1 00:00:00.000000 host …`, `Sun 2026-11-01 00:00:00 UTC host …`, `Sun Nov  1 00:00:00 2026 daemon.info …`.
+#[cold]
+fn split_other(line: &[u8]) -> Option<Header<'_>> {
+    let (stamp, end) = timestamp::stamp(line)?;
+    let rest = &line[end..];
+    // Services begin lines of their own with this stamp too: the word behind it tells them apart.
+    if stamp.has_year_behind() && !is_priority(rest.split(|b| *b == b' ').next()?) {
+        return None;
+    }
+    split_host(rest, Stamp::Other(stamp))
+}
+
+/// `daemon.info`: how logread writes a priority.
+fn is_priority(word: &[u8]) -> bool {
+    const LEVELS: [&[u8]; 8] = [b"emerg", b"alert", b"crit", b"err", b"warn", b"notice", b"info", b"debug"];
+    let mut parts = word.splitn(2, |b| *b == b'.');
+    let facility = parts.next().unwrap_or_default();
+    facility.iter().all(u8::is_ascii_alphanumeric)
+        && parts.next().is_some_and(|level| LEVELS.contains(&level))
 }
 
 fn split_iso(line: &[u8]) -> Option<Header<'_>> {
@@ -85,12 +113,16 @@ fn split_iso(line: &[u8]) -> Option<Header<'_>> {
     split_host(&line[end + 1..], stamp)
 }
 
-/// Whether a line has a header without a host: then it may as well be a line of a service's own, which begins with a
-/// stamp and a word.
+/// Whether a line has a header without a host, or a stamp with a colon behind it: then it may as well be a line of a
+/// service's own, which begins with a stamp and a word.
 pub(super) fn is_hostless(line: &[u8]) -> bool {
     let rest = match line.first() {
         Some(first) if first.is_ascii_uppercase() => line.get(BSD_LENGTH + 1..),
-        Some(first) if first.is_ascii_digit() => iso_stamp(line).and_then(|(_, end)| line.get(end + 1..)),
+        Some(first) if first.is_ascii_digit() => match iso_stamp(line) {
+            Some((_, end)) if line[end - 1] == b':' => return true,
+            Some((_, end)) => line.get(end + 1..),
+            None => None,
+        },
         _ => None,
     };
     rest.is_some_and(|rest| rest.split(|b| *b == b' ').next().is_some_and(|word| word.ends_with(b":")))
@@ -240,6 +272,10 @@ mod tests {
             ("Nov  1 00:00:00 sshd[123]: text: a b", sshd(123)),
             ("Nov  1 00:00:00 web1 sshd[12345678]: text: a b", sshd(12_345_678)),
             ("<38>Nov  1 00:00:00 web1 sshd[123]: text: a b", sshd(123)),
+            ("Nov  1 00:00:00.123456 web1 sshd[123]: text: a b", sshd(123)),
+            ("Sun 2026-11-01 00:00:00 UTC web1 sshd[123]: text: a b", sshd(123)),
+            ("Sun 2026-11-01 00:00:00.123456 CET web1 sshd: text: a b", sshd(0)),
+            ("Sun Nov  1 00:00:00 2026 authpriv.warn sshd[123]: text: a b", sshd(123)),
             ("2026-11-01T00:00:00.123456+01:00 web1 sshd[123]: text: a b", sshd(123)),
             ("<34>1 2026-11-01T00:00:00Z web1 sshd 123 - - text: a b", sshd(123)),
             ("<34>1 - web1 sshd - ID [a b=\"]\\\"\"][c] \u{feff}text: a b", sshd(0)),
@@ -256,6 +292,10 @@ mod tests {
             "sshd[1]: text",
             "Nov  1 00:00:00",
             "Nov  1 00:00:00 web1 sshd text",
+            "Nov  1 00:00:00. web1 sshd: text",
+            "Sun Nov  1 00:00:00 2026 web1 sshd: text",
+            "Sun Nov  1 00:00:00 2026 1.2.3.4:5 sshd: text",
+            "Sun 2026-11-01 web1 sshd: text",
             "Nov  1 00:00:00 web1 [1]: x",
             "Nov  1 00:00:00 web1 sshd[]: x",
             "Nov  1 00:00:00 web1 sshd[1x]: x",

@@ -6,8 +6,9 @@
 //!
 //! | notation | example | who writes it |
 //! |---|---|---|
-//! | RFC 3164 | `Nov 20 12:00:00` | syslog daemons, Dovecot, Asterisk |
+//! | RFC 3164 | `Nov 20 12:00:00`, `Nov 20 12:00:00.123456` | syslog daemons, journalctl, Dovecot, Asterisk |
 //! | ISO 8601, RFC 3339 | `2026-11-20T12:00:00.123+01:00`, `2026-11-20 12:00:00,123 CET` | rsyslogd, PostgreSQL, log4j |
+//! | with a day of the week | `Fri 2026-11-20 12:00:00 CET` | journalctl, systemd |
 //! | with a padded hour | `2026-11-20  1:02:03` | `MySQL`, `MariaDB` |
 //! | with slashes | `2026/11/20 12:00:00.123` | nginx, Go's `log`, Squid |
 //! | CLF | `20/Nov/2026:12:00:00 +0000`, `20/Nov/2026:12:00:00.123` | access logs, haproxy |
@@ -89,6 +90,13 @@ pub(super) struct Stamp<'a> {
     notation: Notation,
     /// The stamp and nothing else.
     text: &'a [u8],
+}
+
+impl Stamp<'_> {
+    /// Whether the year stands at its end, as `ctime(3)` writes it.
+    pub(super) fn has_year_behind(self) -> bool {
+        self.notation == Notation::Ctime
+    }
 }
 
 /// Reads stamps, remembering the last minute of each notation.

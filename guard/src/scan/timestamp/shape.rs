@@ -5,6 +5,9 @@ use super::{BSD_LENGTH, Notation, Stamp, zone};
 /// Longest text behind the seconds of a stamp: a blank and the longest name of a zone.
 pub(super) const MOST_TAIL: usize = 1 + zone::LONGEST;
 
+/// Length of a day of the week in front of a stamp, and of the blank behind it.
+pub(super) const WEEKDAY: usize = 4;
+
 /// Most digits of a fraction that are taken for one: nanoseconds.
 pub(super) const MOST_FRACTION: usize = 9;
 
@@ -109,7 +112,10 @@ fn boot(text: &[u8]) -> Option<usize> {
 #[inline]
 fn letters(text: &[u8]) -> Option<(Notation, usize, usize)> {
     if fits(text, b"Aaa _0 00:00:00") {
-        return Some((Notation::Bsd, 0, BSD_LENGTH));
+        return Some((Notation::Bsd, 0, BSD_LENGTH + fraction(&text[BSD_LENGTH..])));
+    }
+    if fits(text, b"Aaa 0000-00-00 ") {
+        return Some((Notation::Iso, WEEKDAY, iso(&text[WEEKDAY..])?));
     }
     if !fits(text, b"Aaa Aaa _0 00:00:00") {
         return None;

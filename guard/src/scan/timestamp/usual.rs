@@ -67,7 +67,11 @@ impl Usual {
     fn of(text: &[u8], stamp: Stamp<'_>) -> Option<Self> {
         let window: &[u8; WINDOW] = text.first_chunk()?;
         let open = usize::from(text[0] == b'[');
-        let start = if stamp.notation == Notation::Boot { open + shape::blanks(&text[open..]) } else { open };
+        let start = match stamp.notation {
+            Notation::Boot => open + shape::blanks(&text[open..]),
+            Notation::Iso if text[open].is_ascii_alphabetic() => open + shape::WEEKDAY,
+            _ => open,
+        };
         let end = start + stamp.text.len();
         let rest = end + usize::from(open == 1 && text.get(end) == Some(&b']'));
         if rest >= WINDOW {
