@@ -284,9 +284,10 @@ impl Tail {
 
     /// Whether a change of this watch, or of this name in it, concerns this path; notes what is to be done.
     pub(super) fn note(&mut self, id: WatchId, name: Option<&OsStr>) {
-        if let Some(name) = name {
-            self.moved |= self.folder_watch == Some(id) && self.path.file_name() == Some(name);
-        } else {
+        if self.folder_watch == Some(id) {
+            // Without a name it is the folder itself, whose permissions may have changed.
+            self.moved |= name.is_none() || self.path.file_name() == name;
+        } else if name.is_none() {
             self.dirty |= self.logs.iter().any(|log| log.watch == Some(id));
         }
     }
