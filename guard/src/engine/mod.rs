@@ -1,9 +1,10 @@
 //! The engine decides. It is pure: no I/O, no clock, no async; time and chance are arguments, so the same input
 //! gives the same decisions.
 //!
-//! A sighting is first joined with the other lines of its attempt ([`attempt`]), its points go to the score of its
-//! source ([`score`], [`sources`]), and a score that reaches the threshold becomes an order whose length follows
-//! from the target's past ([`escalate`]). The engine remembers which targets are banned and orders none twice.
+//! A sighting is first joined with the other lines of its attempt ([`attempt`]) and with what other programs say about
+//! it ([`witness`]), its points go to the score of its source ([`score`], [`sources`]), and a score that reaches the
+//! threshold becomes an order whose length follows from the target's past ([`escalate`]). The engine remembers which
+//! targets are banned and orders none twice.
 //!
 //! What no score tells is told by what is remembered besides: guesses far apart and many accounts ([`trail`]), an
 //! account that many addresses try ([`accounts`]), a prefix whose hosts are banned one after the other ([`prefixes`]),
@@ -41,6 +42,7 @@ mod sources;
 mod state;
 mod storm;
 mod trail;
+mod witness;
 
 pub(crate) use escalate::RECIDIVE_MOST;
 pub use escalate::Strikes;
@@ -149,7 +151,7 @@ pub struct Prospect {
 pub struct EngineCount {
     /// Sightings judged.
     pub sightings: u64,
-    /// Sightings joined to an attempt that had counted already.
+    /// Sightings joined to an attempt that had counted already, or about one of which another program had told.
     pub joined: u64,
     /// Sightings older than the window.
     pub too_old: u64,

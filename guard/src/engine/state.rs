@@ -17,6 +17,7 @@ use super::score::Leak;
 use super::sources::Sources;
 use super::storm::Storm;
 use super::trail::Trail;
+use super::witness::Witnesses;
 use super::{BanOrder, Cause, Decision, EngineCount, EngineOptions, Evidence, Prospect};
 use crate::config::Decide;
 use crate::dense::{Chance, Seed};
@@ -33,6 +34,7 @@ pub struct Engine {
     pub(super) seed: u64,
     decoys: HashSet<Box<[u8]>>,
     attempts: Attempts,
+    witnesses: Witnesses,
     partials: Partials,
     pub(super) sources: Sources,
     pub(super) offenders: Offenders,
@@ -59,12 +61,13 @@ impl Engine {
         let mut chance = Chance::new(seed);
         let mut hash = || Seed::new(chance.next());
         let (attempts, sources, offenders, lines) = (hash(), hash(), hash(), hash());
-        let (accounts, banned, failing) = (hash(), hash(), hash());
+        let (accounts, banned, failing, witnesses) = (hash(), hash(), hash(), hash());
         Self {
             leak: Leak::new(decide.threshold, decide.window),
             seed,
             decoys: decoys(&decide),
             attempts: Attempts::new(attempts),
+            witnesses: Witnesses::new(witnesses),
             partials: Partials::default(),
             sources: Sources::new(decide.max_sources, sources, chance.clone()),
             offenders: Offenders::new(chance.next(), offenders),
@@ -96,6 +99,7 @@ impl Engine {
             return None;
         }
         let joined = self.attempts.join(s, via, at);
+        let joined = self.witnesses.join(s, via, at, joined);
         self.count.joined += u64::from(joined.joined);
         let decoy = !self.decoys.is_empty() && s.account.is_some_and(|account| self.decoys.contains(account));
         if joined.points.0 == 0 && !decoy {
@@ -266,6 +270,7 @@ impl Engine {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.attempts.bytes()
+            + self.witnesses.bytes()
             + self.partials.bytes()
             + self.sources.bytes()
             + self.offenders.bytes()

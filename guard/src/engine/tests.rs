@@ -17,6 +17,7 @@ mod kept;
 mod ladder;
 mod logins;
 mod random;
+mod witnesses;
 
 const ATTACKER: &str = "203.0.113.7";
 const SECOND: i64 = 1000;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
@@ -203,11 +203,38 @@ const OVERLAPPING: [(&str, &str); 10] = [
     ("4", r#"ip = "<address>", a = "(x|y)[z]<token> y", c = "<token>""#),
 ];
 
-fn overlapping() -> FilterFile {
+/// The same over the fields of an access log.
+const OVERLAPPING_ACCESS: [(&str, &str); 6] = [
+    ("1", r#"client = "<address>", path = "/x""#),
+    ("2", r#"client = "<address>", path = ["/xy", "<text>y<text>"], status = ["404", "40<number>"]"#),
+    ("2", r#"client = "<address>", agent = "<text>xx<text>", method = "(GET|POST)""#),
+    ("0.5", r#"client = "<address>", user = "<account>""#),
+    ("3", r#"client = "<address>", agent = "x<text>", referrer = "<text>y""#),
+    ("3", r#"client = "<address>", query = "<text>x", status = "404""#),
+];
+
+/// The patterns that overlap in a format, as they are written and compiled.
+fn overlapping(format: &str) -> &'static (Filter, Arc<FilterSet>) {
+    static FORMATS: [OnceLock<(Filter, Arc<FilterSet>)>; 3] = [const { OnceLock::new() }; 3];
+    let (at, patterns) = match format {
+        "json" => (0, &OVERLAPPING[..]),
+        "logfmt" => (1, &OVERLAPPING[..]),
+        _ => (2, &OVERLAPPING_ACCESS[..]),
+    };
     let one = |(points, fields): &(&str, &str)| {
         format!("[[pattern]]\nkind = \"probe\"\npoints = {points}\nfields = {{ {fields} }}\n")
     };
-    file("x", "json", &OVERLAPPING.iter().map(one).collect::<String>())
+    FORMATS[at].get_or_init(|| {
+        let file = file("x", format, &patterns.iter().map(one).collect::<String>());
+        (Filter::read(&file).unwrap(), Arc::new(compile(&[file]).unwrap()))
+    })
+}
+
+/// Reads a line with the patterns that overlap, and plainly.
+fn both(format: &str, line: &str, record: &BTreeMap<&str, String>) -> [Option<(u16, String)>; 2] {
+    let (filter, filters) = overlapping(format);
+    let mut scanner = Scanner::with_zone(Arc::clone(filters), TimeZone::UTC);
+    [read(&mut scanner, line), plain(filter, record)]
 }
 
 /// What a plain evaluation makes of a record: every pattern, every field, every form, in their order.
@@ -246,12 +273,39 @@ proptest! {
         texts in proptest::collection::btree_map(select(vec!["a", "b", "c"]), "[xyz 1]{0,6}", 0..4),
         message in proptest::option::of("x?y?[xy ]{0,3} (192\\.0\\.2\\.7|::7|x)"),
     ) {
-        let file = overlapping();
-        let filter = Filter::read(&file).unwrap();
         let mut record: BTreeMap<&str, String> = texts;
         record.insert("ip", ip.to_owned());
         record.extend(message.map(|message| ("msg", message)));
-        let line = serde_json::to_string(&record).unwrap();
-        prop_assert_eq!(read(&mut scanner(&[file]), &line), plain(&filter, &record), "{}", line);
+        let pairs: Vec<String> = record.iter().map(|(name, text)| format!("{name}={text:?}")).collect();
+        let lines = [("json", serde_json::to_string(&record).unwrap()), ("logfmt", pairs.join(" "))];
+        for (format, line) in lines {
+            let [fast, plain] = both(format, &line, &record);
+            prop_assert_eq!(fast, plain, "{}", line);
+        }
+    }
+
+    #[test]
+    fn access_logs_equal_the_plain_evaluation(
+        client in select(vec!["192.0.2.1", "2001:db8::1", "peer.example.org"]),
+        user in "[xy]{0,2}",
+        method in select(vec!["GET", "POST", "PUT"]),
+        path in "/[xy]{0,3}",
+        query in proptest::option::of("[xy]{1,2}"),
+        status in select(vec!["404", "401", "200"]),
+        referrer in "[xy ]{0,3}",
+        agent in "[xy ]{0,4}",
+    ) {
+        let target = query.as_ref().map_or(path.clone(), |query| format!("{path}?{query}"));
+        let dash = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+        let line = format!(
+            r#"{client} - {} [20/Nov/2026:00:00:00 +0000] "{method} {target} HTTP/1.1" {status} 5 "{}" "{}""#,
+            dash(&user), dash(&referrer), dash(&agent),
+        );
+        let fields = [("client", client), ("user", &user), ("method", method), ("path", &path), ("status", status)];
+        let behind = [("query", query.as_deref().unwrap_or_default()), ("referrer", &referrer), ("agent", &agent)];
+        let all = fields.into_iter().chain(behind).filter(|(_, text)| !text.is_empty());
+        let record: BTreeMap<&str, String> = all.map(|(name, text)| (name, text.to_owned())).collect();
+        let [fast, plain] = both("access", &line, &record);
+        prop_assert_eq!(fast, plain, "{}", line);
     }
 }

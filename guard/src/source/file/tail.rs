@@ -27,6 +27,10 @@ const MAX_OPEN: usize = 16;
 /// Files that rotation may have put between two looks. More are counted as gaps.
 const MAX_SUCCESSORS: usize = 256;
 
+/// How far behind the clock the times are that the kernel gives files, in nanoseconds: a tick, at most 10 ms
+/// (`ktime_get_coarse_real_ts64`, with `CONFIG_HZ=100`).
+const TICK: i128 = 10_000_000;
+
 /// One configured path.
 #[derive(Debug)]
 pub(super) struct Tail {
@@ -37,6 +41,9 @@ pub(super) struct Tail {
     logs: VecDeque<Log>,
     /// The last file that was read and is closed, when none is open.
     gone: Option<Mark>,
+    /// Files that are read to their end and closed, and are not older than one that may still have successors: those
+    /// were closed before it, or were born with it in one tick of the kernel's clock. At most [`MAX_OPEN`].
+    done: Vec<Mark>,
     /// Where a file that appears at the path is read from.
     start: Start,
     /// Whether it is given up when its file has gone.
@@ -99,6 +106,7 @@ impl Tail {
             folder_watch: None,
             logs: VecDeque::new(),
             gone: None,
+            done: Vec::new(),
             start,
             found: origin != Origin::Named,
             absent_since: None,
@@ -256,7 +264,7 @@ impl Tail {
         let written = self.logs.back().and_then(|log| log.reader.metadata().ok()).map(|meta| modified(&meta));
         let after = After {
             born: last.identity.born,
-            modified: written.unwrap_or(i128::from(last.read.0) * 1_000_000),
+            modified: written.unwrap_or(i128::from(last.read.0) * 1_000_000 - TICK),
         };
         let found = folder::successors(&self.path, after);
         let skipped = found.files.len().saturating_sub(MAX_SUCCESSORS);
@@ -266,6 +274,7 @@ impl Tail {
             let identity = Identity::of(&meta);
             let known = identity == now
                 || identity == last.identity
+                || self.done.iter().any(|done| done.identity == identity)
                 || self.logs.iter().any(|log| log.reader.identity() == identity);
             if !known {
                 let reader = Reader::from_start(file, &meta);
@@ -284,9 +293,10 @@ impl Tail {
 
     /// Whether a change of this watch, or of this name in it, concerns this path; notes what is to be done.
     pub(super) fn note(&mut self, id: WatchId, name: Option<&OsStr>) {
-        if let Some(name) = name {
-            self.moved |= self.folder_watch == Some(id) && self.path.file_name() == Some(name);
-        } else {
+        if self.folder_watch == Some(id) {
+            // Without a name it is the folder itself, whose permissions may have changed.
+            self.moved |= name.is_none() || self.path.file_name() == name;
+        } else if name.is_none() {
             self.dirty |= self.logs.iter().any(|log| log.watch == Some(id));
         }
     }
@@ -407,9 +417,21 @@ impl Tail {
         if let Some(id) = log.watch {
             watch.remove(id);
         }
+        let mark = log.reader.mark();
         if self.logs.is_empty() {
-            self.gone = Some(log.reader.mark());
+            self.gone = Some(mark);
         }
+        self.done.push(mark);
+        let left =
+            self.logs.iter().map(|log| log.reader.identity()).chain(self.gone.map(|gone| gone.identity));
+        let left: Vec<Identity> = left.collect();
+        // Where births are not kept, only the time of the last write tells.
+        let outlives = |done: &Mark, one: &Identity| {
+            done.identity != *one && one.born != 0 && done.identity.born >= one.born
+        };
+        self.done.retain(|done| left.iter().any(|one| outlives(done, one)));
+        let surplus = self.done.len().saturating_sub(MAX_OPEN);
+        self.done.drain(..surplus);
         self.dirty = true;
     }
 
@@ -419,7 +441,7 @@ impl Tail {
         let gone = self.gone.filter(|_| self.logs.is_empty());
         Position {
             source: self.path.to_string_lossy().into_owned(),
-            place: position::encode(marks.chain(gone)),
+            place: position::encode(self.done.iter().copied().chain(marks).chain(gone)),
         }
     }
 

@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -12,6 +14,9 @@ use super::*;
 use crate::sighting::{Kind, PatternId, Points, Sighting, SourceId};
 use crate::source::{Batch, Entry, Position, ReadCount, Scanned, Sender};
 use crate::time::{Wall, boot_nanoseconds};
+
+mod kernel;
+mod random;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -55,10 +60,13 @@ struct Channel {
     to: SyncSender<Delivery>,
     /// Deliveries until the engine is gone.
     left: usize,
+    /// Deliveries begun.
+    begun: Arc<AtomicUsize>,
 }
 
 impl Sink for Channel {
     fn deliver(&mut self, delivery: Delivery) -> Result<(), Closed> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
         self.left = self.left.checked_sub(1).ok_or(Closed)?;
         self.to.send(delivery).map_err(|_| Closed)
     }
@@ -90,12 +98,27 @@ impl Run {
 
     fn with(path: &Path, position: Option<Position>, options: Options, left: usize) -> Self {
         let (to, from) = sync_channel(4);
+        let channel = Channel { to, left, begun: Arc::default() };
+        Self::start(path, position, options, (channel, from), || {})
+    }
+
+    /// A reader whose thread does something `first`.
+    fn start(
+        path: &Path,
+        position: Option<Position>,
+        options: Options,
+        (mut channel, from): (Channel, Receiver<Delivery>),
+        first: impl FnOnce() + Send + 'static,
+    ) -> Self {
         let stop = Stop::new().unwrap();
         let file = Followed { position: position.clone(), ..Followed::named(SourceId(0), path.to_owned()) };
         let (inbox, waiting) = inbox().unwrap();
         let reader = FileReader::new(vec![file], waiting, options, Box::new(EveryLine)).unwrap();
         let signal = stop.clone();
-        let thread = Some(std::thread::spawn(move || reader.run(&mut Channel { to, left }, &signal)));
+        let thread = Some(std::thread::spawn(move || {
+            first();
+            reader.run(&mut channel, &signal)
+        }));
         let (lines, count) = (Vec::new(), ReadCount::default());
         Self { stop, thread, from, lines, count, position, status: None, read_at: 0, inbox, gone: false }
     }
@@ -339,44 +362,13 @@ fn a_log_edited_in_place_is_not_counted_twice() {
 }
 
 #[test]
-fn what_the_kernel_did_not_tell_is_found_by_a_look() {
-    let (_dir, log) = place();
-    append(&log, "");
-    let (to, from) = sync_channel(100);
-    let mut sink = Channel { to, left: usize::MAX };
-    let files = vec![Followed::named(SourceId(0), log.clone())];
-    let (_, waiting) = inbox().unwrap();
-    let mut reader = FileReader::new(files, waiting, Options::default(), Box::new(EveryLine)).unwrap();
-    reader.tails[0].attach(&reader.watch);
-    reader.read_once(&mut sink, &mut 0).unwrap();
-    append(&log, "a\n");
-    fs::rename(&log, beside(&log, ".1")).unwrap();
-    append(&log, "b\n");
-    // As if the queue had overflowed: every event is lost.
-    reader.watch.changes(|_| {}).unwrap();
-    reader.read_once(&mut sink, &mut 0).unwrap();
-    assert!(from.try_iter().all(|d| matches!(d, Delivery::Batch(b) if b.is_empty())));
-    reader.rescan();
-    reader.tails[0].attach(&reader.watch);
-    for _ in 0..3 {
-        reader.read_once(&mut sink, &mut 0).unwrap();
-    }
-    let lines: Vec<_> = from
-        .try_iter()
-        .filter_map(|d| if let Delivery::Batch(batch) = d { Some(batch) } else { None })
-        .flat_map(|batch| batch.sightings().map(|s| s.line.to_vec()).collect::<Vec<_>>())
-        .collect();
-    assert_eq!(lines, [b"a".to_vec(), b"b".to_vec()]);
-}
-
-#[test]
 fn ten_thousand_rotations_lose_and_double_nothing() {
     const ROTATIONS: usize = 10_000;
     const KEPT: usize = 40;
     let (_dir, log) = place();
     append(&log, "");
     let mut run = Run::new(&log, None).reading();
-    let seen = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let seen = Arc::new(AtomicUsize::new(0));
     let delivered = seen.clone();
     let path = log.clone();
     let writer = std::thread::spawn(move || {
@@ -388,7 +380,7 @@ fn ten_thousand_rotations_lose_and_double_nothing() {
                 line += 1;
             }
             // Rotated files are kept for a while only, so a reader that is far behind must be waited for.
-            while line > delivered.load(std::sync::atomic::Ordering::Relaxed) + KEPT {
+            while line > delivered.load(Ordering::Relaxed) + KEPT {
                 std::thread::yield_now();
             }
             fs::rename(&path, beside(&path, &format!(".{rotation}"))).unwrap();
@@ -403,7 +395,7 @@ fn ten_thousand_rotations_lose_and_double_nothing() {
     });
     let all = ROTATIONS / 4 * 6 + ROTATIONS;
     run.until("all lines", |run| {
-        seen.store(run.lines.len(), std::sync::atomic::Ordering::Relaxed);
+        seen.store(run.lines.len(), Ordering::Relaxed);
         run.lines.len() >= all
     });
     assert_eq!(writer.join().unwrap(), all);
@@ -412,123 +404,6 @@ fn ten_thousand_rotations_lose_and_double_nothing() {
     numbers.sort_unstable();
     assert!(numbers.iter().copied().eq(0..all), "{} of {all}", numbers.len());
     assert_eq!(run.count.gaps, 0);
-}
-
-/// Small, seeded, and the same everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
-
-#[test]
-fn random_actions_with_random_kills_equal_the_written_lines() {
-    for seed in 0..40 {
-        let (_dir, log) = place();
-        append(&log, "");
-        let options = Options { linger: Duration::from_millis(5), ..Options::default() };
-        let mut dice = Dice(seed);
-        let mut written = Vec::new();
-        let mut run = Run::with(&log, None, options, usize::MAX).reading();
-        let (mut half, mut rotations) = (false, 0);
-        for step in 0..120 {
-            match dice.roll(8) {
-                0..=2 => {
-                    for _ in 0..=dice.roll(5) {
-                        let text = format!("{seed} {step} {}", written.len());
-                        if half {
-                            written.last_mut().map(|last: &mut String| last.push_str(&text)).unwrap();
-                            half = false;
-                        } else {
-                            written.push(text.clone());
-                        }
-                        append(&log, &format!("{text}\n"));
-                    }
-                }
-                3 if !half => {
-                    written.push(format!("half {step} "));
-                    append(&log, written.last().unwrap());
-                    half = true;
-                }
-                // By rename; half a line stays the last of its file.
-                4 => {
-                    rotations += 1;
-                    fs::rename(&log, beside(&log, &format!(".{rotations}"))).unwrap();
-                    append(&log, "");
-                    half = false;
-                }
-                // By copy and truncation, when the reader has everything: what it has not is lost by nature.
-                5 if !half => {
-                    let all = written.len();
-                    run.until("before truncation", |run| run.lines.len() >= all);
-                    fs::copy(&log, beside(&log, ".copy")).unwrap();
-                    File::options().write(true).truncate(true).open(&log).unwrap();
-                }
-                // A kill: what was delivered stands, the rest comes again from the last position.
-                6 => {
-                    let left = if dice.roll(2) == 0 { usize::MAX } else { 3 };
-                    let before = run.end();
-                    run = Run::with(&log, before.position, options, left);
-                    run.lines = before.lines;
-                    run.count = before.count;
-                    if left != usize::MAX {
-                        let dead = run.end();
-                        run = Run::with(&log, dead.position, options, usize::MAX);
-                        run.lines = dead.lines;
-                        run.count = dead.count;
-                    }
-                }
-                _ => {}
-            }
-        }
-        if half {
-            append(&log, "\n");
-        }
-        let all = written.len();
-        run.until(&format!("seed {seed}"), |run| run.lines.len() >= all);
-        let run = run.end();
-        let (mut got, mut expected) = (run.lines, written);
-        got.sort();
-        expected.sort();
-        assert_eq!(got, expected, "seed {seed}");
-    }
-}
-
-#[test]
-fn a_kill_at_any_batch_loses_and_doubles_nothing() {
-    let (_dir, log) = place();
-    append(&log, "");
-    let first = Run::new(&log, None).reading().end();
-    let mut file = OpenOptions::new().append(true).open(&log).unwrap();
-    for n in 0..30_000 {
-        writeln!(file, "{n} {}", "x".repeat(n % 300)).unwrap();
-    }
-    let (mut position, mut lines) = (first.position, Vec::new());
-    for left in (0..1000).map(|n| n % 4) {
-        let run = Run::with(&log, position, Options::default(), left);
-        let run = Run { status: None, ..run };
-        let ended = {
-            let mut run = run;
-            while let Ok(delivery) = run.from.recv() {
-                run.take(delivery);
-                if run.lines.len() + lines.len() >= 30_000 {
-                    run.stop.set();
-                }
-            }
-            let _ = run.thread.take().unwrap().join().unwrap();
-            run
-        };
-        position = ended.position;
-        lines.extend(ended.lines);
-        if lines.len() >= 30_000 {
-            break;
-        }
-    }
-    let numbers = lines.iter().map(|line| line.split(' ').next().unwrap().parse::<usize>().unwrap());
-    assert!(numbers.eq(0..30_000), "{}", lines.len());
 }
 
 #[test]

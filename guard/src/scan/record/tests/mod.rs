@@ -3,6 +3,7 @@
 mod access;
 mod json;
 mod logfmt;
+mod plain;
 
 use proptest::prelude::*;
 

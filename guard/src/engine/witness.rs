@@ -1,0 +1,203 @@
+//! Joining what several programs say about one failed login.
+//!
+//! A failed login is often told twice: by the server and by the PAM stack of a helper (postfix and saslauthd, dovecot
+//! and its worker), by a web application and the access log in front of it. These programs share neither a process
+//! nor a port, only the address and the time. So of two attempts of one address that different filters saw within a
+//! few seconds, the later is taken for the other's witness, unless both name an account and not the same: the two give
+//! together what the higher of them is worth.
+//!
+//! A service can also tell of one login in two places itself, such as vsftpd in its own file and, through PAM, in the
+//! journal. There the filter is the same, so sources and kinds must differ, and one of the two lines must come without
+//! a process: else the processes would tell.
+//!
+//! That can be wrong: who tries SSH and IMAP at once makes two attempts that look like one. What he gains is bounded,
+//! because an attempt has one witness at most, and of the two the higher counts. So he gets at least half of the points
+//! of all his attempts, and at least those of any one filter in any one source.
+//!
+//! Kept as attempts are: in a cache of fixed size, a set for each hash of an address. What is pushed out too early
+//! counts on its own.
+
+use super::attempt::Joined;
+use super::sources::address_bits;
+use crate::dense::Seed;
+use crate::sighting::{Kind, Points, Sighting, SourceId};
+use crate::time::Moment;
+
+/// Milliseconds between two witnesses of a login. PAM waits up to three seconds before it tells a program that a
+/// password was wrong (`pam_fail_delay(3)`: two seconds, more or less by half), after its own line; and stamps without
+/// fractions are up to one second off.
+const APART: u64 = 4000;
+/// Attempts of a set. Within [`APART`] an address has seldom more before it is banned.
+const WAYS: usize = 8;
+/// Sets: together 16,384 attempts.
+const SETS: usize = 2048;
+
+/// Attempts to log in that failed, and who told of them.
+#[derive(Debug)]
+pub(super) struct Witnesses {
+    sets: Vec<Set>,
+    seed: Seed,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Set {
+    /// Hash of the address of each login, 0 for a free place.
+    tags: [u32; WAYS],
+    logins: [Login; WAYS],
+    /// The place that is taken next: the oldest of the set makes room.
+    next: usize,
+}
+
+/// A failed login.
+#[derive(Clone, Copy, Debug, Default)]
+struct Login {
+    /// When the first that told of it says it happened.
+    at: Moment,
+    /// Hash of the account, 0 if the first does not name it.
+    account: u32,
+    first: Witness,
+    second: Option<Witness>,
+}
+
+/// One attempt, as a process told of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Witness {
+    filter: u16,
+    via: u16,
+    pid: u32,
+    kind: u8,
+    /// The most points that a line of it is worth.
+    worth: i32,
+}
+
+impl Witnesses {
+    /// No logins; memory is taken with the first.
+    pub(super) const fn new(seed: Seed) -> Self {
+        Self { sets: Vec::new(), seed }
+    }
+
+    /// What a line adds to the login that it is about, given what it means to its own attempt.
+    #[inline]
+    pub(super) fn join(&mut self, s: &Sighting<'_>, via: SourceId, at: Moment, line: Joined) -> Joined {
+        let Joined { points, joined } = line;
+        if !is_login(s.kind) || points.0 <= 0 {
+            return line;
+        }
+        if self.sets.is_empty() {
+            self.sets = vec![Set::default(); SETS];
+        }
+        let hash = self.seed.hash(address_bits(s.address));
+        let set = &mut self.sets[hash as usize % SETS];
+        let tag = (hash >> 32) as u32 | 1;
+        let witness = Witness {
+            filter: s.pattern.filter,
+            via: via.0,
+            pid: s.pid,
+            kind: s.kind as u8,
+            worth: s.points.0,
+        };
+        // A later line of an attempt, worth more than the earlier ones.
+        let before = s.points.0.saturating_sub(points.0);
+        if joined && let Some(login) = set.find(tag, |login| login.has(s.pid, before)) {
+            let more = login.raised_by(|login| login.raise(&witness, before));
+            return Joined { points: Points(more.min(points.0)), joined };
+        }
+        let account = s.account.map_or(0, hash_of_account);
+        if let Some(login) = set.find(tag, |login| login.takes(&witness, account, at)) {
+            let more = login.raised_by(|login| login.second = Some(witness));
+            return Joined { points: Points(more.min(points.0)), joined: true };
+        }
+        set.add(tag, Login { at, account, first: witness, second: None });
+        line
+    }
+
+    /// Bytes held.
+    pub(super) fn bytes(&self) -> usize {
+        self.sets.capacity() * size_of::<Set>()
+    }
+}
+
+impl Set {
+    /// The oldest login of an address that `fits`.
+    #[inline]
+    fn find(&mut self, tag: u32, fits: impl Fn(&Login) -> bool) -> Option<&mut Login> {
+        let oldest_first = (self.next..WAYS).chain(0..self.next);
+        let mut of_address = oldest_first.filter(|&place| self.tags[place] == tag);
+        let place = of_address.find(|&place| fits(&self.logins[place]))?;
+        Some(&mut self.logins[place])
+    }
+
+    fn add(&mut self, tag: u32, login: Login) {
+        self.tags[self.next] = tag;
+        self.logins[self.next] = login;
+        self.next = (self.next + 1) % WAYS;
+    }
+}
+
+impl Login {
+    /// What all that is known of it gives.
+    fn worth(&self) -> i32 {
+        self.first.worth.max(self.second.map_or(0, |second| second.worth))
+    }
+
+    /// By how much `change` raises what it gives.
+    fn raised_by(&mut self, change: impl FnOnce(&mut Self)) -> i32 {
+        let before = self.worth();
+        change(self);
+        self.worth() - before
+    }
+
+    /// Whether this process has told of it, and was worth so much until now.
+    fn has(&self, pid: u32, worth: i32) -> bool {
+        self.first.is(pid, worth) || self.second.is_some_and(|second| second.is(pid, worth))
+    }
+
+    /// The process that was worth so much until now has said more.
+    fn raise(&mut self, line: &Witness, worth: i32) {
+        if self.first.is(line.pid, worth) {
+            self.first.worth = line.worth;
+        } else if let Some(second) = &mut self.second {
+            second.worth = line.worth;
+        }
+    }
+
+    /// Whether a new attempt is this login, told by somebody else.
+    fn takes(&self, other: &Witness, account: u32, at: Moment) -> bool {
+        let same_account = account == 0 || self.account == 0 || account == self.account;
+        self.second.is_none()
+            && at.0.abs_diff(self.at.0) <= APART
+            && same_account
+            && self.first.may_agree_with(other)
+    }
+}
+
+impl Witness {
+    fn is(&self, pid: u32, worth: i32) -> bool {
+        self.pid == pid && self.worth == worth
+    }
+
+    /// Whether the lines of both can be about one login.
+    fn may_agree_with(&self, other: &Self) -> bool {
+        if self.filter == other.filter {
+            let one_process_unknown = (self.pid == 0) != (other.pid == 0);
+            return self.via != other.via && self.kind != other.kind && one_process_unknown;
+        }
+        // What one process says has been joined, or is about another attempt.
+        self.pid != other.pid || self.pid == 0
+    }
+}
+
+/// Whether this is a login that failed, of which several programs may tell. Of keys only the SSH server knows.
+const fn is_login(kind: Kind) -> bool {
+    matches!(kind, Kind::FailedPassword | Kind::FailedAuth | Kind::InvalidUser | Kind::RefusedUser)
+}
+
+/// A hash (FNV-1a) of an account without the domain that some programs add, never 0. Who finds accounts with one hash
+/// gains no more than with one account.
+fn hash_of_account(account: &[u8]) -> u32 {
+    let name = account.iter().take_while(|byte| **byte != b'@');
+    let hash = name.fold(0x811c_9dc5, |hash: u32, byte| {
+        (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193)
+    });
+    hash.max(1)
+}
