@@ -13,8 +13,9 @@ use super::lines::Ends;
 use super::own::OwnLines;
 use super::pattern::Found;
 use super::set::{FilterSet, Hit};
+use super::simd::{self, Work};
 use super::timestamp::{BSD_LENGTH, Stamps};
-use crate::sighting::Sighting;
+use crate::sighting::{Sighting, Take};
 use crate::source::{Entry, Scan, Scanned, Sender};
 use crate::time::Wall;
 
@@ -47,12 +48,23 @@ impl Scanner {
     }
 
     /// Scans every line of `text`, newline-terminated or not, and calls `hit` for each sighting, in their order.
+    #[inline]
+    pub fn scan(&mut self, text: &[u8], reference: Wall, hit: impl FnMut(&Sighting<'_>)) -> Scanned {
+        self.scan_for(text, reference, &mut Each(hit))
+    }
+
+    /// The same for something that likes to know of a sighting before its turn comes.
     ///
     /// Hundreds of lines are taken through one step after the other, because what a line is cannot be foreseen: where
     /// lines end, which programs filters read, which messages begin like one of theirs; then those of one form after
     /// the other.
     #[inline]
-    pub fn scan(&mut self, text: &[u8], reference: Wall, mut hit: impl FnMut(&Sighting<'_>)) -> Scanned {
+    pub fn scan_for(&mut self, text: &[u8], reference: Wall, to: &mut impl Take) -> Scanned {
+        simd::run(Chunk { scanner: self, text, reference, to })
+    }
+
+    #[inline(always)]
+    fn scan_chunk(&mut self, text: &[u8], reference: Wall, to: &mut impl Take) -> Scanned {
         let mut scanned = Scanned::default();
         let (mut ends, mut rows, mut groups) = (Ends::new(), Rows::new(), Groups::new());
         let (mut sightings, mut last) = (Vec::new(), LastStamp::NONE);
@@ -76,6 +88,7 @@ impl Scanner {
                 }
                 match self.opened(&layout, text, candidate, &mut last, reference) {
                     Some(sighting) => {
+                        to.expect(&sighting);
                         sightings.push(sighting);
                         Fate::Kept
                     }
@@ -85,13 +98,13 @@ impl Scanner {
             for (candidate, place) in groups.in_order() {
                 if let Some(place) = place {
                     scanned.matched += 1;
-                    hit(&sightings[place]);
+                    to.take(&sightings[place]);
                     continue;
                 }
                 let strange = candidate.service == STRANGE;
                 if let Some(sighting) = self.read(candidate.line(text), strange, reference) {
                     scanned.matched += 1;
-                    hit(&sighting);
+                    to.take(&sighting);
                 }
             }
         }
@@ -101,7 +114,7 @@ impl Scanner {
             scanned.known += 1;
             if let Some(sighting) = self.line(&text[start..], reference) {
                 scanned.matched += 1;
-                hit(&sighting);
+                to.take(&sighting);
             }
         }
         scanned
@@ -278,6 +291,33 @@ impl Scan for Scanner {
         let sighting = self.message(entry.identifier, entry.pid, Some(entry.at), entry.message)?;
         // Several filters may read an identifier, and each believes others.
         filters.believes(sighting.pattern, &entry.sender).then_some(sighting)
+    }
+}
+
+/// Lines that are to be scanned.
+struct Chunk<'c, T> {
+    scanner: &'c mut Scanner,
+    text: &'c [u8],
+    reference: Wall,
+    to: &'c mut T,
+}
+
+impl<T: Take> Work for Chunk<'_, T> {
+    type Answer = Scanned;
+
+    #[inline(always)]
+    fn run(self) -> Scanned {
+        self.scanner.scan_chunk(self.text, self.reference, self.to)
+    }
+}
+
+/// Calls a function for each sighting.
+struct Each<F>(F);
+
+impl<F: FnMut(&Sighting<'_>)> Take for Each<F> {
+    #[inline(always)]
+    fn take(&mut self, sighting: &Sighting<'_>) {
+        (self.0)(sighting);
     }
 }
 
