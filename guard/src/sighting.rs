@@ -218,3 +218,13 @@ pub struct Sighting<'a> {
     /// The whole line, without its newline: the evidence.
     pub line: &'a [u8],
 }
+
+/// What takes sightings.
+pub trait Take {
+    /// This sighting comes soon, after others perhaps. It changes nothing but how fast it can be taken.
+    #[inline(always)]
+    fn expect(&self, _sighting: &Sighting<'_>) {}
+
+    /// Takes a sighting.
+    fn take(&mut self, sighting: &Sighting<'_>);
+}

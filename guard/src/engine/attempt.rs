@@ -10,6 +10,7 @@
 
 use super::sources::address_bits;
 use crate::dense::Seed;
+use crate::memory::prefetch;
 use crate::sighting::{Kind, Points, Sighting, SourceId};
 use crate::time::Moment;
 
@@ -42,10 +43,17 @@ struct Attempt {
     copies: u32,
 }
 
+/// The attempts of one hash, in two lines of a processor's cache.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(align(64))]
+struct Set([Attempt; WAYS]);
+
+const _: () = assert!(size_of::<Set>() == 128);
+
 /// The last attempts.
 #[derive(Debug)]
 pub(super) struct Attempts {
-    sets: Vec<[Attempt; WAYS]>,
+    sets: Vec<Set>,
     seed: Seed,
 }
 
@@ -71,11 +79,10 @@ impl Attempts {
             return Joined { points: s.points, joined: false };
         }
         if self.sets.is_empty() {
-            self.sets = vec![[Attempt::default(); WAYS]; SETS];
+            self.sets = vec![Set::default(); SETS];
         }
-        let hash =
-            self.seed.hash(address_bits(s.address)).wrapping_add(u64::from(s.pid).wrapping_mul(SPREAD));
-        let set = &mut self.sets[hash as usize % SETS];
+        let hash = self.hash(s);
+        let set = &mut self.sets[hash as usize % SETS].0;
         let tag = (hash >> 32) as u32 | 1;
         let kind = 1 << s.kind as u32;
         for attempt in set.iter_mut() {
@@ -93,9 +100,23 @@ impl Attempts {
         Joined { points: s.points, joined: false }
     }
 
+    /// The attempts of a line are asked for soon.
+    #[inline]
+    pub(super) fn expect(&self, s: &Sighting<'_>) {
+        if let Some(Set([first, .., last])) = self.sets.get(self.hash(s) as usize % SETS) {
+            prefetch(first);
+            prefetch(last);
+        }
+    }
+
+    #[inline]
+    fn hash(&self, s: &Sighting<'_>) -> u64 {
+        self.seed.hash(address_bits(s.address)).wrapping_add(u64::from(s.pid).wrapping_mul(SPREAD))
+    }
+
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
-        self.sets.capacity() * size_of::<[Attempt; WAYS]>()
+        self.sets.capacity() * size_of::<Set>()
     }
 }
 

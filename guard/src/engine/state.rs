@@ -85,6 +85,15 @@ impl Engine {
         }
     }
 
+    /// A sighting comes soon. Changes nothing: its attempt is brought near, for which the processor waits longer than
+    /// all the rest takes if nobody asks in time.
+    #[inline]
+    pub fn expect(&self, s: &Sighting<'_>) {
+        if !s.kind.is_benign() {
+            self.attempts.expect(s);
+        }
+    }
+
     /// Judges one sighting. `at` is when the line happened, on the engine's timeline; `now` is the time. A line
     /// from the future counts as of now, one older than the window does not count.
     pub fn observe(&mut self, s: &Sighting<'_>, via: SourceId, at: Moment, now: Moment) -> Option<Decision> {

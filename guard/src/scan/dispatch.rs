@@ -175,6 +175,25 @@ impl Heads {
         (best != NONE).then_some(Fit { node: best })
     }
 
+    /// Whether some head is longer than this text and begins with it.
+    pub(super) fn is_cut(&self, text: &[u8]) -> bool {
+        let (mut at, mut rest) = (0u16, text);
+        while let Some(node) = self.nodes.get(usize::from(at)) {
+            let edge = &*node.edge;
+            if rest.len() < edge.len() {
+                return edge.starts_with(rest);
+            }
+            let Some(left) = rest.strip_prefix(edge) else { return false };
+            let Some(first) = left.first() else { return node.child != NONE || node.branch != NONE };
+            rest = left;
+            at = match self.branches.get(usize::from(node.branch)) {
+                Some(table) => table[usize::from(*first)],
+                None => node.child,
+            };
+        }
+        false
+    }
+
     /// The next shorter head that the message begins with.
     #[inline]
     pub(super) fn shorter(&self, fit: Fit) -> Option<Fit> {

@@ -43,6 +43,11 @@ impl Messages {
         self.fronts.start(opening)
     }
 
+    /// Whether any message with this opening may mean something, whatever follows.
+    pub(super) fn may_begin(&self, opening: &[u8; OPENING]) -> bool {
+        self.fronts.may_begin(opening) || REPEATED.starts_with(opening) || opening.starts_with(REPEATED)
+    }
+
     /// Reads a message.
     #[inline(always)]
     pub(super) fn read<'a>(&self, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {

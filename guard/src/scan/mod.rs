@@ -17,6 +17,7 @@ pub mod corpus;
 mod dispatch;
 mod dotted;
 mod explain;
+mod familiar;
 mod fields;
 mod filter;
 #[cfg(any(test, feature = "fuzz"))]

@@ -5,18 +5,17 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use super::dispatch::Start;
+use super::familiar::{Block, Familiar, Front, Lead};
 use super::groups::{Fate, Groups};
-use super::header::{self, Header, Stamp, TAG, Tag};
-use super::identifiers::SHORT as LONGEST_IN_BLOCK;
+use super::header::{self, Header, Stamp, Tag};
 use super::layout::{Layout, Row, Rows};
 use super::lines::Ends;
-use super::openings::OPENING;
 use super::own::OwnLines;
 use super::pattern::Found;
 use super::set::{FilterSet, Hit};
-use super::simd;
+use super::simd::{self, Work};
 use super::timestamp::{BSD_LENGTH, Stamps};
-use crate::sighting::Sighting;
+use crate::sighting::{Sighting, Take};
 use crate::source::{Entry, Scan, Scanned, Sender};
 use crate::time::Wall;
 
@@ -26,6 +25,7 @@ pub struct Scanner {
     filters: Arc<FilterSet>,
     stamps: Stamps,
     layout: Layout,
+    familiar: Familiar,
     own: OwnLines,
 }
 
@@ -38,7 +38,8 @@ impl Scanner {
     /// A scanner that reads stamps without a zone in `zone`.
     pub fn with_zone(filters: Arc<FilterSet>, zone: TimeZone) -> Self {
         let own = OwnLines::new(&filters);
-        Self { filters, stamps: Stamps::new(zone), layout: Layout::default(), own }
+        let (stamps, layout) = (Stamps::new(zone), Layout::default());
+        Self { filters, stamps, layout, familiar: Familiar::new(), own }
     }
 
     /// The filters it scans with.
@@ -47,12 +48,23 @@ impl Scanner {
     }
 
     /// Scans every line of `text`, newline-terminated or not, and calls `hit` for each sighting, in their order.
+    #[inline]
+    pub fn scan(&mut self, text: &[u8], reference: Wall, hit: impl FnMut(&Sighting<'_>)) -> Scanned {
+        self.scan_for(text, reference, &mut Each(hit))
+    }
+
+    /// The same for something that likes to know of a sighting before its turn comes.
     ///
     /// Hundreds of lines are taken through one step after the other, because what a line is cannot be foreseen: where
     /// lines end, which programs filters read, which messages begin like one of theirs; then those of one form after
     /// the other.
     #[inline]
-    pub fn scan(&mut self, text: &[u8], reference: Wall, mut hit: impl FnMut(&Sighting<'_>)) -> Scanned {
+    pub fn scan_for(&mut self, text: &[u8], reference: Wall, to: &mut impl Take) -> Scanned {
+        simd::run(Chunk { scanner: self, text, reference, to })
+    }
+
+    #[inline(always)]
+    fn scan_chunk(&mut self, text: &[u8], reference: Wall, to: &mut impl Take) -> Scanned {
         let mut scanned = Scanned::default();
         let (mut ends, mut rows, mut groups) = (Ends::new(), Rows::new(), Groups::new());
         let (mut sightings, mut last) = (Vec::new(), LastStamp::NONE);
@@ -76,6 +88,7 @@ impl Scanner {
                 }
                 match self.opened(&layout, text, candidate, &mut last, reference) {
                     Some(sighting) => {
+                        to.expect(&sighting);
                         sightings.push(sighting);
                         Fate::Kept
                     }
@@ -85,13 +98,13 @@ impl Scanner {
             for (candidate, place) in groups.in_order() {
                 if let Some(place) = place {
                     scanned.matched += 1;
-                    hit(&sightings[place]);
+                    to.take(&sightings[place]);
                     continue;
                 }
                 let strange = candidate.service == STRANGE;
                 if let Some(sighting) = self.read(candidate.line(text), strange, reference) {
                     scanned.matched += 1;
-                    hit(&sighting);
+                    to.take(&sighting);
                 }
             }
         }
@@ -101,7 +114,7 @@ impl Scanner {
             scanned.known += 1;
             if let Some(sighting) = self.line(&text[start..], reference) {
                 scanned.matched += 1;
-                hit(&sighting);
+                to.take(&sighting);
             }
         }
         scanned
@@ -116,38 +129,48 @@ impl Scanner {
     /// mean something.
     #[inline(always)]
     #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
-    fn open(&self, layout: &Layout, text: &[u8], row: Row) -> (Candidate, bool) {
+    fn open(&mut self, layout: &Layout, text: &[u8], row: Row) -> (Candidate, bool) {
         let unknown = (Candidate::unknown(row), true);
         let begin = row.start as usize + layout.identifier();
-        let Some(block) = text.get(begin..).and_then(|rest| rest.first_chunk::<{ TAG + OPENING }>()) else {
-            return unknown;
-        };
-        let (Some(front), Some(name)) = (block.first_chunk(), block.first_chunk()) else { return unknown };
-        let Some((tag, well_formed)) = Tag::find(front) else { return unknown };
-        let message = usize::from(tag.end) + 1;
-        let Some(opening) = block.get(message..).and_then(|rest| rest.first_chunk()) else { return unknown };
-        if !(row.fits & well_formed & (begin + message <= row.end as usize)) {
+        let Some(block) = text.get(begin..).and_then(|rest| rest.first_chunk()) else { return unknown };
+        let Some((tag, well_formed)) = block.first_chunk().and_then(Tag::find) else { return unknown };
+        if !(row.fits & well_formed & (begin + usize::from(tag.end) < row.end as usize)) {
             return unknown;
         }
-        let Some(service) = self.filters.service_in(name, usize::from(tag.name)) else {
-            let has_header =
-                tag.pid(&text[row.start as usize..row.end as usize], layout.identifier()).is_some();
-            return (unknown.0, !(has_header && self.is_nobodys(front, tag)));
+        let Some(front) = Front::of(block, tag) else { return unknown };
+        let Row { start, end, .. } = row;
+        let lead = match self.familiar.find(&front) {
+            Some(lead) => lead,
+            None => match self.first_seen(block, tag, &front) {
+                Ok(lead) => lead,
+                Err(is_nobodys) => {
+                    let line = &text[start as usize..end as usize];
+                    let has_header = tag.pid(line, layout.identifier()).is_some();
+                    return (unknown.0, !(has_header & is_nobodys));
+                }
+            },
         };
-        let Some(messages) = self.filters.messages(service) else { return unknown };
-        let start = messages.start(opening);
-        let (Row { start: line, end, .. }, service) = (row, service as u16);
-        (Candidate { start: line, end, service, tag, at: start.unwrap_or_default() }, start.is_some())
+        let Lead { service, at } = lead;
+        (Candidate { start, end, service, tag, at: at.unwrap_or_default() }, at.is_some())
     }
 
-    /// Whether the program that a tag names, which is no service by itself, is none of those that filters read: not a
-    /// long name, nor one program that speaks for many, nor in a service's own file, where lines mean something else.
-    #[inline(always)]
-    fn is_nobodys(&self, front: &[u8; TAG], tag: Tag) -> bool {
-        let name = u32::MAX >> (u32::BITS - u32::from(tag.name).clamp(1, u32::BITS));
-        usize::from(tag.name) <= LONGEST_IN_BLOCK
-            && simd::equal(front, b'(') & name == 0
-            && !self.filters.is_own()
+    /// What a beginning leads to that is not familiar. If its program is no service whose messages are plain text: whether
+    /// it is none of those that filters read.
+    #[inline(never)]
+    fn first_seen(&mut self, block: &Block, tag: Tag, front: &Front) -> Result<Lead, bool> {
+        let name = block.first_chunk().ok_or(false)?;
+        let service = self.filters.service_in(name, usize::from(tag.name));
+        let service = service.ok_or_else(|| self.is_nobodys(block, tag))?;
+        let messages = self.filters.messages(service).ok_or(false)?;
+        let lead = Lead { service: service as u16, at: messages.start(&front.opening()) };
+        self.familiar.keep(front, lead);
+        Ok(lead)
+    }
+
+    /// Whether the program that a tag names, which is no service by itself, is none of those that filters read: not
+    /// one program that speaks for many, nor in a service's own file, where lines mean something else.
+    fn is_nobodys(&self, block: &Block, tag: Tag) -> bool {
+        !block[..usize::from(tag.name)].contains(&b'(') && !self.filters.is_own()
     }
 
     /// Reads a line whose opening is known.
@@ -164,10 +187,24 @@ impl Scanner {
         let line = candidate.line(text);
         let message = &line[layout.identifier() + usize::from(tag.end) + 1..];
         let mut found = Found::default();
-        let hit = self.filters.messages(service.into())?.read_from(at, trim_end(message), &mut found)?;
+        let hit = self.filters.messages(service.into())?.read_from(at, trim_end(message), &mut found);
+        let Some(hit) = hit else {
+            self.missed(&text[candidate.start as usize + layout.identifier()..], candidate);
+            return None;
+        };
         let pid = tag.pid(line, layout.identifier())?;
         let at = last.read(layout, line, &mut self.stamps, reference);
         Some(sighting(hit, &found, at, pid, line))
+    }
+
+    /// A message has been read in vain whose tag `text` begins with.
+    #[inline(never)]
+    fn missed(&mut self, text: &[u8], candidate: &Candidate) {
+        let front = text.first_chunk().and_then(|block| Front::of(block, candidate.tag));
+        let messages = self.filters.messages(candidate.service.into());
+        if let (Some(front), Some(messages)) = (front, messages) {
+            self.familiar.missed(&front, |opening| messages.may_begin(opening));
+        }
     }
 
     /// Scans a line of which nothing is known, and remembers its layout if it is to be `learnt`.
@@ -254,6 +291,33 @@ impl Scan for Scanner {
         let sighting = self.message(entry.identifier, entry.pid, Some(entry.at), entry.message)?;
         // Several filters may read an identifier, and each believes others.
         filters.believes(sighting.pattern, &entry.sender).then_some(sighting)
+    }
+}
+
+/// Lines that are to be scanned.
+struct Chunk<'c, T> {
+    scanner: &'c mut Scanner,
+    text: &'c [u8],
+    reference: Wall,
+    to: &'c mut T,
+}
+
+impl<T: Take> Work for Chunk<'_, T> {
+    type Answer = Scanned;
+
+    #[inline(always)]
+    fn run(self) -> Scanned {
+        self.scanner.scan_chunk(self.text, self.reference, self.to)
+    }
+}
+
+/// Calls a function for each sighting.
+struct Each<F>(F);
+
+impl<F: FnMut(&Sighting<'_>)> Take for Each<F> {
+    #[inline(always)]
+    fn take(&mut self, sighting: &Sighting<'_>) {
+        (self.0)(sighting);
     }
 }
 

@@ -1,74 +1,97 @@
 //! A log in chunks of whole lines.
 
 use std::io::{self, Read};
+use std::ops::Range;
 
 use crate::source::MAX_LINE;
 
 /// Bytes read at once: small enough to stay in the processor's cache.
-pub(super) const BUFFER: usize = 256 * 1024;
+const BUFFER: usize = 256 * 1024;
 
-/// Reads logs chunk by chunk.
-pub(super) struct Chunks {
-    buffer: Vec<u8>,
-    /// Bytes read.
+/// Whole lines; a cut line and the last one may have no newline, always as the last of their chunk.
+pub(super) struct Chunk {
+    buffer: Box<[u8]>,
+    lines: Range<usize>,
+}
+
+impl Chunk {
+    /// An empty one, to be read into.
+    pub(super) fn new() -> Self {
+        Self { buffer: vec![0; BUFFER].into(), lines: 0..0 }
+    }
+
+    /// Its lines.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.buffer[self.lines.clone()]
+    }
+}
+
+/// How much was read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Volume {
     pub(super) bytes: u64,
     /// Lines cut because they are longer than guard reads.
     pub(super) cut: u64,
 }
 
-impl Default for Chunks {
-    fn default() -> Self {
-        Self { buffer: vec![0; BUFFER], bytes: 0, cut: 0 }
-    }
+/// Reads a log chunk by chunk.
+pub(super) struct Chunks<'a> {
+    input: &'a mut dyn Read,
+    /// The beginning of a line whose end has not been read.
+    rest: Vec<u8>,
+    /// The rest of a line that was cut is skipped up to its newline.
+    skipping: bool,
+    volume: Volume,
 }
 
-impl Chunks {
-    /// Reads `input` to its end and hands it over in chunks of whole lines; a cut line and the last one may have no
-    /// newline, always as the last of their chunk.
-    #[inline]
-    pub(super) fn read(
-        &mut self,
-        input: &mut dyn Read,
-        mut take: impl FnMut(&[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
-        let mut filled = 0;
-        // The rest of a line that was cut is skipped up to its newline.
-        let mut skipping = false;
-        let mut first = true;
+impl<'a> Chunks<'a> {
+    /// The chunks of a log.
+    pub(super) fn of(input: &'a mut dyn Read) -> Self {
+        Self { input, rest: Vec::new(), skipping: false, volume: Volume::default() }
+    }
+
+    /// How much has been read.
+    pub(super) fn volume(&self) -> Volume {
+        self.volume
+    }
+
+    /// Reads the next chunk, and answers whether there was one.
+    pub(super) fn next(&mut self, chunk: &mut Chunk) -> io::Result<bool> {
         loop {
-            let count = match input.read(&mut self.buffer[filled..]) {
+            let kept = self.rest.len();
+            chunk.buffer[..kept].copy_from_slice(&self.rest);
+            let count = match self.input.read(&mut chunk.buffer[kept..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 read => read?,
             };
-            self.bytes += count as u64;
-            let text = &self.buffer[..filled + count];
-            if std::mem::take(&mut first)
+            let text = &chunk.buffer[..kept + count];
+            if self.volume.bytes == 0
                 && let Some(tool) = unpacker(text)
             {
                 let hint = format!("it is compressed; `{tool} FILE | guardctl replay -` reads what is in it");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, hint));
             }
+            self.volume.bytes += count as u64;
+            self.rest.clear();
             if count == 0 {
-                return if skipping { Ok(()) } else { take(text) };
+                chunk.lines = 0..text.len();
+                return Ok(!text.is_empty());
             }
             let mut start = 0;
-            if skipping {
-                let Some(end) = memchr::memchr(b'\n', text) else {
-                    filled = 0;
-                    continue;
-                };
-                (start, skipping) = (end + 1, false);
+            if self.skipping {
+                let Some(end) = memchr::memchr(b'\n', text) else { continue };
+                (start, self.skipping) = (end + 1, false);
             }
             let mut end = memchr::memrchr(b'\n', &text[start..]).map_or(start, |last| start + last + 1);
-            take(&text[start..end])?;
             if text.len() - end > MAX_LINE {
-                take(&text[end..end + MAX_LINE])?;
-                self.cut += 1;
-                skipping = true;
-                end = text.len();
+                end += MAX_LINE;
+                self.volume.cut += 1;
+                self.skipping = true;
+            } else {
+                self.rest.extend_from_slice(&text[end..]);
             }
-            filled = text.len() - end;
-            self.buffer.copy_within(end..end + filled, 0);
+            chunk.lines = start..end;
+            return Ok(true);
         }
     }
 }

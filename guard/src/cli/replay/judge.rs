@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::engine::{BanOrder, Decision, Engine, EngineOptions};
 use crate::protect::Protection;
 use crate::scan::FilterSet;
-use crate::sighting::{Kind, Sighting, SourceId};
+use crate::sighting::{Kind, Sighting, SourceId, Take};
 use crate::target::Target;
 use crate::time::{Clock, Moment, Wall};
 
@@ -90,29 +90,6 @@ impl Judge {
         }
     }
 
-    #[inline]
-    pub(super) fn take(&mut self, sighting: &Sighting<'_>) {
-        // A line without a readable stamp happened when the one before it did.
-        let at = sighting.at.map_or(self.now, |wall| Moment(wall.0));
-        self.now = self.now.max(at);
-        if self.engine.next_tick().is_some_and(|due| due <= self.now) {
-            self.engine.tick(self.now);
-        }
-        if let Some(Decision::Ban(order)) = self.engine.observe(sighting, SourceId(0), at, self.now) {
-            self.order(&order);
-        }
-        while let Some(decision) = self.engine.further() {
-            match decision {
-                Decision::Ban(order) => self.order(&order),
-                Decision::Incident(_) => self.incidents += 1,
-                _ => {}
-            }
-        }
-        if matches!(sighting.kind, Kind::KeyLogin | Kind::PasswordLogin) {
-            self.login(sighting.address);
-        }
-    }
-
     #[cold]
     fn order(&mut self, order: &BanOrder) {
         if self.protection.refusal(order.target, order.since).is_some() {
@@ -158,6 +135,36 @@ impl Judge {
             incidents,
             bans,
             ..Outcome::default()
+        }
+    }
+}
+
+impl Take for Judge {
+    #[inline(always)]
+    fn expect(&self, sighting: &Sighting<'_>) {
+        self.engine.expect(sighting);
+    }
+
+    #[inline]
+    fn take(&mut self, sighting: &Sighting<'_>) {
+        // A line without a readable stamp happened when the one before it did.
+        let at = sighting.at.map_or(self.now, |wall| Moment(wall.0));
+        self.now = self.now.max(at);
+        if self.engine.next_tick().is_some_and(|due| due <= self.now) {
+            self.engine.tick(self.now);
+        }
+        if let Some(Decision::Ban(order)) = self.engine.observe(sighting, SourceId(0), at, self.now) {
+            self.order(&order);
+        }
+        while let Some(decision) = self.engine.further() {
+            match decision {
+                Decision::Ban(order) => self.order(&order),
+                Decision::Incident(_) => self.incidents += 1,
+                _ => {}
+            }
+        }
+        if matches!(sighting.kind, Kind::KeyLogin | Kind::PasswordLogin) {
+            self.login(sighting.address);
         }
     }
 }

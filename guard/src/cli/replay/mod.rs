@@ -1,7 +1,7 @@
 //! `guardctl replay`: the real scanner and engine over old logs, on the logs' own time. Needs no daemon.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ mod tests;
 mod threads;
 mod whose;
 
-use chunks::Chunks;
+use chunks::Volume;
 use diff::Difference;
 use judge::{Judge, Outcome};
 use whose::Whose;
@@ -47,7 +47,7 @@ pub(super) fn replay(
     if let Some(other) = asked.against {
         sides.push(Side::new(&effective(Some(other))?)?);
     }
-    let mut replay = Replay { chunks: Chunks::default(), sides, threads: asked.threads };
+    let mut replay = Replay { sides, threads: asked.threads, volume: Volume::default() };
     for name in asked.filters {
         if !replay.sides.iter().any(|side| side.filters.names().any(|known| known == name)) {
             return Err(CliError::Usage(format!("there is no filter `{name}` in use")));
@@ -111,17 +111,17 @@ impl Side {
     }
 
     fn scan(&mut self, text: &[u8], reference: Wall) {
-        let scanned = self.scanner.scan(text, reference, |sighting| self.judge.take(sighting));
+        let scanned = self.scanner.scan_for(text, reference, &mut self.judge);
         self.lines += scanned.lines;
         self.matched += scanned.matched;
     }
 }
 
 struct Replay {
-    chunks: Chunks,
     /// The configuration in force, and the one it is compared with. Every chunk is read once.
     sides: Vec<Side>,
     threads: usize,
+    volume: Volume,
 }
 
 impl Replay {
@@ -134,41 +134,31 @@ impl Replay {
     }
 
     fn file(&mut self, path: &Path) -> io::Result<()> {
-        let (chunks, sides) = (&mut self.chunks, &mut self.sides);
         if path == Path::new("-") {
-            let reference = Wall::now();
-            return chunks.read(&mut io::stdin().lock(), |text| {
-                scan(sides, text, reference);
-                Ok(())
-            });
+            return self.read(&mut io::stdin(), Wall::now(), 1);
         }
         let mut file = File::open(path)?;
         let known = file.metadata()?;
         // Stamps without a year are those of the time when the file was last written to.
         let age = known.modified()?.duration_since(std::time::UNIX_EPOCH);
         let reference = Wall(age.map_or(0, |age| age.as_millis() as i64));
-        if self.threads > 1 && known.is_file() {
-            return threads::replay(sides, chunks, &mut file, reference, self.threads);
-        }
-        chunks.read(&mut file, |text| {
-            scan(sides, text, reference);
-            Ok(())
-        })
+        self.read(&mut file, reference, if known.is_file() { self.threads } else { 1 })
+    }
+
+    fn read(&mut self, input: &mut (dyn Read + Send), reference: Wall, threads: usize) -> io::Result<()> {
+        let Volume { bytes, cut } = threads::replay(&mut self.sides, input, reference, threads)?;
+        self.volume.bytes += bytes;
+        self.volume.cut += cut;
+        Ok(())
     }
 
     /// What came of it, one for each side.
     fn outcomes(self) -> Vec<Outcome> {
-        let Chunks { bytes, cut, .. } = self.chunks;
+        let Volume { bytes, cut } = self.volume;
         let outcome = |side: Side| {
             let (lines, matched) = (side.lines, side.matched);
             Outcome { lines, bytes, matched, cut, ..side.judge.outcome() }
         };
         self.sides.into_iter().map(outcome).collect()
-    }
-}
-
-fn scan(sides: &mut [Side], text: &[u8], reference: Wall) {
-    for side in sides {
-        side.scan(text, reference);
     }
 }

@@ -1,67 +1,70 @@
-//! One file, many scanners. A thread reads the file and deals its parts out in turn, each scanner has a thread, and the
-//! calling thread decides what they saw, taking from them in the same turn: so in the order of the log.
+//! A log, one thread that reads it, and scanners. What is read next comes from the kernel while what was read before is
+//! scanned; with one scanner the calling thread scans and decides. With more, each has a thread, chunks are dealt out to them
+//! in turn, and the calling thread decides what they saw, taking from them in the same turn: so in the order of the log.
 //!
-//! Chunks are cut as one thread cuts them, and what a scanner learns makes it faster but changes nothing it finds, so
-//! the outcome is that of one thread. Every channel holds one part: what has not been decided bounds what is read.
+//! What a scanner learns makes it faster but changes nothing it finds, so the outcome does not depend on their number.
+//! A fixed number of chunks goes round: what has not been decided bounds what is read.
 
-use std::fs::File;
-use std::io;
+use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 
 use super::Side;
-use super::chunks::{BUFFER, Chunks};
+use super::chunks::{Chunk, Chunks, Volume};
 use crate::scan::Scanner;
-use crate::sighting::Sighting;
+use crate::sighting::{Sighting, Take};
 use crate::source::Batch;
 use crate::time::Wall;
 
-/// Bytes of a part. Each scanner has at most four: one that waits for it, one it scans, and two it has scanned.
-const PART: usize = 1024 * 1024;
-/// Parts that wait in one channel.
-const WAITING: usize = 1;
+/// Chunks for each scanner: one that is read, some that wait for it, one it scans.
+const CHUNKS: usize = 4;
+/// Scanned chunks of one scanner that wait to be decided on.
+const WAITING: usize = 4;
 
-/// Chunks that are scanned together.
-#[derive(Default)]
-struct Part {
-    text: Vec<u8>,
-    /// Where each chunk ends.
-    ends: Vec<usize>,
-}
-
-/// What one side's scanner saw in a part.
+/// What one side's scanner saw in a chunk.
 struct Seen {
     sightings: Batch,
     lines: u64,
     matched: u64,
 }
 
-/// Replays a file with so many scanners.
+/// Replays a log with so many scanners.
 pub(super) fn replay(
     sides: &mut [Side],
-    chunks: &mut Chunks,
-    file: &mut File,
+    input: &mut (dyn Read + Send),
     reference: Wall,
     count: usize,
-) -> io::Result<()> {
+) -> io::Result<Volume> {
     thread::scope(|scope| {
         let (empty, empties) = channel();
-        let (mut inputs, mut outputs) = (Vec::new(), Vec::new());
-        for _ in 0..count {
-            let (input, parts) = sync_channel(WAITING);
+        for _ in 0..CHUNKS * count {
+            // Its receiver stands beside it.
+            let _ = empty.send(Chunk::new());
+        }
+        let (inputs, mut chunks): (Vec<_>, Vec<_>) = (0..count).map(|_| channel()).unzip();
+        let reader = scope.spawn(move || read(input, &inputs, &empties));
+        if count == 1 {
+            for chunk in chunks.remove(0) {
+                sides.iter_mut().for_each(|side| side.scan(chunk.text(), reference));
+                // The reader has gone when the log has ended.
+                let _ = empty.send(chunk);
+            }
+            return volume(reader);
+        }
+        let mut outputs = Vec::new();
+        for chunks in chunks {
             let (seen, output) = sync_channel(WAITING);
             let scanners = sides.iter().map(|side| side.scanner.clone()).collect();
             let empty = empty.clone();
-            scope.spawn(move || scan(scanners, reference, &parts, &seen, &empty));
-            inputs.push(input);
+            scope.spawn(move || scan(scanners, reference, &chunks, &seen, &empty));
             outputs.push(output);
         }
         drop(empty);
-        let reader = scope.spawn(move || read(chunks, file, &inputs, &empties));
-        // The first scanner without another part has been dealt the last one before: none has any after it.
+        // The first scanner without another chunk has been dealt the last one before: none has any after it.
         for output in outputs.iter().cycle() {
             let Ok(seen) = output.recv() else { break };
             for (side, seen) in sides.iter_mut().zip::<Vec<Seen>>(seen) {
+                seen.sightings.sightings().for_each(|sighting| side.judge.expect(&sighting));
                 seen.sightings.sightings().for_each(|sighting| side.judge.take(&sighting));
                 side.lines += seen.lines;
                 side.matched += seen.matched;
@@ -69,70 +72,52 @@ pub(super) fn replay(
         }
         // Nobody waits for room in them any more.
         drop(outputs);
-        reader.join().unwrap_or_else(|_| Err(io::Error::other("the reading thread ended in a panic")))
+        volume(reader)
     })
 }
 
-/// Reads the file into parts and deals them out in turn.
-fn read(
-    chunks: &mut Chunks,
-    file: &mut File,
-    inputs: &[SyncSender<Part>],
-    empties: &Receiver<Part>,
-) -> io::Result<()> {
-    let mut part = Part::default();
-    let mut turn = inputs.iter().cycle();
-    let mut deal = |part: &mut Part| {
-        let next = empties.try_recv().unwrap_or_default();
-        let full = std::mem::replace(part, next);
-        let sent = turn.next().is_some_and(|input| input.send(full).is_ok());
-        if sent { Ok(()) } else { Err(io::Error::other("a scanner has ended")) }
-    };
-    chunks.read(file, |chunk| {
-        if part.text.len() + chunk.len() > PART {
-            deal(&mut part)?;
-        }
-        if part.text.capacity() == 0 {
-            part.text.reserve_exact(PART.max(BUFFER));
-        }
-        part.text.extend_from_slice(chunk);
-        part.ends.push(part.text.len());
-        Ok(())
-    })?;
-    deal(&mut part)
+fn volume(reader: ScopedJoinHandle<'_, io::Result<Volume>>) -> io::Result<Volume> {
+    reader.join().unwrap_or_else(|_| Err(io::Error::other("the reading thread ended in a panic")))
 }
 
-/// Scans parts until there are no more.
+/// Reads the log and deals its chunks out in turn.
+fn read(input: &mut dyn Read, scanners: &[Sender<Chunk>], empties: &Receiver<Chunk>) -> io::Result<Volume> {
+    let mut chunks = Chunks::of(input);
+    for scanner in scanners.iter().cycle() {
+        let Ok(mut chunk) = empties.recv() else { break };
+        if !chunks.next(&mut chunk)? {
+            return Ok(chunks.volume());
+        }
+        if scanner.send(chunk).is_err() {
+            break;
+        }
+    }
+    Err(io::Error::other("a scanner has ended"))
+}
+
+/// Scans chunks until there are no more.
 fn scan(
     mut scanners: Vec<Scanner>,
     reference: Wall,
-    parts: &Receiver<Part>,
+    chunks: &Receiver<Chunk>,
     seen: &SyncSender<Vec<Seen>>,
-    empty: &Sender<Part>,
+    empty: &Sender<Chunk>,
 ) {
-    for mut part in parts {
-        let all = scanners.iter_mut().map(|scanner| look(scanner, &part, reference)).collect();
-        part.text.clear();
-        part.ends.clear();
-        // The reader has gone when the file has ended.
-        let _ = empty.send(part);
+    for chunk in chunks {
+        let all = scanners.iter_mut().map(|scanner| look(scanner, chunk.text(), reference)).collect();
+        // The reader has gone when the log has ended.
+        let _ = empty.send(chunk);
         if seen.send(all).is_err() {
             return;
         }
     }
 }
 
-fn look(scanner: &mut Scanner, part: &Part, reference: Wall) -> Seen {
-    let mut seen = Seen { sightings: Batch::default(), lines: 0, matched: 0 };
-    let mut start = 0;
-    for &end in &part.ends {
-        let scanned = scanner.scan(&part.text[start..end], reference, |sighting| {
-            // A replay keeps no evidence.
-            seen.sightings.push(&Sighting { line: &[], ..*sighting });
-        });
-        seen.lines += scanned.lines;
-        seen.matched += scanned.matched;
-        start = end;
-    }
-    seen
+fn look(scanner: &mut Scanner, text: &[u8], reference: Wall) -> Seen {
+    let mut sightings = Batch::default();
+    let scanned = scanner.scan(text, reference, |sighting| {
+        // A replay keeps no evidence.
+        sightings.push(&Sighting { line: &[], ..*sighting });
+    });
+    Seen { sightings, lines: scanned.lines, matched: scanned.matched }
 }

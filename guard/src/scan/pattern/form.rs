@@ -257,7 +257,7 @@ impl Free {
 
 impl Part {
     pub(super) fn is_address(&self) -> bool {
-        matches!(self, Self::Field(Field::Address | Field::V4 | Field::V6 | Field::Peer))
+        matches!(self, Self::Field(field) if field.is_address())
     }
 
     pub(super) fn read_front<'a>(&self, text: &'a [u8], found: &mut Found<'a>) -> Option<&'a [u8]> {
@@ -270,6 +270,11 @@ impl Part {
 }
 
 impl Field {
+    /// Whether it is the peer's address.
+    pub(super) const fn is_address(self) -> bool {
+        matches!(self, Self::Address | Self::V4 | Self::V6 | Self::Peer)
+    }
+
     /// Whether a byte can be part of the field.
     #[inline]
     pub(super) const fn takes(self, b: u8) -> bool {

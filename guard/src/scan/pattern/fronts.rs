@@ -11,7 +11,7 @@ use foldhash::{HashMap, HashMapExt};
 
 use super::ending::Ending;
 use super::form::{End, Form, Found, Part};
-use super::steps::Steps;
+use super::steps::{Beginning, Steps};
 use crate::scan::dispatch::{Heads, Start};
 use crate::scan::openings::OPENING;
 
@@ -86,6 +86,31 @@ impl<T: Copy + Eq + Hash> Fronts<T> {
     #[inline(always)]
     pub(in crate::scan) fn start(&self, opening: &[u8; OPENING]) -> Option<Start> {
         self.levels[0].heads.start(opening)
+    }
+
+    /// Whether a text that begins like this may be one of the forms, whatever follows. Asked of the tree, not of its
+    /// table of openings, it sees fields as well; `true` where it cannot tell.
+    pub(in crate::scan) fn may_begin(&self, front: &[u8]) -> bool {
+        self.level_may_begin(&self.levels[0], front)
+    }
+
+    fn level_may_begin(&self, level: &Level<T>, front: &[u8]) -> bool {
+        let goes_on = |way: &Way<T>, behind| match (way.lead.may_begin(behind), way.then) {
+            (Beginning::Open, _) | (Beginning::Whole(_), Then::End(_)) => true,
+            (Beginning::Whole(rest), Then::Level(deeper)) => {
+                self.level_may_begin(&self.levels[deeper as usize], rest)
+            }
+            (Beginning::No, _) => false,
+        };
+        let mut fit = level.heads.longest(Start::default(), front);
+        while let Some(this) = fit {
+            let (ways, head) = level.heads.forms(this);
+            if level.ways[ways].iter().any(|way| goes_on(way, &front[head..])) {
+                return true;
+            }
+            fit = level.heads.shorter(this);
+        }
+        level.heads.is_cut(front)
     }
 
     /// Reads a message whose opening led to `start`; any opening leads to the default. Calls `take` with what each
@@ -268,6 +293,46 @@ mod tests {
             let expected: Vec<_> =
                 (0..).zip(&forms).filter_map(|(number, form)| Some((number, alone(form)?))).collect();
             prop_assert_eq!(all, expected, "{:?} {:?}", patterns, message);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_cannot_begin_is_never_read(
+            patterns in proptest::collection::vec(pattern(), 1..6),
+            message in "(a|ab|b |x: |u |7-|from |1\\.2\\.3\\.4| x |y){0,8}",
+        ) {
+            let tree = tree(&forms(&patterns), 0..);
+            let says = |number, _: &mut Found<'_>| Some(number);
+            let read = tree.read(Start::default(), message.as_bytes(), &mut Found::default(), says);
+            let cut = (0..=message.len()).find(|length| !tree.may_begin(&message.as_bytes()[..*length]));
+            prop_assert!(read.is_none() || cut.is_none(), "{:?} {:?} {:?}", patterns, message, cut);
+        }
+    }
+
+    #[test]
+    fn what_a_beginning_says() {
+        let forms =
+            forms(&[r"pam_<text^ ()>\(one\): <address>", "x <number> y", "long enough"].map(str::to_owned));
+        let tree = tree(&forms, 0..);
+        for (front, may_begin) in [
+            ("", true),
+            ("p", true),
+            ("pam_unix", true),
+            ("pam_unix(o", true),
+            ("pam_unix(t", false),
+            ("pam_unixone", true),
+            ("pam_unix one", false),
+            ("x 1", true),
+            ("x 1 y", true),
+            ("x 1 z", false),
+            ("x a", false),
+            ("long en", true),
+            ("long", true),
+            ("longer", false),
+            ("z", false),
+        ] {
+            assert_eq!(tree.may_begin(front.as_bytes()), may_begin, "{front}");
         }
     }
 

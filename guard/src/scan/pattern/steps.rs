@@ -27,6 +27,17 @@ struct Literal {
     bytes: Box<[u8]>,
 }
 
+/// What the beginning of a text says about steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beginning<'a> {
+    /// No text that begins like this takes them.
+    No,
+    /// What follows decides.
+    Open,
+    /// They have been taken; this is left.
+    Whole(&'a [u8]),
+}
+
 /// What stands behind a literal.
 #[derive(Clone, Copy, Debug)]
 enum Then {
@@ -83,6 +94,30 @@ impl Steps {
             };
         }
         Some(text)
+    }
+
+    /// Takes the steps from the front of a text of which only the beginning is known.
+    pub(super) fn may_begin<'a>(&self, mut text: &'a [u8]) -> Beginning<'a> {
+        for step in &self.0 {
+            let literal = &*step.literal.bytes;
+            if text.len() < literal.len() {
+                return if literal.starts_with(text) { Beginning::Open } else { Beginning::No };
+            }
+            let Some(behind) = text.strip_prefix(literal) else { return Beginning::No };
+            let end = match step.then {
+                Then::Nothing => Some(0),
+                Then::Field(field) => behind.iter().position(|b| !field.takes(*b)),
+                Then::Token(free) | Then::Free(free) => free.except.first_in(behind),
+            };
+            match (step.then, end) {
+                (_, None) => return Beginning::Open,
+                (Then::Field(_), Some(0)) => return Beginning::No,
+                // Where an address ends is not always where its kind of byte does.
+                (Then::Field(field), _) if field.is_address() => return Beginning::Open,
+                (_, Some(end)) => text = &behind[end..],
+            }
+        }
+        Beginning::Whole(text)
     }
 
     /// Takes the steps from the end of `text` and answers what is left.

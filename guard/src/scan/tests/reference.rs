@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use regex_automata::meta::Regex;
 
 use super::{REFERENCE, scanner};
-use crate::sighting::Kind;
+use crate::sighting::{Kind, Sighting};
 
 /// Some of what sshd writes, each with the kind it is. The free text is greedy and everything is anchored, so what
 /// stands after it is the last that fits, as it must be.
@@ -77,8 +77,47 @@ fn plain(line: &[u8]) -> Option<Seen> {
 
 fn fast(line: &[u8]) -> Option<Seen> {
     let mut scanner = scanner();
-    let sighting = scanner.line(line, REFERENCE)?;
-    Some((sighting.kind, sighting.address.to_string(), sighting.port, sighting.account.map(<[u8]>::to_vec)))
+    scanner.line(line, REFERENCE).as_ref().map(parts)
+}
+
+fn parts(sighting: &Sighting<'_>) -> Seen {
+    (sighting.kind, sighting.address.to_string(), sighting.port, sighting.account.map(<[u8]>::to_vec))
+}
+
+/// Tags and messages of which a log has many: some begin alike and mean something or not, some are cut short.
+fn common() -> impl Strategy<Value = String> {
+    let tag = prop_oneof![
+        Just("CRON[7]"),
+        Just("sudo"),
+        Just("sshd[7]"),
+        Just("sshd[77x]"),
+        Just("postfix/smtpd[7]"),
+        Just("systemd[1]"),
+        Just("postfix/submission/smtpd[7]"),
+    ];
+    let message = prop_oneof![
+        Just("pam_unix(cron:session): session closed for user root"),
+        Just(
+            "pam_unix(cron:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.1"
+        ),
+        Just(
+            "pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=192.0.2.1"
+        ),
+        Just("Invalid user a from 192.0.2.1"),
+        Just("Invalid user from from 192.0.2.2"),
+        Just("Received disconnect from 192.0.2.1 port 7:11: disconnected by user"),
+        Just("connect from unknown[192.0.2.1]"),
+        Just("lost connection after AUTH from unknown[192.0.2.1]"),
+        Just("0123456789: lost connection after AUTH from unknown[192.0.2.1]"),
+        Just("message repeated 2 times: [ Invalid user a from 192.0.2.1]"),
+        Just("message repeated"),
+        Just("               x"),
+    ];
+    let end = prop_oneof![4 => Just(""), 1 => Just(" "), 1 => Just("\r")];
+    (tag, message, 0..80usize, any::<bool>(), end).prop_map(|(tag, message, length, is_cut, end)| {
+        let length = if is_cut { length.min(message.len()) } else { message.len() };
+        format!("{tag}: {}{end}", &message[..length])
+    })
 }
 
 fn account() -> impl Strategy<Value = Vec<u8>> {
@@ -147,6 +186,18 @@ proptest! {
         // What the plain scan knows, the fast one must see the same way; it knows more messages.
         if let Some(seen) = plain(&line) {
             prop_assert_eq!(fast(&line), Some(seen), "{}", String::from_utf8_lossy(&line));
+        }
+    }
+
+    #[test]
+    fn what_is_familiar_is_seen_as_if_it_were_new(messages in proptest::collection::vec(common(), 1..12)) {
+        let lines: Vec<String> = messages.iter().map(|text| format!("Nov  1 00:00:00 web1 {text}\n")).collect();
+        let mut scanner = scanner();
+        let expected: Vec<_> = lines.iter().filter_map(|line| fast(line.trim_end_matches('\n').as_bytes())).collect();
+        for time in 0..5 {
+            let mut seen = Vec::new();
+            scanner.scan(lines.concat().as_bytes(), REFERENCE, |sighting| seen.push(parts(sighting)));
+            prop_assert_eq!(&seen, &expected, "the time {}", time);
         }
     }
 
