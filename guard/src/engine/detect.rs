@@ -58,7 +58,8 @@ impl Engine {
         self.notice_many_accounts(s, at, now).or_else(|| self.notice_slow(s, at, now))
     }
 
-    fn notice_account(&mut self, s: &Sighting<'_>, account: AccountKey, at: Moment) {
+    /// Looks at the account that was tried. A line that adds nothing to its attempt may still be the one that names it.
+    pub(super) fn notice_account(&mut self, s: &Sighting<'_>, account: AccountKey, at: Moment) {
         let (enough, within) = (self.decide.account_addresses, self.decide.account_within);
         if enough == 0 {
             return;

@@ -111,7 +111,11 @@ impl Engine {
         let joined = self.witnesses.join(s, via, at, joined);
         self.count.joined += u64::from(joined.joined);
         let decoy = !self.decoys.is_empty() && s.account.is_some_and(|account| self.decoys.contains(account));
+        let account = s.account.filter(|_| s.kind.is_guess()).map(|account| self.accounts.key(account));
         if joined.points.0 == 0 && !decoy {
+            if let Some(account) = account {
+                self.notice_account(s, account, at);
+            }
             if self.evidence.is_kept() {
                 let score = self.score(s.address, at);
                 self.evidence.push(s, joined, score, at);
@@ -119,7 +123,6 @@ impl Engine {
             return None;
         }
         let is_guess = s.kind.is_guess() && joined.points.0 > 0;
-        let account = s.account.filter(|_| is_guess).map(|account| self.accounts.key(account));
         let source = self.sources.find(s.address, at, self.leak);
         let score = source.score.add(joined.points, at, self.leak);
         self.evidence.push(s, joined, score, at);

@@ -144,12 +144,13 @@ fn decisions_with_a_restart(log: &[(u8, u8, i64)], restart: usize) -> Vec<Decisi
         scene.wait(wait);
         scene.engine.tick(scene.now);
         let address = format!("203.0.{}.{}", 112 + host % 3, host);
-        let decision = scene.fail_at(&address, ACCOUNTS[usize::from(account) % 4]);
-        for decision in decision.into_iter().chain(scene.further()) {
+        let mut next = scene.fail_at(&address, ACCOUNTS[usize::from(account) % 4]);
+        while let Some(decision) = next.or_else(|| scene.engine.further()) {
             if let Decision::Ban(order) = &decision {
                 scene.engine.stands(order, scene.now);
             }
             decisions.push(decision);
+            next = None;
         }
     }
     decisions
