@@ -9,17 +9,15 @@ use super::timestamp::BSD_LENGTH;
 /// Longest stamp.
 const STAMP: usize = 32;
 /// Bytes of a line that are looked at.
-const WHOLE: usize = 2 * HALF;
-/// Bytes that are compared at once: most hosts end there.
-const HALF: usize = 32;
+const WHOLE: usize = 64;
 
 /// Where things were in the last line, if it was of a form that is remembered.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Layout {
     /// What is the same in each line: the marks in the stamp, a space, the host and another space. Zeros elsewhere.
-    fixed: [[u8; HALF]; 2],
+    fixed: [u8; WHOLE],
     /// Ones where `fixed` counts. If nothing does, no layout is known.
-    mask: [[u8; HALF]; 2],
+    mask: [u8; WHOLE],
     /// The lowest byte a stamp of this form can begin with, and how many more there are.
     first: (u8, u8),
     /// Places at which no space may stand, a bit for each.
@@ -31,7 +29,7 @@ pub(super) struct Layout {
 impl Default for Layout {
     /// No layout is known.
     fn default() -> Self {
-        Self { fixed: [[0; HALF]; 2], mask: [[0; HALF]; 2], first: (0, 0), no_spaces: 0, identifier: 0 }
+        Self { fixed: [0; WHOLE], mask: [0; WHOLE], first: (0, 0), no_spaces: 0, identifier: 0 }
     }
 }
 
@@ -104,13 +102,11 @@ impl Layout {
     #[inline(always)]
     #[allow(clippy::needless_bitwise_bool, reason = "comparisons cost less than branches nobody can predict")]
     fn fits(&self, line: &[u8; WHOLE]) -> bool {
-        let (halves, _) = line.as_chunks();
-        let same = |half: usize| simd::same_where(&halves[half], &self.mask[half], &self.fixed[half]);
         // An RFC 3164 stamp has spaces inside, an RFC 3339 stamp ends at the first.
+        let spaces = line.first_chunk().map_or(u32::MAX, |stamp| simd::equal(stamp, b' ')) & self.no_spaces;
         (self.identifier > 0)
-            & same(0)
-            & (self.identifier <= HALF || same(1))
-            & (self.no_spaces == 0 || simd::equal(&halves[0], b' ') & self.no_spaces == 0)
+            & simd::same_where(line, &self.mask, &self.fixed)
+            & (spaces == 0)
             & (line[0].wrapping_sub(self.first.0) <= self.first.1)
     }
 
@@ -146,9 +142,9 @@ impl Layout {
             return;
         }
         let marks: &[usize] = if bsd { &[3, 6, 9, 12] } else { &[10] };
-        let (mut fixed, mut mask) = ([[0; HALF]; 2], [[0; HALF]; 2]);
+        let (mut fixed, mut mask) = ([0; WHOLE], [0; WHOLE]);
         for at in marks.iter().copied().chain(stamp..identifier) {
-            (fixed[at / HALF][at % HALF], mask[at / HALF][at % HALF]) = (line[at], 0xff);
+            (fixed[at], mask[at]) = (line[at], 0xff);
         }
         *self = Self {
             fixed,

@@ -3,7 +3,7 @@
 //!
 //! `scanner` is the loop, `explain` asks each filter by itself, with words. `lines` splits a chunk; `header` takes a line apart, and
 //! `layout` skips the lines of other programs without that; `identifiers` and `dispatch` lead to the forms a message
-//! can have, all of them in `set`; `pattern` reads it; `timestamp`, `address` and `dotted` read the fields. `record`
+//! can have, all of them in `set`, and `familiar` remembers what they led to; `pattern` reads it; `timestamp`, `address` and `dotted` read the fields. `record`
 //! takes lines apart that are named fields: JSON, logfmt, access logs. `own` reads lines of services' own files, and
 //! `fields` finds the patterns that a record can be. `messages` holds the forms of one service's messages, by
 //! what they begin with (`openings`) or are sorted by (`groups`). `filter` reads filters from files,

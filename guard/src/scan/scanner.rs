@@ -13,7 +13,6 @@ use super::lines::Ends;
 use super::own::OwnLines;
 use super::pattern::Found;
 use super::set::{FilterSet, Hit};
-use super::simd::{self, Work};
 use super::timestamp::{BSD_LENGTH, Stamps};
 use crate::sighting::{Sighting, Take};
 use crate::source::{Entry, Scan, Scanned, Sender};
@@ -60,11 +59,6 @@ impl Scanner {
     /// the other.
     #[inline]
     pub fn scan_for(&mut self, text: &[u8], reference: Wall, to: &mut impl Take) -> Scanned {
-        simd::run(Chunk { scanner: self, text, reference, to })
-    }
-
-    #[inline(always)]
-    fn scan_chunk(&mut self, text: &[u8], reference: Wall, to: &mut impl Take) -> Scanned {
         let mut scanned = Scanned::default();
         let (mut ends, mut rows, mut groups) = (Ends::new(), Rows::new(), Groups::new());
         let (mut sightings, mut last) = (Vec::new(), LastStamp::NONE);
@@ -291,23 +285,6 @@ impl Scan for Scanner {
         let sighting = self.message(entry.identifier, entry.pid, Some(entry.at), entry.message)?;
         // Several filters may read an identifier, and each believes others.
         filters.believes(sighting.pattern, &entry.sender).then_some(sighting)
-    }
-}
-
-/// Lines that are to be scanned.
-struct Chunk<'c, T> {
-    scanner: &'c mut Scanner,
-    text: &'c [u8],
-    reference: Wall,
-    to: &'c mut T,
-}
-
-impl<T: Take> Work for Chunk<'_, T> {
-    type Answer = Scanned;
-
-    #[inline(always)]
-    fn run(self) -> Scanned {
-        self.scanner.scan_chunk(self.text, self.reference, self.to)
     }
 }
 

@@ -1,31 +1,15 @@
 //! Which bytes of a block are of a kind, as a bit for each byte: 16 bytes in one instruction where the processor
 //! has one (SSE2, part of every `x86_64`), one by one elsewhere.
 
-/// Something that takes less time with the instructions of newer processors.
-pub(super) trait Work {
-    /// What comes of it.
-    type Answer;
-
-    /// Does it. It is compiled twice if it is always inlined, and so is all it calls that is.
-    fn run(self) -> Self::Answer;
-}
-
-/// Does work with the instructions that there are.
-#[inline]
-pub(super) fn run<W: Work>(work: W) -> W::Answer {
-    #[cfg(target_arch = "x86_64")]
-    if wide::is_there() {
-        return wide::run(work);
-    }
-    work.run()
-}
-
 /// Calls `each` with the number of a block and a bit for each newline in it, the first byte's bit lowest, until it
 /// answers `false`; answers how many blocks were looked at.
 #[inline]
 pub(super) fn each_block(blocks: &[[u8; 64]], each: impl FnMut(usize, u64) -> bool) -> usize {
     #[cfg(target_arch = "x86_64")]
-    if wide::is_there() {
+    if std::arch::is_x86_feature_detected!("avx2")
+        && std::arch::is_x86_feature_detected!("bmi1")
+        && std::arch::is_x86_feature_detected!("popcnt")
+    {
         return wide::each_block(blocks, each);
     }
     walk(blocks, newlines, each)
@@ -75,12 +59,12 @@ pub(super) fn find(text: &[u8], byte: u8) -> Option<usize> {
 
 /// Whether two blocks are the same where `mask` has ones; `wanted` has zeros elsewhere.
 #[inline(always)]
-pub(super) fn same_where(block: &[u8; 32], mask: &[u8; 32], wanted: &[u8; 32]) -> bool {
-    let halves = |block: &[u8; 32]| -> [[u8; 16]; 2] {
-        let (halves, _) = block.as_chunks();
-        [halves[0], halves[1]]
+pub(super) fn same_where(block: &[u8; 64], mask: &[u8; 64], wanted: &[u8; 64]) -> bool {
+    let quarters = |block: &[u8; 64]| -> [[u8; 16]; 4] {
+        let (quarters, _) = block.as_chunks();
+        [quarters[0], quarters[1], quarters[2], quarters[3]]
     };
-    lanes::same_where(&halves(block), &halves(mask), &halves(wanted))
+    lanes::same_where(&quarters(block), &quarters(mask), &quarters(wanted))
 }
 
 /// How many decimal digits a text begins with.
@@ -130,13 +114,14 @@ mod lanes {
     }
 
     #[inline(always)]
-    pub(super) fn same_where(block: &[[u8; 16]; 2], mask: &[[u8; 16]; 2], wanted: &[[u8; 16]; 2]) -> bool {
+    pub(super) fn same_where(block: &[[u8; 16]; 4], mask: &[[u8; 16]; 4], wanted: &[[u8; 16]; 4]) -> bool {
         // SAFETY: SSE2 is part of the x86_64 baseline.
         unsafe {
             let same = |at: usize| {
                 _mm_cmpeq_epi8(_mm_and_si128(load(&block[at]), load(&mask[at])), load(&wanted[at]))
             };
-            _mm_movemask_epi8(_mm_and_si128(same(0), same(1))) == 0xffff
+            let all = _mm_and_si128(_mm_and_si128(same(0), same(1)), _mm_and_si128(same(2), same(3)));
+            _mm_movemask_epi8(all) == 0xffff
         }
     }
 
@@ -157,31 +142,10 @@ mod lanes {
 mod wide {
     use std::arch::x86_64::{_mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8, _mm256_set1_epi8};
 
-    /// Whether the processor is one of them: `x86-64-v3`, as far as it is of use here.
-    #[inline]
-    pub(super) fn is_there() -> bool {
-        std::arch::is_x86_feature_detected!("avx2")
-            && std::arch::is_x86_feature_detected!("bmi1")
-            && std::arch::is_x86_feature_detected!("bmi2")
-            && std::arch::is_x86_feature_detected!("lzcnt")
-            && std::arch::is_x86_feature_detected!("popcnt")
-    }
-
-    /// It is one of them.
-    #[inline]
-    pub(super) fn run<W: super::Work>(work: W) -> W::Answer {
-        #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
-        fn inner<W: super::Work>(work: W) -> W::Answer {
-            work.run()
-        }
-        // SAFETY: the caller has asked the processor for the features.
-        unsafe { inner(work) }
-    }
-
-    /// It is one of them.
+    /// The processor has AVX2, BMI1 and POPCNT.
     #[inline]
     pub(super) fn each_block(blocks: &[[u8; 64]], each: impl FnMut(usize, u64) -> bool) -> usize {
-        #[target_feature(enable = "avx2,bmi1,bmi2,lzcnt,popcnt")]
+        #[target_feature(enable = "avx2,bmi1,popcnt")]
         fn inner(blocks: &[[u8; 64]], each: impl FnMut(usize, u64) -> bool) -> usize {
             let half = |block: &[u8; 32]| {
                 // SAFETY: the array has the 32 bytes that are read, and the load needs no alignment.
@@ -205,9 +169,9 @@ mod lanes {
         bits(block, |b| b == byte)
     }
 
-    pub(super) fn same_where(block: &[[u8; 16]; 2], mask: &[[u8; 16]; 2], wanted: &[[u8; 16]; 2]) -> bool {
+    pub(super) fn same_where(block: &[[u8; 16]; 4], mask: &[[u8; 16]; 4], wanted: &[[u8; 16]; 4]) -> bool {
         let number = |quarter: &[u8; 16]| u128::from_le_bytes(*quarter);
-        (0..2).fold(0, |differs, at| differs | (number(&block[at]) & number(&mask[at]) ^ number(&wanted[at])))
+        (0..4).fold(0, |differs, at| differs | (number(&block[at]) & number(&mask[at]) ^ number(&wanted[at])))
             == 0
     }
 
@@ -249,9 +213,9 @@ mod tests {
         }
 
         #[test]
-        fn blocks_are_the_same_where_the_mask_says(block: [u8; 32], masked in proptest::collection::vec(any::<bool>(), 32), changed in 0..32usize, bit in 0..8u32) {
-            let mask: [u8; 32] = std::array::from_fn(|at| if masked[at] { 0xff } else { 0 });
-            let wanted: [u8; 32] = std::array::from_fn(|at| block[at] & mask[at]);
+        fn blocks_are_the_same_where_the_mask_says(block: [u8; 64], masked in proptest::collection::vec(any::<bool>(), 64), changed in 0..64usize, bit in 0..8u32) {
+            let mask: [u8; 64] = std::array::from_fn(|at| if masked[at] { 0xff } else { 0 });
+            let wanted: [u8; 64] = std::array::from_fn(|at| block[at] & mask[at]);
             prop_assert!(same_where(&block, &mask, &wanted));
             let mut other = block;
             other[changed] ^= 1 << bit;
