@@ -124,6 +124,7 @@ fn why_tells_the_score_line_by_line_and_the_way_back() {
     let prefix = daemon.json("why 203.0.113.0/26");
     assert_eq!(prefix["hosts"][0]["target"], attacker.to_string(), "{prefix}");
     let shown = daemon.ctl(&format!("why {attacker}")).output;
+    eprintln!("{shown}\n{}", daemon.ctl("why 203.0.113.0/26").output);
     for line in shown.lines() {
         assert!(line.chars().count() <= 100, "{line}");
     }
