@@ -114,6 +114,9 @@ fn why_tells_the_score_line_by_line_and_the_way_back() {
 
     log.guesses(attacker, 5);
     daemon.await_drop(attacker);
+    let first = &daemon.json(&format!("why {attacker}"))["lines"][3];
+    let sums = (&first["score"], &first["leaked"], &first["forgotten"]);
+    assert_eq!(sums, (&1.0.into(), &0.0.into(), &3.0.into()), "{first}");
     let why = daemon.json(&format!("why {attacker}"));
     assert_eq!(why["undo"][0]["command"], format!("guardctl unban {attacker}"));
     assert_eq!((&why["past"][0]["by"], &why["past"][0]["strike"]), (&"sshd".into(), &1.into()));
@@ -124,7 +127,6 @@ fn why_tells_the_score_line_by_line_and_the_way_back() {
     let prefix = daemon.json("why 203.0.113.0/26");
     assert_eq!(prefix["hosts"][0]["target"], attacker.to_string(), "{prefix}");
     let shown = daemon.ctl(&format!("why {attacker}")).output;
-    eprintln!("{shown}\n{}", daemon.ctl("why 203.0.113.0/26").output);
     for line in shown.lines() {
         assert!(line.chars().count() <= 100, "{line}");
     }

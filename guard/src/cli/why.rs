@@ -100,7 +100,10 @@ fn lines(screen: &mut Screen<'_>, why: &Why, now: Wall) -> io::Result<()> {
     }
     screen.heading("Lines that counted")?;
     for line in &why.lines {
-        let leaked = if line.leaked > 0.0 { format!("-{} leaked, ", line.leaked) } else { String::new() };
+        let less = |points: f64, how: &str| {
+            if points > 0.0 { format!("-{points} {how}, ") } else { String::new() }
+        };
+        let leaked = less(line.leaked, "leaked") + &less(line.forgotten, "forgotten");
         let joined = if line.joined { " (same attempt)" } else { "" };
         let sum = format!("{leaked}+{}{joined} = {}", line.points, line.score);
         screen.line(&[
