@@ -17,7 +17,8 @@ pub struct Line {
     pub at: Wall,
     /// The filter.
     pub filter: String,
-    /// The pattern it fits, as the filter's file has it.
+    /// The pattern it fits, as the filter's file has it. Not in the lines of a host's ban, which says its pattern itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub pattern: String,
     /// What it says.
     pub kind: String,
