@@ -128,7 +128,7 @@ fn why_tells_the_score_line_by_line_and_the_way_back() {
     assert_eq!(prefix["hosts"][0]["target"], attacker.to_string(), "{prefix}");
     let shown = daemon.ctl(&format!("why {attacker}")).output;
     for line in shown.lines() {
-        assert!(line.chars().count() <= 100, "{line}");
+        assert!(line.chars().count() <= 80, "{line}");
     }
     // What led to the ban outlives the daemon.
     daemon.stop();
