@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use harness::{
     ADMIN, Arena, Daemon, GUARDED_V4, GUARDED_V6, LOGIND, Options, Sshd, attacker_v4, attacker_v6,
-    missing_for_network_tests, pings, poll_until, skip,
+    missing_for_xdp_tests, pings, poll_until, skip,
 };
 
 /// What holds the attackers of the arena, and more.
@@ -20,7 +20,7 @@ fn each(options: Options) -> Options {
 
 #[test]
 fn a_forced_ban_of_what_is_allowed_drops_and_its_neighbours_pass() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -74,7 +74,7 @@ fn a_forced_ban_of_what_is_allowed_drops_and_its_neighbours_pass() {
 
 #[test]
 fn force_covers_gateways_and_private_ranges_but_not_loopback() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -96,7 +96,7 @@ fn force_covers_gateways_and_private_ranges_but_not_loopback() {
 
 #[test]
 fn who_is_logged_in_by_the_systems_records_is_protected_while_he_is_connected() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     if !Path::new(LOGIND).is_dir() {

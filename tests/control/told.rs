@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use harness::{
-    Arena, Background, Daemon, LogFile, Options, attacker_v4, missing_for_network_tests, poll_until, program,
+    Arena, Background, Daemon, LogFile, Options, attacker_v4, missing_for_xdp_tests, poll_until, program,
     skip,
 };
 use serde_json::Value;
@@ -16,7 +16,7 @@ fn targets(list: &Value) -> Vec<&str> {
 
 #[test]
 fn bans_are_chosen_and_sorted() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -48,7 +48,7 @@ fn bans_are_chosen_and_sorted() {
 
 #[test]
 fn events_are_chosen_and_followed() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -92,7 +92,7 @@ fn events_are_chosen_and_followed() {
 
 #[test]
 fn why_tells_the_score_line_by_line_and_the_way_back() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -139,7 +139,7 @@ fn why_tells_the_score_line_by_line_and_the_way_back() {
 
 #[test]
 fn a_reload_says_what_it_changed_and_a_wrong_file_changes_nothing() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
