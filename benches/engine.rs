@@ -4,12 +4,12 @@ use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use guard::ban::{Ban, BanTable, Origin};
+use guard::ban::{Ban, BanQuery, BanTable, Listing, Origin, Sort};
 use guard::config::Decide;
 use guard::engine::{Engine, EngineOptions};
 use guard::sighting::{Kind, PatternId, Points, Sighting, SourceId};
 use guard::target::Target;
-use guard::time::Moment;
+use guard::time::{Clock, Moment, Wall};
 
 /// One measured figure.
 #[derive(Clone, Debug, serde::Serialize)]
@@ -101,6 +101,11 @@ fn table(bans: u32, figures: &mut Vec<Figure>) {
     });
     time("page of 10,000", 1, &mut |table| {
         black_box(table.page(None, 10_000).len());
+    });
+    time("part of a sorted list", 1, &mut |table| {
+        let query = BanQuery { sort: Sort::Score, origin: Some("sshd".into()), ..BanQuery::default() };
+        let clock = Clock { wall: Wall(0), moment: Moment(0) };
+        black_box(Listing::new(query, None, 10_000, table, clock).step(table, 32_768));
     });
     time("expire", bans / 10, &mut |table| {
         black_box(table.expired(Moment(i64::MAX), bans as usize / 10).len());

@@ -1,11 +1,13 @@
 //! Bans that a person forces past what is allowed: they hold in the kernel, and nothing beside them is touched.
 
 use std::fs;
+use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use harness::{
-    ADMIN, Arena, Daemon, GUARDED_V4, GUARDED_V6, Options, attacker_v4, attacker_v6,
-    missing_for_network_tests, pings, poll_until, skip,
+    ADMIN, Arena, Daemon, GUARDED_V4, GUARDED_V6, LOGIND, Options, Sshd, attacker_v4, attacker_v6,
+    missing_for_xdp_tests, pings, poll_until, skip,
 };
 
 /// What holds the attackers of the arena, and more.
@@ -18,7 +20,7 @@ fn each(options: Options) -> Options {
 
 #[test]
 fn a_forced_ban_of_what_is_allowed_drops_and_its_neighbours_pass() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -72,7 +74,7 @@ fn a_forced_ban_of_what_is_allowed_drops_and_its_neighbours_pass() {
 
 #[test]
 fn force_covers_gateways_and_private_ranges_but_not_loopback() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -90,4 +92,43 @@ fn force_covers_gateways_and_private_ranges_but_not_loopback() {
     }
     assert!(!pings(&arena.outside, ADMIN, GUARDED_V4));
     assert_eq!(daemon.json("list --origin manual").as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn who_is_logged_in_by_the_systems_records_is_protected_while_he_is_connected() {
+    if let Some(reason) = missing_for_xdp_tests() {
+        return skip(&reason);
+    }
+    if !Path::new(LOGIND).is_dir() {
+        return skip(&format!("there is no {LOGIND} to put sessions in place of"));
+    }
+    let arena = Arena::new();
+    let sshd = Sshd::with_rsyslog(&arena);
+    let logins = tempfile::tempdir().unwrap();
+    // It reads no log of that server: only the record tells of him.
+    let daemon =
+        Daemon::start(&arena.host, Options { logins: Some(logins.path().to_path_buf()), ..Options::xdp() });
+    let person = attacker_v4(3);
+    let client = sshd.client(&arena, person);
+    let session = client.session();
+    let record = logins.path().join("7");
+    fs::write(&record, format!("UID=0\nREMOTE=1\nREMOTE_HOST={person}\nSERVICE=sshd\n")).unwrap();
+    // Another one's name is no address, and a third has a record but no connection.
+    fs::write(logins.path().join("8"), "REMOTE=1\nREMOTE_HOST=host.example\n").unwrap();
+    fs::write(logins.path().join("9"), format!("REMOTE=1\nREMOTE_HOST={}\n", attacker_v4(4))).unwrap();
+
+    let listed = |address: IpAddr| {
+        let list = daemon.json("allow list").to_string();
+        list.contains(&address.to_string())
+    };
+    poll_until(Duration::from_secs(15), "the record is read", || listed(person).then_some(()));
+    let refused = daemon.ctl(&format!("ban {person}"));
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(refused.output.contains("login session in the system's records"), "{refused:?}");
+    assert!(!listed(attacker_v4(4)), "a record without a connection is out of date");
+
+    drop(session);
+    poll_until(Duration::from_secs(15), "he has gone", || (!listed(person)).then_some(()));
+    assert_eq!(daemon.ctl(&format!("ban {person}")).code, 0);
+    assert!(!pings(&arena.outside, person, GUARDED_V4));
 }

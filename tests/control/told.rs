@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use harness::{
-    Arena, Background, Daemon, LogFile, Options, attacker_v4, missing_for_network_tests, poll_until, program,
+    Arena, Background, Daemon, LogFile, Options, attacker_v4, missing_for_xdp_tests, poll_until, program,
     skip,
 };
 use serde_json::Value;
@@ -16,7 +16,7 @@ fn targets(list: &Value) -> Vec<&str> {
 
 #[test]
 fn bans_are_chosen_and_sorted() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -48,7 +48,7 @@ fn bans_are_chosen_and_sorted() {
 
 #[test]
 fn events_are_chosen_and_followed() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -92,7 +92,7 @@ fn events_are_chosen_and_followed() {
 
 #[test]
 fn why_tells_the_score_line_by_line_and_the_way_back() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -114,6 +114,9 @@ fn why_tells_the_score_line_by_line_and_the_way_back() {
 
     log.guesses(attacker, 5);
     daemon.await_drop(attacker);
+    let first = &daemon.json(&format!("why {attacker}"))["lines"][3];
+    let sums = (&first["score"], &first["leaked"], &first["forgotten"]);
+    assert_eq!(sums, (&1.0.into(), &0.0.into(), &3.0.into()), "{first}");
     let why = daemon.json(&format!("why {attacker}"));
     assert_eq!(why["undo"][0]["command"], format!("guardctl unban {attacker}"));
     assert_eq!((&why["past"][0]["by"], &why["past"][0]["strike"]), (&"sshd".into(), &1.into()));
@@ -125,7 +128,7 @@ fn why_tells_the_score_line_by_line_and_the_way_back() {
     assert_eq!(prefix["hosts"][0]["target"], attacker.to_string(), "{prefix}");
     let shown = daemon.ctl(&format!("why {attacker}")).output;
     for line in shown.lines() {
-        assert!(line.chars().count() <= 100, "{line}");
+        assert!(line.chars().count() <= 80, "{line}");
     }
     // What led to the ban outlives the daemon.
     daemon.stop();
@@ -136,7 +139,7 @@ fn why_tells_the_score_line_by_line_and_the_way_back() {
 
 #[test]
 fn a_reload_says_what_it_changed_and_a_wrong_file_changes_nothing() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();

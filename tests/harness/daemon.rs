@@ -54,7 +54,12 @@ pub struct Options {
     pub environment: Vec<(&'static str, OsString)>,
     /// What it is denied.
     pub denied: Denied,
+    /// A folder that it sees in place of systemd-logind's sessions.
+    pub logins: Option<PathBuf>,
 }
+
+/// Where systemd-logind keeps its sessions.
+pub const LOGIND: &str = "/run/systemd/sessions";
 
 /// What a daemon must do without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +96,7 @@ impl Options {
             arguments: Vec::new(),
             environment: Vec::new(),
             denied: Denied::Nothing,
+            logins: None,
         }
     }
 
@@ -323,7 +329,13 @@ impl Drop for Daemon<'_> {
 
 fn launch(namespace: &Namespace, folder: &Path, options: &Options) -> Background {
     let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("guard.log"));
-    let mut command = command(folder, options.denied);
+    let mut command = match &options.logins {
+        None => command(folder, options.denied),
+        Some(logins) => {
+            let script = format!("mount --bind '{}' {LOGIND} && exec \"$@\"", logins.display());
+            in_other_mounts(&script, &program("guard"))
+        }
+    };
     command
         .arg("--config")
         .arg(folder.join("guard.toml"))

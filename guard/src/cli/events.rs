@@ -126,6 +126,9 @@ pub(super) fn rows(events: &[StoredEventView]) -> Vec<Vec<Piece>> {
 /// Fields that `guardctl why` shows in a better place, and `--json` in full.
 const LONG: [&str; 2] = ["lines", "pattern"];
 
+/// Fields that the reason of a ban has already.
+const IN_REASON: [&str; 2] = ["filter", "score"];
+
 /// A JSON object on one line: `rule sshd, score 5`.
 fn detail(value: &Value) -> String {
     match value {
@@ -133,8 +136,9 @@ fn detail(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(detail).collect::<Vec<_>>().join("; "),
         Value::Object(fields) => {
-            let shown =
-                fields.iter().filter(|(key, value)| !is_empty(value) && !LONG.contains(&key.as_str()));
+            let has_reason = fields.contains_key("reason");
+            let is_said = |key: &str| LONG.contains(&key) || has_reason && IN_REASON.contains(&key);
+            let shown = fields.iter().filter(|(key, value)| !is_empty(value) && !is_said(key));
             shown.map(|(key, value)| format!("{key} {}", detail(value))).collect::<Vec<_>>().join(", ")
         }
         other => other.to_string(),

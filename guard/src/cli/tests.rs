@@ -167,6 +167,7 @@ fn canned(request: &Request) -> Answer {
                 joined: false,
                 score: 4.2,
                 leaked: 0.5,
+                forgotten: 0.0,
                 line: "Failed password for root from 203.0.113.7 port 22 ssh2".into(),
             }],
             bans: vec![ban("203.0.113.7")],

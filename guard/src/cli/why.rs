@@ -26,6 +26,8 @@ pub(super) fn why(
 
 /// Columns that a line takes at most; `--json` has all of it.
 const WIDTH: usize = 80;
+/// Columns of an event's detail.
+const DETAIL: usize = 56;
 
 fn show(screen: &mut Screen<'_>, why: &Why) -> io::Result<()> {
     let subject = Piece(Style::Strong, why.target.to_string());
@@ -60,6 +62,9 @@ fn show(screen: &mut Screen<'_>, why: &Why) -> io::Result<()> {
         // The newest last, where people look.
         let mut rows: Vec<_> = events::rows(&why.events);
         rows.reverse();
+        for detail in rows.iter_mut().filter_map(|row| row.last_mut()) {
+            detail.1 = cut_to(&detail.1, DETAIL);
+        }
         if why.target.is_host() && why.events.iter().all(|event| event.target == Some(why.target)) {
             rows = rows.into_iter().map(without_target).collect();
         }
@@ -100,7 +105,10 @@ fn lines(screen: &mut Screen<'_>, why: &Why, now: Wall) -> io::Result<()> {
     }
     screen.heading("Lines that counted")?;
     for line in &why.lines {
-        let leaked = if line.leaked > 0.0 { format!("-{} leaked, ", line.leaked) } else { String::new() };
+        let less = |points: f64, how: &str| {
+            if points > 0.0 { format!("-{points} {how}, ") } else { String::new() }
+        };
+        let leaked = less(line.leaked, "leaked") + &less(line.forgotten, "forgotten");
         let joined = if line.joined { " (same attempt)" } else { "" };
         let sum = format!("{leaked}+{}{joined} = {}", line.points, line.score);
         screen.line(&[
@@ -138,10 +146,14 @@ fn hosts(screen: &mut Screen<'_>, why: &Why) -> io::Result<()> {
 
 /// A text that fits into a line of a narrow terminal.
 fn cut(text: &str) -> String {
-    if text.chars().count() <= WIDTH {
+    cut_to(text, WIDTH)
+}
+
+fn cut_to(text: &str, width: usize) -> String {
+    if text.chars().count() <= width {
         return text.to_owned();
     }
-    text.chars().take(WIDTH - 1).chain(['…']).collect()
+    text.chars().take(width - 1).chain(['…']).collect()
 }
 
 fn without_target(mut row: Vec<Piece>) -> Vec<Piece> {

@@ -98,18 +98,17 @@ fn ways_back(target: Target, bans: &[BanView], has_past: bool, is_protected: boo
         .iter()
         .map(|ban| Undo {
             command: format!("guardctl unban {}", ban.target),
-            effect: format!("lifts the ban of {} and forgets what led to it", ban.target),
+            effect: "lifts the ban, forgets what led to it".into(),
         })
         .collect();
     let has_own = bans.iter().any(|ban| ban.target == target);
     if has_past && !has_own {
-        let effect = "forgets its strikes and its score; the next ban is a first one".into();
+        let effect = "forgets strikes and score".into();
         undo.push(Undo { command: format!("guardctl forget {target}"), effect });
     }
     if !is_protected {
-        let effect = if bans.is_empty() { "never bans it" } else { "lifts the ban and never bans it again" };
-        let command = format!("guardctl allow add {target}");
-        undo.push(Undo { command, effect: format!("{effect}; --for 8h for a time") });
+        let effect = "never bans it again (--for 8h: for a time)".into();
+        undo.push(Undo { command: format!("guardctl allow add {target}"), effect });
     }
     undo
 }

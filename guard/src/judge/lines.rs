@@ -1,6 +1,7 @@
 //! The lines that counted, for people: what each gave, and how the score went from one to the next.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +17,8 @@ pub struct Line {
     pub at: Wall,
     /// The filter.
     pub filter: String,
-    /// The pattern it fits, as the filter's file has it.
+    /// The pattern it fits, as the filter's file has it. Not in the lines of a host's ban, which says its pattern itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub pattern: String,
     /// What it says.
     pub kind: String,
@@ -28,6 +30,9 @@ pub struct Line {
     pub score: f64,
     /// Points that had leaked away since the line before.
     pub leaked: f64,
+    /// Points that were forgotten since then: a ban began, it was forgiven, or somebody logged in with a key.
+    #[serde(default)]
+    pub forgotten: f64,
     /// The line, printable and cut.
     pub line: String,
 }
@@ -36,12 +41,14 @@ impl Judge {
     /// The last lines about an address that counted, oldest first.
     pub fn lines(&self, address: IpAddr, clock: Clock) -> Vec<Line> {
         let mut before = Points(0);
+        let mut then = None;
         let evidence = self.engine.evidence(address);
         let line = |evidence: &crate::engine::Evidence| {
-            // A score that has led to a ban starts anew.
-            let left = if before >= self.decide.threshold { Points(0) } else { before };
-            let leaked = (left.0 + evidence.points.0 - evidence.score.0).max(0);
-            before = evidence.score;
+            let gone = (before.0 + evidence.points.0 - evidence.score.0).max(0);
+            let passed = then.map_or(Duration::ZERO, |then| evidence.at.since(then));
+            // More than can leak: somebody took it away, and all of it.
+            let leaked = if gone > self.most_leaked(passed) { 0 } else { gone };
+            (before, then) = (evidence.score, Some(evidence.at));
             Line {
                 at: clock.wall_of(evidence.at),
                 filter: self.filters.filter_name(evidence.pattern.filter).to_owned(),
@@ -51,9 +58,17 @@ impl Judge {
                 joined: evidence.joined,
                 score: evidence.score.as_f64(),
                 leaked: Points(leaked).as_f64(),
+                forgotten: Points(gone - leaked).as_f64(),
                 line: printable(&evidence.line, EVIDENCE),
             }
         };
         evidence.iter().map(line).collect()
+    }
+
+    /// What leaks away in a time at most, in thousandths: it goes by whole points, one of which may have been due.
+    fn most_leaked(&self, time: Duration) -> i32 {
+        let window = self.decide.window.as_millis().max(1);
+        let leaked = time.as_millis() * u128::from(self.decide.threshold.0.unsigned_abs()) / window;
+        i32::try_from(leaked + 1000).unwrap_or(i32::MAX)
     }
 }

@@ -154,7 +154,9 @@ impl Judge {
         clock: Clock,
     ) -> Vec<Line> {
         if target.is_host() {
-            return self.lines(target.address(), clock);
+            // What each fits can be long, and the ban's own pattern is told once.
+            let told = |line| Line { pattern: String::new(), ..line };
+            return self.lines(target.address(), clock).into_iter().map(told).collect();
         }
         let line = |last: &Sighting<'_>| Line {
             at: clock.wall,
@@ -165,6 +167,7 @@ impl Judge {
             joined: false,
             score: last.points.as_f64(),
             leaked: 0.0,
+            forgotten: 0.0,
             line: printable(last.line, EVIDENCE),
         };
         last.map(line).into_iter().collect()

@@ -60,7 +60,8 @@ fn thirty_days_of_heavy_use_stay_within_the_size() {
         prune(&mut store, Retention { keep_from, max_events: 1_000_000, max_bytes: MOST });
         most = most.max(on_disk(folder.path()));
     }
-    assert!(most < MOST * 3 / 2, "{most}");
+    // Besides the database there is its log, of a few MiB.
+    assert!(most < MOST + 8 * MIB, "{most}");
     assert_eq!(bans(&mut store, 0).len(), 80);
     let newest = events(&mut store, None, 1);
     assert_eq!(newest.len(), 1, "the newest events are there");
