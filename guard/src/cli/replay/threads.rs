@@ -45,7 +45,9 @@ pub(super) fn replay(
         let reader = scope.spawn(move || read(input, &inputs, &empties));
         if count == 1 {
             for chunk in chunks.remove(0) {
-                sides.iter_mut().for_each(|side| side.scan(chunk.text(), reference));
+                for side in sides.iter_mut() {
+                    side.scan(chunk.text(), reference);
+                }
                 // The reader has gone when the log has ended.
                 let _ = empty.send(chunk);
             }
