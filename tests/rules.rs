@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use harness::{
-    Arena, Daemon, GUARDED_V4, LogFile, Options, attacker_v4, missing_for_network_tests, pings, poll_until,
-    skip,
+    Arena, Daemon, GUARDED_V4, LogFile, Options, attacker_v4, missing_for_xdp_tests, pings, poll_until, skip,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -94,7 +93,7 @@ continue = true
 
 #[test]
 fn rules_ban_ignore_simulate_and_run() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -168,7 +167,7 @@ fn rules_ban_ignore_simulate_and_run() {
 
 #[test]
 fn a_command_that_fails_is_a_problem_until_the_next_succeeds() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -201,7 +200,7 @@ fn a_command_that_fails_is_a_problem_until_the_next_succeeds() {
 
 #[test]
 fn a_ban_of_a_rule_outlives_the_daemon() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
