@@ -103,7 +103,7 @@ const DURABLE: Duration = Duration::from_millis(50);
 
 #[test]
 fn a_ban_outlives_a_kill_fifty_milliseconds_after_the_kernel_has_it() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -123,7 +123,7 @@ fn a_ban_outlives_a_kill_fifty_milliseconds_after_the_kernel_has_it() {
 
 #[test]
 fn a_newer_state_is_refused_while_the_kernel_goes_on() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
