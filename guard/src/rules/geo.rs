@@ -86,7 +86,6 @@ impl Geo {
     }
 
     /// Nothing is known.
-    #[expect(clippy::unused_self, reason = "with databases it asks them")]
     pub fn find(&self, _: IpAddr) -> Origin {
         Origin::default()
     }
