@@ -124,6 +124,8 @@ fn sighting(address: IpAddr, pid: u32) -> Sighting<'static> {
         pid: pid | 1,
         port: 0,
         account: None,
+        service: &[],
+        request: None,
         line: b"",
     }
 }

@@ -116,6 +116,8 @@ impl Scan for Every {
             pid: entry.pid,
             port: 0,
             account: None,
+            service: &[],
+            request: None,
             line: entry.message,
         })
     }

@@ -15,6 +15,7 @@ mod memory;
 mod more_filters;
 mod page;
 mod peers;
+mod rules;
 mod runner;
 mod scan;
 mod table;
@@ -38,7 +39,7 @@ type Benchmark = (&'static str, fn() -> anyhow::Result<Section>);
 const LIMIT: Duration = Duration::from_secs(25 * 60);
 
 /// Every benchmark, in the order of the page.
-const BENCHMARKS: [Benchmark; 7] = [
+const BENCHMARKS: [Benchmark; 8] = [
     ("scan", scan::run),
     ("latency", latency::run),
     ("xdp", xdp::run),
@@ -46,6 +47,7 @@ const BENCHMARKS: [Benchmark; 7] = [
     ("memory", memory::run),
     ("journal", figures::journal),
     ("engine", figures::engine),
+    ("rules", rules::run),
 ];
 
 /// Measures guard on this machine. Everything happens in network namespaces and folders of its own.

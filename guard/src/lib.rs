@@ -20,6 +20,7 @@ pub mod judge;
 mod memory;
 pub mod metrics;
 pub mod protect;
+pub mod rules;
 pub mod scan;
 pub mod sighting;
 pub mod source;

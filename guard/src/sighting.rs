@@ -215,8 +215,21 @@ pub struct Sighting<'a> {
     pub port: u16,
     /// The account that was tried.
     pub account: Option<&'a [u8]>,
+    /// Name of the program that wrote the line; empty if the line does not say.
+    pub service: &'a [u8],
+    /// What was asked of a web server, if the line is of an access log.
+    pub request: Option<Request<'a>>,
     /// The whole line, without its newline: the evidence.
     pub line: &'a [u8],
+}
+
+/// What a line of an access log tells of a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Request<'a> {
+    /// Its target without the query, as it was sent.
+    pub path: Option<&'a [u8]>,
+    /// The status of the answer.
+    pub status: Option<u16>,
 }
 
 /// What takes sightings.

@@ -28,6 +28,8 @@ pub struct BanId(pub u64);
 pub enum Origin {
     /// The engine, by a filter of this name.
     Filter(Box<str>),
+    /// A rule of this name.
+    Rule(Box<str>),
     /// The engine, because of many others in the prefix.
     Prefix,
     /// A person with this user id, through guardctl.
@@ -40,7 +42,7 @@ impl Origin {
     /// Its name: the filter's, `prefix`, or `manual`.
     pub fn name(&self) -> &str {
         match self {
-            Self::Filter(name) => name,
+            Self::Filter(name) | Self::Rule(name) => name,
             Self::Prefix => "prefix",
             Self::Manual(_) | Self::Forced(_) => "manual",
         }

@@ -140,6 +140,9 @@ Examples:
     /// Show the filters, or try one
     #[command(subcommand)]
     Filter(Filter),
+    /// Show the rules, or try them on log lines
+    #[command(subcommand)]
+    Rule(Rule),
     /// Show which bans old logs would have led to
     #[command(
         after_help = "Works without the daemon, on the logs' own time stamps. A ban is marked if its target \
@@ -368,6 +371,20 @@ pub struct FilterTest {
     /// Logs whose lines are counted by pattern
     #[arg(value_name = "LOG")]
     pub logs: Vec<PathBuf>,
+}
+
+/// `guardctl rule`.
+#[derive(Debug, Subcommand)]
+pub enum Rule {
+    /// List the rules in the order they are asked
+    List,
+    /// Show what the rules do about log lines; `-` or none: from standard input
+    #[command(after_help = "Example:\n  grep sshd /var/log/auth.log | guardctl rule test -")]
+    Test {
+        /// Log lines
+        #[arg(value_name = "LINE")]
+        lines: Vec<String>,
+    },
 }
 
 /// `guardctl replay`.

@@ -156,6 +156,7 @@ fn page(
 pub(super) fn origin(origin: &Origin) -> String {
     match origin {
         Origin::Filter(name) => name.to_string(),
+        Origin::Rule(name) => format!("rule {name}"),
         Origin::Prefix => "prefix".into(),
         Origin::Manual(0) => "root".into(),
         Origin::Manual(uid) => format!("user {uid}"),

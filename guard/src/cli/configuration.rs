@@ -6,26 +6,26 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use super::error::{chain, unexpected};
+use super::human::counted;
 use super::{CliError, Piece, Screen, Style, ask, plain};
 use crate::api::client::Client;
 use crate::api::{Answer, Request};
 use crate::config::{self, Config};
+use crate::rules::{Geo, RuleSet};
 use crate::scan::FilterSet;
 use crate::time::Wall;
 
 pub(super) fn check(screen: &mut Screen<'_>, file: &Path) -> Result<ExitCode, CliError> {
     let loaded = config::load(file);
-    // The daemon would not start, or not reload, with a wrong filter either.
-    let filters = match &loaded {
-        Ok(config) => FilterSet::load(&config.filter).map(drop),
-        Err(_) => Ok(()),
-    };
+    // The daemon would not start, or not reload, with a wrong filter or rule either.
+    let parts = loaded.as_ref().map_or(Ok(Vec::new()), parts);
     if screen.json {
-        let (valid, message) = match (&loaded, &filters) {
-            (Ok(_), Ok(())) => (true, None),
+        let (valid, message) = match (&loaded, &parts) {
+            (Ok(_), Ok(_)) => (true, None),
             (Err(error), _) => (false, Some(error.to_string())),
-            (_, Err(error)) => (false, Some(chain(error))),
+            (_, Err(error)) => (false, Some(error.clone())),
         };
+        let warnings = parts.unwrap_or_default();
         let faults: Vec<_> = loaded
             .as_ref()
             .err()
@@ -33,14 +33,15 @@ pub(super) fn check(screen: &mut Screen<'_>, file: &Path) -> Result<ExitCode, Cl
             .iter()
             .map(|fault| json!({ "line": fault.line, "column": fault.column, "message": fault.message }))
             .collect();
-        let ended: Vec<_> = loaded.iter().flat_map(|config| config.allow.ended(Wall::now())).collect();
+        let ended = loaded.iter().flat_map(|config| config.allow.ended(Wall::now()));
+        let warnings: Vec<String> = ended.chain(warnings).collect();
         screen.json(
-            &json!({ "file": file, "valid": valid, "error": message, "faults": faults, "warnings": ended }),
+            &json!({ "file": file, "valid": valid, "error": message, "faults": faults, "warnings": warnings }),
         )?;
         return Ok(ExitCode::from(if valid { 0 } else { 2 }));
     }
     let config = loaded?;
-    filters.map_err(|error| CliError::Usage(chain(&error)))?;
+    let warnings = parts.map_err(CliError::Usage)?;
     let differ = Config::diff(&Config::default(), &config);
     screen.line(&[plain(format!("{}: ", file.display())), Piece(Style::Good, "valid".into())])?;
     for ended in config.allow.ended(Wall::now()) {
@@ -52,7 +53,25 @@ pub(super) fn check(screen: &mut Screen<'_>, file: &Path) -> Result<ExitCode, Cl
             screen.text(&format!("  {difference}"))?;
         }
     }
+    if !config.rules.is_empty() {
+        screen.text(&format!("has {}", counted(config.rules.len() as u64, "rule")))?;
+    }
+    for warning in warnings {
+        screen.line(&[Piece(Style::Warn, "doubtful: ".into()), plain(warning)])?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the filters and rules that a configuration names can be used, and what is doubtful about the rules.
+fn parts(config: &Config) -> Result<Vec<String>, String> {
+    let filters = FilterSet::load(&config.filter).map_err(|error| chain(&error))?;
+    let mut rules = RuleSet::load(config).map_err(|error| chain(&error))?;
+    rules.check_filters(filters.names());
+    let mut doubts: Vec<String> = rules.warnings().iter().map(ToString::to_string).collect();
+    if rules.asks_origin() {
+        doubts.extend(Geo::load(&config.decide.geo).1);
+    }
+    Ok(doubts)
 }
 
 pub(super) fn show(screen: &mut Screen<'_>, file: &Path) -> Result<ExitCode, CliError> {

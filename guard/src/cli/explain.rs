@@ -8,10 +8,11 @@ use serde::Serialize;
 
 use super::{CliError, Piece, Screen, Style, plain};
 use crate::config::{Config, Enabled, Filters};
-use crate::encode::printable;
-use crate::scan::{Explainer, Explanation, FilterSet, Mode};
+use crate::encode::{EVIDENCE, printable};
+use crate::rules::{Facts, Geo, RuleSet};
+use crate::scan::{Explainer, Explanation, FilterSet, Match, Mode};
 use crate::source::MAX_LINE;
-use crate::time::Wall;
+use crate::time::{Moment, Wall};
 
 /// Bytes of an account that are shown.
 const ACCOUNT: usize = 256;
@@ -32,6 +33,78 @@ struct Matched {
     account: Option<String>,
     kind: &'static str,
     points: f64,
+    /// What rules do about it.
+    rules: Vec<Ruled>,
+}
+
+/// What a rule does about a line.
+#[derive(Debug, Serialize)]
+pub(super) struct Ruled {
+    /// Its name.
+    rule: String,
+    /// What it does, in words.
+    does: Vec<String>,
+    /// Whether it only would.
+    simulated: bool,
+}
+
+/// The rules in force, asked about one line after the other: rate limits hold nothing back.
+pub(super) struct Rules {
+    set: RuleSet,
+    asked: i64,
+}
+
+/// In milliseconds: longer than any rate limit's window.
+const APART: i64 = 31 * 86_400_000;
+
+impl Rules {
+    /// The rules of a configuration.
+    pub(super) fn load(config: &Config) -> Result<Self, CliError> {
+        let mut set = RuleSet::load(config).map_err(|error| CliError::Usage(super::error::chain(&error)))?;
+        if set.asks_origin() {
+            set.set_geo(Geo::load(&config.decide.geo).0);
+        }
+        Ok(Self { set, asked: 0 })
+    }
+
+    /// What they do about a line that matched.
+    pub(super) fn ask(&mut self, matched: &Match, line: &[u8]) -> Vec<Ruled> {
+        self.asked += 1;
+        let facts = Facts {
+            address: matched.address,
+            kind: matched.kind,
+            filter: &matched.filter,
+            user: matched.account.as_deref(),
+            service: (!matched.service.is_empty()).then_some(&matched.service),
+            path: matched.path.as_deref(),
+            status: matched.status,
+            line: &line[..line.len().min(EVIDENCE)],
+        };
+        let verdict = self.set.judge(&facts, Moment(self.asked * APART));
+        let mut all: Vec<Ruled> = Vec::new();
+        let done = verdict.acts().map(|(rule, action)| (rule, action, false));
+        for (rule, action, simulated) in
+            done.chain(verdict.would_act().map(|(rule, action)| (rule, action, true)))
+        {
+            match all.last_mut().filter(|last| last.rule == rule.name()) {
+                Some(last) => last.does.push(action.does.to_string()),
+                None => all.push(Ruled {
+                    rule: rule.name().into(),
+                    does: vec![action.does.to_string()],
+                    simulated,
+                }),
+            }
+        }
+        all
+    }
+}
+
+impl Ruled {
+    /// In words.
+    pub(super) fn words(&self) -> String {
+        let would = if self.simulated { "would " } else { "" };
+        format!("{}: {would}{}", self.rule, self.does.join(", "))
+    }
 }
 
 /// Explains lines of the arguments, or of standard input for `-` or none.
@@ -45,17 +118,29 @@ pub(super) fn explain(
     let filters = filters(&config.filter, filter, mode)?;
     let wrong = |error| CliError::Usage(super::error::chain(&error));
     let mut explainer = Explainer::new(Arc::new(filters)).map_err(wrong)?;
-    let mut number = 0;
+    let mut rules = Rules::load(config)?;
     let reference = Wall::now();
+    each_line(lines, |number, line| {
+        let explanation = explainer.explain(line, reference);
+        let ruled = explanation.matched.as_ref().map_or(Vec::new(), |matched| rules.ask(matched, line));
+        if screen.json {
+            screen.json_line(&explained(number, &explanation, ruled))
+        } else {
+            tell(screen, line, &explanation, &ruled)
+        }
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Calls `each` for the lines that are given, or those of standard input for `-` or none, with their numbers from 1.
+pub(super) fn each_line(
+    lines: &[String],
+    mut each: impl FnMut(u64, &[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut number = 0;
     let mut each = |line: &[u8]| {
         number += 1;
-        let line = &line[..line.len().min(MAX_LINE)];
-        let explanation = explainer.explain(line, reference);
-        if screen.json {
-            screen.json_line(&explained(number, &explanation))
-        } else {
-            tell(screen, line, &explanation)
-        }
+        each(number, &line[..line.len().min(MAX_LINE)])
     };
     if lines.is_empty() || lines == ["-"] {
         let mut input = io::stdin().lock();
@@ -68,7 +153,7 @@ pub(super) fn explain(
             each(line.as_bytes())?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Every filter there is, or the one that is named, with every pattern unless a mode is named.
@@ -103,7 +188,7 @@ pub(super) fn read_line(input: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Resu
 }
 
 /// A benign line bans nobody, so it is no match in what scripts read.
-fn explained(line: u64, explanation: &Explanation) -> Explained {
+fn explained(line: u64, explanation: &Explanation, mut ruled: Vec<Ruled>) -> Explained {
     let matched = explanation.matched.iter().filter(|matched| !matched.kind.is_benign());
     let matches = matched
         .map(|matched| Matched {
@@ -113,12 +198,13 @@ fn explained(line: u64, explanation: &Explanation) -> Explained {
             account: matched.account.as_deref().map(|account| printable(account, ACCOUNT)),
             kind: matched.kind.name(),
             points: matched.points.as_f64(),
+            rules: std::mem::take(&mut ruled),
         })
         .collect();
     Explained { line, matches }
 }
 
-fn tell(screen: &mut Screen<'_>, line: &[u8], explanation: &Explanation) -> io::Result<()> {
+fn tell(screen: &mut Screen<'_>, line: &[u8], explanation: &Explanation, ruled: &[Ruled]) -> io::Result<()> {
     screen.line(&[Piece(Style::Faint, printable(line, 200))])?;
     let Some(matched) = &explanation.matched else {
         return screen.text(&format!("  no match: {}", explanation.miss));
@@ -138,5 +224,8 @@ fn tell(screen: &mut Screen<'_>, line: &[u8], explanation: &Explanation) -> io::
     fields.push(vec![plain("says"), plain(says)]);
     fields.push(vec![plain("filter"), plain(matched.filter.clone())]);
     fields.push(vec![plain("pattern"), plain(matched.pattern.clone())]);
+    for rule in ruled {
+        fields.push(vec![plain("rule"), plain(rule.words())]);
+    }
     screen.table(2, &[], &fields)
 }

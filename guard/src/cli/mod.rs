@@ -23,6 +23,7 @@ mod explain;
 mod filters;
 mod human;
 mod replay;
+mod rules;
 mod screen;
 mod status;
 #[cfg(test)]
@@ -81,6 +82,7 @@ pub fn run(cli: &Cli, screen: &mut Screen<'_>) -> Result<ExitCode, CliError> {
         Command::Explain { filter, mode, lines } => {
             explain::explain(screen, &effective(cli.config.as_deref())?, filter.as_deref(), *mode, lines)
         }
+        Command::Rule(command) => rules::rule(screen, &effective(cli.config.as_deref())?, command),
         Command::Filter(command) => filters::filter(screen, &effective(cli.config.as_deref())?, command),
         Command::Replay(args::Replay { against, threads, filter, files }) => {
             let (against, threads) = (against.as_deref(), (*threads).into());

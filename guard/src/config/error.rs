@@ -54,6 +54,16 @@ pub struct Fault {
 }
 
 impl ConfigError {
+    /// What is wrong, without the file's name where it is about the whole file.
+    #[cfg(feature = "geo")]
+    pub(crate) fn reason(self) -> String {
+        match self {
+            Self::Missing { .. } => "no such file".into(),
+            Self::Unreadable { reason, .. } | Self::Unsafe { reason, .. } => reason,
+            invalid @ Self::Invalid { .. } => invalid.to_string(),
+        }
+    }
+
     /// The single faults of a file that was read, none otherwise.
     pub fn faults(&self) -> &[Fault] {
         match self {

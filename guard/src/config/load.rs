@@ -9,20 +9,22 @@ use toml::de::{DeTable, DeValue};
 
 use super::settings::SETTINGS;
 use super::shape::Wrong;
-use super::{Config, ConfigError, Fault};
+use super::units;
+use super::{Config, ConfigError};
+use crate::rules::{located, read_rules};
 
 /// Longest file that is read.
 const LONGEST: u64 = 1 << 20;
 
 /// Reads the configuration from a file that only root (or the caller) can change.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    parse(&read(path)?, path)
+    parse(&read_text(path, LONGEST)?, path)
 }
 
 /// Reads as much of the configuration as can be read, with its defaults for the rest, and what is wrong with it: for
 /// those who must get somewhere even past a mistake in the file.
 pub fn load_readable(path: &Path) -> (Config, Option<ConfigError>) {
-    match read(path) {
+    match read_text(path, LONGEST) {
         Ok(text) => parse_readable(&text, path),
         Err(error) => (Config::default(), Some(error)),
     }
@@ -38,25 +40,22 @@ pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
 
 fn parse_readable(text: &str, path: &Path) -> (Config, Option<ConfigError>) {
     let (config, wrong) = match DeTable::parse_recoverable(text) {
-        (table, errors) if errors.is_empty() => read_tables(table.get_ref()),
+        (table, errors) if errors.is_empty() => read_tables(table.get_ref(), text, path),
         (table, errors) => {
             let start = |error: &toml::de::Error| error.span().map_or(0, |span| span.start);
             let wrong = errors.iter().map(|e| (start(e), e.message().to_owned())).collect();
             // Faults of what a broken file seems to say would only hide the one that broke it.
-            (read_tables(table.get_ref()).0, wrong)
+            (read_tables(table.get_ref(), text, path).0, wrong)
         }
     };
     if wrong.is_empty() {
         return (config, None);
     }
-    let mut faults: Vec<_> = wrong.into_iter().map(|(at, message)| located(text, at, message)).collect();
-    faults.sort();
-    faults.dedup();
-    (config, Some(ConfigError::Invalid { path: path.into(), faults }))
+    (config, Some(located(text, path, wrong)))
 }
 
 /// The known word nearest to one that is unknown, if one is near enough to be meant.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&word.to_lowercase(), candidate), candidate))
@@ -67,7 +66,14 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
-fn read(path: &Path) -> Result<String, ConfigError> {
+/// Reads a text that only root (or the caller) can change, of at most so many bytes.
+pub(crate) fn read_text(path: &Path, longest: u64) -> Result<String, ConfigError> {
+    String::from_utf8(read_bytes(path, longest)?)
+        .map_err(|_| ConfigError::Unreadable { path: path.into(), reason: "it is not UTF-8 text".into() })
+}
+
+/// Reads a file that only root (or the caller) can change, of at most so many bytes.
+pub(crate) fn read_bytes(path: &Path, longest: u64) -> Result<Vec<u8>, ConfigError> {
     let unreadable = |reason: String| ConfigError::Unreadable { path: path.into(), reason };
     // Without O_NONBLOCK, opening a FIFO would wait for a writer.
     let file =
@@ -78,15 +84,12 @@ fn read(path: &Path) -> Result<String, ConfigError> {
             },
         )?;
     check_owner(path, &file)?;
-    let mut text = String::new();
-    file.take(LONGEST + 1).read_to_string(&mut text).map_err(|error| match error.kind() {
-        ErrorKind::InvalidData => unreadable("it is not UTF-8 text".into()),
-        _ => unreadable(error.to_string()),
-    })?;
-    if text.len() as u64 > LONGEST {
-        return Err(unreadable("it is longer than 1 MiB".into()));
+    let mut bytes = Vec::new();
+    file.take(longest + 1).read_to_end(&mut bytes).map_err(|error| unreadable(error.to_string()))?;
+    if bytes.len() as u64 > longest {
+        return Err(unreadable(format!("it is longer than {}", units::show_size(longest))));
     }
-    Ok(text)
+    Ok(bytes)
 }
 
 /// Refuses what others than root and the caller could have written. The open file is looked at, not its path.
@@ -113,13 +116,18 @@ fn check_owner(path: &Path, file: &File) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn read_tables(root: &DeTable<'_>) -> (Config, Vec<Wrong>) {
+fn read_tables(root: &DeTable<'_>, text: &str, path: &Path) -> (Config, Vec<Wrong>) {
     let mut config = Config::default();
     let mut wrong = Vec::new();
     for (name, value) in root {
         let at = name.span().start;
         let name = name.get_ref().as_ref();
         match value.get_ref() {
+            _ if name == "rule" => {
+                let (rules, faults) = read_rules(value, text, path);
+                config.rules = rules;
+                wrong.extend(faults);
+            }
             _ if !SETTINGS.iter().any(|setting| setting.place().0 == name) => {
                 wrong.push((at, unknown_table(name)));
             }
@@ -149,7 +157,7 @@ fn unknown_table(name: &str) -> String {
     if let Some(setting) = SETTINGS.iter().find(|setting| setting.place().1 == name) {
         return format!("`{name}` stands outside of its table; it belongs under [{}]", setting.place().0);
     }
-    let known = SETTINGS.iter().map(|setting| setting.place().0);
+    let known = SETTINGS.iter().map(|setting| setting.place().0).chain(["rule"]);
     with_hint(format!("unknown table `{name}`"), nearest(name, known), None)
 }
 
@@ -166,11 +174,4 @@ fn with_hint(message: String, near: Option<&str>, elsewhere: Option<&str>) -> St
         (None, Some(table)) => format!("{message}; it belongs under [{table}]"),
         (None, None) => message,
     }
-}
-
-fn located(text: &str, at: usize, message: String) -> Fault {
-    let before = text.get(..at).unwrap_or(text);
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
-    Fault { line, column, message }
 }

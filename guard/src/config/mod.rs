@@ -6,8 +6,10 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::rules::Rule;
 use crate::sighting::Points;
 use crate::time::Wall;
 
@@ -15,7 +17,7 @@ mod allowance;
 mod error;
 mod load;
 mod settings;
-mod shape;
+pub(crate) mod shape;
 mod show;
 #[cfg(test)]
 mod tests;
@@ -23,7 +25,10 @@ pub mod units;
 
 pub use allowance::Allowance;
 pub use error::{ConfigError, Fault};
+#[cfg(feature = "geo")]
+pub(crate) use load::read_bytes;
 pub use load::{load, load_readable, parse};
+pub(crate) use load::{nearest, read_text};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -36,6 +41,8 @@ pub struct Config {
     pub filter: Filters,
     /// What leads to a ban.
     pub decide: Decide,
+    /// The rules of the file, in their order. More stand in the folder [`Decide::rules`].
+    pub rules: Vec<Arc<Rule>>,
     /// What is never banned.
     pub allow: Allow,
     /// How bans are enforced.
@@ -162,6 +169,10 @@ pub struct Decide {
     pub decoys: Vec<String>,
     /// Bans at most; the ones that end first make room, manual ones are spared. Default 2,000,000.
     pub max_bans: usize,
+    /// Folder with files of rules, which are asked after those of this file. Default `/etc/guard/rules.d`.
+    pub rules: PathBuf,
+    /// Databases in `MaxMind`'s format, for what rules ask about country and network. Default none.
+    pub geo: Vec<PathBuf>,
     /// Points that each earlier ban, until it is forgiven, takes off the threshold, down to 2. Default 1.
     pub known_offender: Points,
     /// Bans of a target within a day that make it a repeat offender. Default 5; 0: never.
@@ -376,6 +387,8 @@ impl Default for Decide {
             max_sources: 200_000,
             decoys: Vec::new(),
             max_bans: 2_000_000,
+            rules: "/etc/guard/rules.d".into(),
+            geo: Vec::new(),
             known_offender: Points(1000),
             recidive_bans: 5,
             recidive_length: Duration::from_secs(7 * DAY),

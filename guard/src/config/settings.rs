@@ -115,6 +115,8 @@ pub(super) static SETTINGS: &[Setting] = &[
     setting!("decide.max_sources", LIVE, decide.max_sources, Whole(1000..=10_000_000)),
     setting!("decide.decoys", LIVE, decide.decoys, List(Name(64), 0)),
     setting!("decide.max_bans", LIVE, decide.max_bans, Whole(1000..=20_000_000)),
+    setting!("decide.rules", LIVE, decide.rules, Absolute),
+    setting!("decide.geo", LIVE, decide.geo, List(Absolute, 0)),
     setting!("decide.known_offender", LIVE, decide.known_offender, Score(0.0..=1000.0)),
     setting!("decide.recidive_bans", LIVE, decide.recidive_bans, Whole(0..=RECIDIVE_MOST as u64)),
     setting!("decide.recidive_length", LIVE, decide.recidive_length, Span(MINUTE..=10 * YEAR)),

@@ -13,13 +13,13 @@ use crate::sighting::Points;
 use crate::target::Target;
 
 /// A value where it stands in the file.
-pub(super) type Input<'a, 'i> = &'a Spanned<DeValue<'i>>;
+pub(crate) type Input<'a, 'i> = &'a Spanned<DeValue<'i>>;
 
 /// What is wrong with a value, and at which byte of the file.
-pub(super) type Wrong = (usize, String);
+pub(crate) type Wrong = (usize, String);
 
 /// One shape.
-pub(super) trait Shape {
+pub(crate) trait Shape {
     /// What it is read into.
     type Value;
 
@@ -31,7 +31,7 @@ pub(super) trait Shape {
 }
 
 /// `true` or `false`.
-pub(super) struct Flag;
+pub(crate) struct Flag;
 
 impl Shape for Flag {
     type Value = bool;
@@ -46,7 +46,7 @@ impl Shape for Flag {
 }
 
 /// A whole number within bounds.
-pub(super) struct Whole(pub(super) RangeInclusive<u64>);
+pub(crate) struct Whole(pub(crate) RangeInclusive<u64>);
 
 impl Whole {
     fn number(&self, input: Input<'_, '_>) -> Result<u64, Vec<Wrong>> {
@@ -89,7 +89,7 @@ impl Shape for Whole32 {
 }
 
 /// Points, with up to three decimals.
-pub(super) struct Score(pub(super) RangeInclusive<f64>);
+pub(crate) struct Score(pub(crate) RangeInclusive<f64>);
 
 impl Shape for Score {
     type Value = Points;
@@ -120,7 +120,7 @@ impl Shape for Share {
 }
 
 /// A duration within bounds, given in seconds.
-pub(super) struct Span(pub(super) RangeInclusive<u64>);
+pub(crate) struct Span(pub(crate) RangeInclusive<u64>);
 
 impl Shape for Span {
     type Value = Duration;
@@ -141,7 +141,7 @@ impl Shape for Span {
 }
 
 /// The length of a ban: a duration, or `"permanent"` (also 0) for good.
-pub(super) struct BanLength;
+pub(crate) struct BanLength;
 
 impl Shape for BanLength {
     type Value = Option<Duration>;
@@ -202,7 +202,7 @@ impl<T: Copy + PartialEq> Shape for Choice<T> {
 }
 
 /// An absolute path.
-pub(super) struct Absolute;
+pub(crate) struct Absolute;
 
 impl Shape for Absolute {
     type Value = PathBuf;
@@ -221,7 +221,7 @@ impl Shape for Absolute {
 }
 
 /// A name of letters, digits, `_`, `-`, `.`, `@`, up to a length.
-pub(super) struct Name(pub(super) usize);
+pub(crate) struct Name(pub(crate) usize);
 
 impl Shape for Name {
     type Value = String;
@@ -244,7 +244,7 @@ impl Shape for Name {
 }
 
 /// An address or CIDR prefix.
-pub(super) struct Net;
+pub(crate) struct Net;
 
 impl Shape for Net {
     type Value = Target;
@@ -260,7 +260,7 @@ impl Shape for Net {
 }
 
 /// An address with a port, or `"off"`.
-pub(super) struct Listen;
+pub(crate) struct Listen;
 
 impl Shape for Listen {
     type Value = Option<SocketAddr>;
@@ -297,7 +297,7 @@ impl<S: Shape> Shape for OrEmpty<S> {
 }
 
 /// A list of the inner shape with at least so many items.
-pub(super) struct List<S>(pub(super) S, pub(super) usize);
+pub(crate) struct List<S>(pub(crate) S, pub(crate) usize);
 
 impl<S: Shape> Shape for List<S> {
     type Value = Vec<S::Value>;
@@ -428,7 +428,7 @@ impl Shape for LogFile {
 }
 
 /// All values, or all faults.
-fn gather<T>(results: impl Iterator<Item = Result<T, Vec<Wrong>>>) -> Result<Vec<T>, Vec<Wrong>> {
+pub(crate) fn gather<T>(results: impl Iterator<Item = Result<T, Vec<Wrong>>>) -> Result<Vec<T>, Vec<Wrong>> {
     let (mut values, mut faults) = (Vec::new(), Vec::new());
     for result in results {
         match result {
@@ -439,7 +439,7 @@ fn gather<T>(results: impl Iterator<Item = Result<T, Vec<Wrong>>>) -> Result<Vec
     if faults.is_empty() { Ok(values) } else { Err(faults) }
 }
 
-pub(super) fn text<'a>(input: Input<'a, '_>, expected: &str) -> Result<&'a str, Vec<Wrong>> {
+pub(crate) fn text<'a>(input: Input<'a, '_>, expected: &str) -> Result<&'a str, Vec<Wrong>> {
     input.get_ref().as_str().ok_or_else(|| mistyped(input, expected))
 }
 
@@ -470,7 +470,7 @@ fn with_unit<T>(
     }
 }
 
-pub(super) fn mistyped(input: Input<'_, '_>, expected: &str) -> Vec<Wrong> {
+pub(crate) fn mistyped(input: Input<'_, '_>, expected: &str) -> Vec<Wrong> {
     let found = match input.get_ref() {
         DeValue::String(_) => "a text",
         DeValue::Integer(_) => "a whole number",
@@ -483,11 +483,11 @@ pub(super) fn mistyped(input: Input<'_, '_>, expected: &str) -> Vec<Wrong> {
     wrong(input, format!("expected {expected}, found {found}"))
 }
 
-pub(super) fn wrong(input: Input<'_, '_>, message: String) -> Vec<Wrong> {
+pub(crate) fn wrong(input: Input<'_, '_>, message: String) -> Vec<Wrong> {
     vec![(input.span().start, message)]
 }
 
 /// A TOML basic string.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }

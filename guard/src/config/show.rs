@@ -21,6 +21,9 @@ impl Config {
             let note = if value == usual { String::new() } else { format!("  # default: {usual}") };
             out.extend([key, " = ", &value, &note, "\n"]);
         }
+        for rule in &self.rules {
+            out.extend(["\n[[rule]]\n", &rule.toml()]);
+        }
         out
     }
 

@@ -8,6 +8,7 @@ use thiserror::Error;
 use crate::api::server::ListenError;
 use crate::config::ConfigError;
 use crate::enforce::EnforceError;
+use crate::rules::RuleErrors;
 use crate::scan::FilterError;
 use crate::store::StoreError;
 
@@ -20,6 +21,9 @@ pub enum StartError {
     /// A filter is wrong.
     #[error(transparent)]
     Filter(#[from] FilterError),
+    /// Rules are wrong.
+    #[error(transparent)]
+    Rules(#[from] RuleErrors),
     /// Not root.
     #[error(
         "guard has to run as root, because it reads protected logs and changes the packet filter.\n\
@@ -51,7 +55,7 @@ impl StartError {
     /// The exit code: 2 for what a person wrote wrong, 1 for what did not work.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Filter(_) => 2,
+            Self::Config(_) | Self::Filter(_) | Self::Rules(_) => 2,
             _ => 1,
         }
     }

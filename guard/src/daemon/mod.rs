@@ -2,7 +2,7 @@
 //!
 //! Threads: the main thread serves the control socket, the metrics and the signals; one thread owns everything
 //! that decides ([`control`]); one reads the journal, one syslog files, one the files of each service; one writes the
-//! store; one follows the network. All of them meet in one bounded channel.
+//! store; one follows the network; a few run the commands of rules. All of them meet in one bounded channel.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs;
@@ -27,6 +27,7 @@ use crate::time::{Clock, Moment, boot_nanoseconds};
 use crate::{enforce, protect, store};
 
 mod again;
+mod commands;
 mod control;
 mod decide;
 mod denied;
@@ -42,6 +43,7 @@ mod readers;
 mod reload;
 mod request;
 mod restore;
+mod rules;
 mod serve;
 mod snapshot;
 mod views;
@@ -49,6 +51,7 @@ mod why;
 
 pub use error::StartError;
 
+use commands::Commands;
 use control::{Control, Count, Input, QUEUE, UNWRITABLE};
 use denied::Denials;
 use follow::Followers;
@@ -56,6 +59,7 @@ use health::SourceHealth;
 use problems::Problems;
 use readers::Readers;
 use restore::{Restore, Restored};
+use rules::Prepared;
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -74,6 +78,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         return Err(StartError::NotRoot);
     }
     let filters = Arc::new(FilterSet::load(&config.filter)?.without_services());
+    let rules = Prepared::load(&config, &filters)?;
     make_folder(&config.paths.state, 0o700)?;
     make_folder(&config.paths.run, 0o755)?;
     let (store, notes) = store::open(&config)?;
@@ -112,6 +117,8 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         sightings: HashMap::new(),
         listings: VecDeque::new(),
         has_new_position: false,
+        commands: Commands::default(),
+        known_commands: 0,
         deferred: VecDeque::new(),
         inputs: receiver,
         heartbeat: Arc::clone(&heartbeat),
@@ -123,6 +130,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         next_recall: Instant::now() + control::RECALL,
         config,
     };
+    control.use_rules(rules);
     control.event("start", None, &serde_json::json!({ "version": env!("CARGO_PKG_VERSION") }));
     control.sync_allowed();
     control.start_readers();

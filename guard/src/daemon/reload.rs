@@ -14,6 +14,7 @@ use crate::target::Target;
 use crate::time::Clock;
 
 use super::control::{Control, Input, chain};
+use super::rules::Prepared;
 
 /// How long readers may take to end.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -43,7 +44,9 @@ impl Control {
     fn try_reload(&mut self) -> Result<(Vec<String>, Vec<String>), String> {
         let new = config::load(&self.config_path).map_err(|cause| chain(&cause))?;
         let filters = FilterSet::load(&new.filter).map_err(|cause| chain(&cause))?.without_services();
+        let rules = Prepared::load(&new, &filters).map_err(|cause| chain(&cause))?;
         let mut changes = Config::diff(&self.config, &new);
+        changes.extend(self.judge.rules().diff(&rules.rules));
         let at_restart = Config::diff_at_restart(&self.config, &new);
         // What only a start can change stays as it is, so that status and behaviour agree.
         let new = new.reloaded_over(&self.config);
@@ -52,6 +55,7 @@ impl Control {
             || filters.fingerprint() != self.filters.fingerprint();
         changes.extend(self.filters.differences(&filters));
         self.judge.configure(&new, Clock::now());
+        self.use_rules(rules);
         self.config = new;
         if reread {
             self.exchange_readers(Arc::new(filters));

@@ -31,6 +31,8 @@ impl Control {
             engine: self.judge.engine().count(),
             tracked: self.judge.engine().tracked(),
             bans: judged.bans_by_rule.iter().map(|(rule, count)| (rule.clone(), *count)).collect(),
+            rules: self.judge.rules().counts(),
+            commands: self.commands.count(),
             bans_refused: judged.refused,
             bans_evicted: judged.evicted,
             active_ipv4,

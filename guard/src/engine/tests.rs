@@ -104,6 +104,8 @@ fn line(address: &str, kind: Kind, pid: u32) -> Sighting<'static> {
         pid,
         port: 0,
         account: None,
+        service: &[],
+        request: None,
         line: b"a line",
     }
 }

@@ -16,6 +16,7 @@ use crate::config::{Config, Decide};
 use crate::enforce::{Change, Desired};
 use crate::engine::{Engine, EngineOptions, Recalled};
 use crate::protect::Protection;
+use crate::rules::{Order, RuleSet};
 use crate::scan::FilterSet;
 use crate::store::{Snapshot, StoredEvent, Write};
 use crate::target::Target;
@@ -29,6 +30,7 @@ mod protected;
 mod reason;
 mod restore;
 mod room;
+mod rules;
 mod sighting;
 pub mod stored;
 mod told;
@@ -53,6 +55,10 @@ pub struct Judge {
     key_login_for: Duration,
     /// For the names of filters and patterns.
     filters: Arc<FilterSet>,
+    /// What people want done whatever the engine says.
+    rules: RuleSet,
+    /// What rules call the sighting at hand.
+    tags: Vec<String>,
     engine: Engine,
     bans: BanTable,
     protection: Protection,
@@ -72,12 +78,14 @@ pub struct Outcome {
     pub changes: Vec<Change>,
     /// Writes for the store, in order, due when the kernel has the changes.
     pub writes: Vec<Write>,
+    /// Commands that rules want run.
+    pub commands: Vec<Order>,
 }
 
 /// What the judge counts.
 #[derive(Clone, Debug, Default)]
 pub struct Count {
-    /// Bans by the filter that led to them, or `manual`.
+    /// Bans by the filter that led to them, `rule:` and its name, or `manual`.
     pub bans_by_rule: HashMap<String, u64>,
     /// Bans refused because something protects the target.
     pub refused: u64,
@@ -117,6 +125,8 @@ impl Judge {
             decide: config.decide.clone(),
             key_login_for: config.allow.key_login_for,
             filters,
+            rules: RuleSet::default(),
+            tags: Vec::new(),
             engine,
             bans,
             protection,

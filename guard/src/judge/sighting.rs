@@ -1,4 +1,4 @@
-//! From sightings to bans: the engine is asked, the protections have the last word, the table is changed.
+//! From sightings to bans: rules and engine are asked, the protections have the last word, the table is changed.
 
 use std::net::IpAddr;
 
@@ -19,6 +19,32 @@ impl Judge {
     /// Judges one sighting that came through the source `via`. `is_there` is asked whether a key login from an address
     /// and port may be believed. Answers whether somebody was banned.
     pub fn sighting(
+        &mut self,
+        sighting: &Sighting<'_>,
+        via: SourceId,
+        is_there: impl FnOnce(IpAddr, u16) -> bool,
+        clock: Clock,
+    ) -> bool {
+        let Some(mut ruling) = self.ruling(sighting, clock) else {
+            return self.observe(sighting, via, is_there, clock);
+        };
+        self.tags = std::mem::take(&mut ruling.tags);
+        let scored = Sighting { points: ruling.points, ..*sighting };
+        // Whom a login protects must be known before a rule bans; whom a rule bans, before the engine does.
+        let banned = if sighting.kind.is_benign() {
+            let banned = self.observe(&scored, via, is_there, clock);
+            self.ban_by_rule(&ruling, sighting, clock) || banned
+        } else {
+            let banned = self.ban_by_rule(&ruling, sighting, clock);
+            !ruling.ignored && self.observe(&scored, via, is_there, clock) || banned
+        };
+        self.tell_of_rules(ruling, sighting, clock);
+        self.tags.clear();
+        banned
+    }
+
+    /// Has the engine score a sighting.
+    fn observe(
         &mut self,
         sighting: &Sighting<'_>,
         via: SourceId,
@@ -79,7 +105,7 @@ impl Judge {
             self.count.refused += 1;
             info!(target = %order.target, filter, score, because, "not banned");
             let detail = json!({ "filter": filter, "score": score, "because": because });
-            self.event("refuse", Some(order.target), &detail, clock);
+            self.event_of_line("refuse", order.target, detail, clock);
             return false;
         }
         let ban = Ban {
@@ -116,7 +142,7 @@ impl Judge {
             "reason": ban.reason,
             "lines": self.lines_against(order.target, last, clock),
         });
-        self.event("ban", Some(ban.target), &detail, clock);
+        self.event_of_line("ban", ban.target, detail, clock);
         self.insert(ban, clock);
         self.engine.stands(order, clock.moment);
         true
@@ -158,19 +184,23 @@ impl Judge {
             let told = |line| Line { pattern: String::new(), ..line };
             return self.lines(target.address(), clock).into_iter().map(told).collect();
         }
-        let line = |last: &Sighting<'_>| Line {
+        last.map(|last| self.line_of(last, clock)).into_iter().collect()
+    }
+
+    /// A line by itself.
+    pub(super) fn line_of(&self, sighting: &Sighting<'_>, clock: Clock) -> Line {
+        Line {
             at: clock.wall,
-            filter: self.filters.filter_name(last.pattern.filter).to_owned(),
-            pattern: self.filters.pattern_text(last.pattern).to_owned(),
-            kind: last.kind.name().to_owned(),
-            points: last.points.as_f64(),
+            filter: self.filters.filter_name(sighting.pattern.filter).to_owned(),
+            pattern: self.filters.pattern_text(sighting.pattern).to_owned(),
+            kind: sighting.kind.name().to_owned(),
+            points: sighting.points.as_f64(),
             joined: false,
-            score: last.points.as_f64(),
+            score: sighting.points.as_f64(),
             leaked: 0.0,
             forgotten: 0.0,
-            line: printable(last.line, EVIDENCE),
-        };
-        last.map(line).into_iter().collect()
+            line: printable(sighting.line, EVIDENCE),
+        }
     }
 
     /// Puts a ban into the table and lines its change and its write up.

@@ -16,6 +16,7 @@ pub fn ban(ban: BanRef<'_>, clock: Clock) -> StoredBan {
         origin: match ban.origin {
             Origin::Filter(name) => format!("filter:{name}").into(),
             Origin::Prefix => "prefix".into(),
+            Origin::Rule(name) => format!("rule:{name}").into(),
             Origin::Manual(uid) => format!("manual:{uid}").into(),
             Origin::Forced(uid) => format!("forced:{uid}").into(),
         },
@@ -35,6 +36,7 @@ pub(super) fn restored(stored: &StoredBan, clock: Clock) -> Ban {
         origin: match stored.origin.split_once(':') {
             Some(("manual", uid)) => Origin::Manual(uid.parse().unwrap_or(0)),
             Some(("forced", uid)) => Origin::Forced(uid.parse().unwrap_or(0)),
+            Some(("rule", name)) => Origin::Rule(name.into()),
             Some((_, name)) => Origin::Filter(name.into()),
             None if *stored.origin == *"prefix" => Origin::Prefix,
             None => Origin::Filter((&*stored.origin).into()),

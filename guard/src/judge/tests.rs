@@ -67,7 +67,7 @@ impl World {
     }
 
     fn settle(&mut self) {
-        let Outcome { changes, writes } = std::mem::take(self.judge.outcome());
+        let Outcome { changes, writes, .. } = std::mem::take(self.judge.outcome());
         self.bring_about(changes);
         self.store.write(&writes).unwrap();
     }

@@ -40,7 +40,7 @@ impl Judge {
             ("lines".to_owned(), json!(lines)),
         ]);
         detail.extend(numbers(incident.trouble));
-        self.event("incident", target, &Value::Object(detail), clock);
+        self.event_of_line("incident", target, Value::Object(detail), clock);
     }
 
     /// Tells of an order that has to wait for the end of a storm.

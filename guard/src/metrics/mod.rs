@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use crate::api::server::ApiCount;
 use crate::enforce::{Counters, Drift, EnforcerStatus};
 use crate::engine::EngineCount;
+use crate::rules::RuleCount;
 use crate::sighting::Kind;
 use crate::source::ReadCount;
 use crate::source::health::Fault;
@@ -39,12 +40,16 @@ pub struct Snapshot {
     pub engine: EngineCount,
     /// Addresses with a score.
     pub tracked: u64,
-    /// Bans since the start by rule: a filter's name, or `manual`.
+    /// Bans since the start by rule: a filter's name, `rule:` and a rule's, or `manual`.
     pub bans: Vec<(String, u64)>,
     /// Bans refused by allowlist and protections.
     pub bans_refused: u64,
     /// Bans that made room for others.
     pub bans_evicted: u64,
+    /// What rules have done, by name.
+    pub rules: Vec<(String, RuleCount)>,
+    /// Commands of rules.
+    pub commands: CommandCount,
     /// IPv4 bans in force.
     pub active_ipv4: u64,
     /// IPv6 bans in force.
@@ -89,6 +94,19 @@ impl SourceCount {
     pub fn unit(&self) -> &'static str {
         if self.name == "journald" { "entries" } else { "bytes" }
     }
+}
+
+/// What became of the commands of rules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommandCount {
+    /// Ended well.
+    pub done: u64,
+    /// Could not be started, or did not end well.
+    pub failed: u64,
+    /// Took too long and were killed.
+    pub timeout: u64,
+    /// Never started, because too many waited.
+    pub dropped: u64,
 }
 
 /// The store's writes.

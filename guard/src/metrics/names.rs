@@ -93,13 +93,24 @@ metrics! {
         "Addresses forgotten to make room: raise `decide.max_sources` if this grows.";
 
     BANS Counter "guard_bans_total" ["rule"]
-        "Bans begun or extended, by the filter that led to them; `manual` for guardctl.";
+        "Bans begun or extended, by the filter that led to them; `rule:` and its name for a rule, `manual` for guardctl.";
     BANS_REFUSED Counter "guard_bans_refused_total" []
         "Bans that the allowlist or a protection refused.";
     BANS_EVICTED Counter "guard_bans_evicted_total" []
         "Bans given up before their end because `decide.max_bans` was reached.";
     BANS_ACTIVE Gauge "guard_active_bans" ["family", "backend"]
         "Bans in force, by address family and by what enforces them.";
+
+    RULE_MATCHES Counter "guard_rule_matches_total" ["rule"]
+        "Sightings a rule held for, by its name; the rules behind the first hundred are `other`.";
+    RULE_ACTS Counter "guard_rule_acts_total" ["rule"]
+        "Sightings a rule acted on.";
+    RULE_SIMULATED Counter "guard_rule_simulated_total" ["rule"]
+        "Sightings a rule in simulation would have acted on.";
+    RULE_LIMITED Counter "guard_rule_limited_total" ["rule"]
+        "Times a rate limit held back a rule, one of its actions, or the event of a simulation.";
+    COMMANDS Counter "guard_commands_total" ["outcome"]
+        "Commands of rules: done, failed, timeout, dropped (too many waited).";
 
     PACKETS Counter "guard_packets_total" ["reason"]
         "Packets judged by the kernel, by the reason of the verdict, over all interfaces.";

@@ -3,6 +3,7 @@
 use super::histogram::{BOUNDS, Distribution};
 use super::names::{self, Metric};
 use super::{Process, Snapshot, SourceCount};
+use crate::rules::RuleCount;
 use crate::source::ReadCount;
 use crate::source::health::Fault;
 
@@ -62,6 +63,21 @@ fn engine(out: &mut Text, snapshot: &Snapshot) {
     out.many(&names::BANS, snapshot.bans.iter().map(|(rule, n)| ([rule.as_str()], *n)));
     out.plain(&names::BANS_REFUSED, snapshot.bans_refused);
     out.plain(&names::BANS_EVICTED, snapshot.bans_evicted);
+    let mut each = |metric: &Metric, value: fn(&RuleCount) -> u64| {
+        out.many(metric, snapshot.rules.iter().map(|(rule, count)| ([rule.as_str()], value(count))));
+    };
+    each(&names::RULE_MATCHES, |rule| rule.matched);
+    each(&names::RULE_ACTS, |rule| rule.acted);
+    each(&names::RULE_SIMULATED, |rule| rule.simulated);
+    each(&names::RULE_LIMITED, |rule| rule.limited);
+    let commands = &snapshot.commands;
+    let outcomes = [
+        (["done"], commands.done),
+        (["failed"], commands.failed),
+        (["timeout"], commands.timeout),
+        (["dropped"], commands.dropped),
+    ];
+    out.many(&names::COMMANDS, outcomes.into_iter());
     let backend = snapshot.enforcer.backend.as_str();
     let active = [("ipv4", snapshot.active_ipv4), ("ipv6", snapshot.active_ipv6)];
     out.many(&names::BANS_ACTIVE, active.iter().map(|(family, n)| ([*family, backend], *n)));

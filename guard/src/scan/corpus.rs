@@ -108,7 +108,7 @@ impl Case {
     }
 
     /// Reads `text` as the case's own text would be read.
-    pub fn scan<'a>(&self, scanner: &'a mut Scanner, text: &'a [u8], now: Wall) -> Option<Sighting<'a>> {
+    pub fn scan<'a>(&'a self, scanner: &'a mut Scanner, text: &'a [u8], now: Wall) -> Option<Sighting<'a>> {
         match &self.identifier {
             Some(identifier) if self.message.is_some() => {
                 scanner.message(identifier.as_bytes(), 1, None, text)

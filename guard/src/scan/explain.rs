@@ -48,6 +48,12 @@ pub struct Match {
     pub port: u16,
     /// The account that was tried.
     pub account: Option<Vec<u8>>,
+    /// Name of the program that wrote the line; empty if it does not say.
+    pub service: Vec<u8>,
+    /// What was asked of a web server.
+    pub path: Option<Vec<u8>>,
+    /// The status of the answer.
+    pub status: Option<u16>,
 }
 
 /// Explains lines.
@@ -133,6 +139,8 @@ impl Explainer {
                 pid: 0,
                 port: found.port,
                 account: found.has_account.then_some(found.account),
+                service: &[],
+                request: None,
                 line: message,
             };
             readings.add(&self.filters, &sighting);
@@ -189,6 +197,9 @@ impl Readings {
                     address: sighting.address,
                     port: sighting.port,
                     account: sighting.account.map(<[u8]>::to_vec),
+                    service: sighting.service.to_vec(),
+                    path: sighting.request.and_then(|request| request.path).map(<[u8]>::to_vec),
+                    status: sighting.request.and_then(|request| request.status),
                 });
             }
         }

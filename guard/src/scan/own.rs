@@ -6,6 +6,7 @@ use super::pattern::Found;
 use super::record::{FieldId, Records};
 use super::set::{FilterSet, Hit};
 use super::timestamp::{Stamp, Usual, stamp};
+use crate::sighting::Request;
 
 /// Reads such lines and messages. One for each file, because the lines of a file are alike.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub(super) struct OwnRead<'a> {
     pub(super) found: Found<'a>,
     /// When it says it was written.
     pub(super) stamp: Option<Stamp<'a>>,
+    /// What it tells of a request, if it is of an access log.
+    pub(super) request: Option<Request<'a>>,
 }
 
 impl OwnLines {
@@ -82,7 +85,7 @@ impl OwnLines {
             let Some(record) = records.read(*format, text) else { continue };
             let mut found = Found::default();
             if let Some(hit) = patterns.read(|field| record.get(FieldId(field as u16)), &mut found) {
-                return Some(OwnRead { hit, found, stamp: record.stamp() });
+                return Some(OwnRead { hit, found, stamp: record.stamp(), request: record.request() });
             }
         }
         None
@@ -103,5 +106,5 @@ fn text<'a>(
 ) -> Option<OwnRead<'a>> {
     let mut found = Found::default();
     let hit = filters.read(service, text, &mut found)?;
-    Some(OwnRead { hit, found, stamp })
+    Some(OwnRead { hit, found, stamp, request: None })
 }

@@ -188,7 +188,8 @@ impl Scanner {
         };
         let pid = tag.pid(line, layout.identifier())?;
         let at = last.read(layout, line, &mut self.stamps, reference);
-        Some(sighting(hit, &found, at, pid, line))
+        let service = &line[layout.identifier()..layout.identifier() + usize::from(tag.name)];
+        Some(sighting(hit, &found, at, pid, service, line))
     }
 
     /// A message has been read in vain whose tag `text` begins with.
@@ -212,7 +213,7 @@ impl Scanner {
             let mut found = Found::default();
             if let Some(hit) = self.filters.read(service, trim_end(header.message), &mut found) {
                 let at = header.stamp.read(&mut self.stamps, reference);
-                return Some(sighting(hit, &found, at, header.pid, line));
+                return Some(sighting(hit, &found, at, header.pid, header.identifier, line));
             }
         }
         self.other(header, service, line, reference)
@@ -240,13 +241,14 @@ impl Scanner {
             (None, Some(stamp)) => self.stamps.read(stamp, reference),
             (None, None) => None,
         };
-        Some(sighting(read.hit, &read.found, at, header.map_or(0, |header| header.pid), line))
+        let (pid, service) = header.map_or((0, &[][..]), |header| (header.pid, header.identifier));
+        Some(Sighting { request: read.request, ..sighting(read.hit, &read.found, at, pid, service, line) })
     }
 
     /// Scans a message of a program, without a header.
     pub fn message<'a>(
         &'a mut self,
-        identifier: &[u8],
+        identifier: &'a [u8],
         pid: u32,
         at: Option<Wall>,
         message: &'a [u8],
@@ -255,10 +257,13 @@ impl Scanner {
         let text = trim_end(message);
         let mut found = Found::default();
         if let Some(hit) = self.filters.read(service, text, &mut found) {
-            return Some(sighting(hit, &found, at, pid, message));
+            return Some(sighting(hit, &found, at, pid, identifier, message));
         }
         let read = self.own.read(&self.filters, Some((service, text)), None)?;
-        Some(sighting(read.hit, &read.found, at, pid, message))
+        Some(Sighting {
+            request: read.request,
+            ..sighting(read.hit, &read.found, at, pid, identifier, message)
+        })
     }
 
     /// Reads a stamp.
@@ -366,7 +371,14 @@ impl LastStamp {
 }
 
 #[inline(always)]
-fn sighting<'a>(hit: Hit, found: &Found<'a>, at: Option<Wall>, pid: u32, line: &'a [u8]) -> Sighting<'a> {
+fn sighting<'a>(
+    hit: Hit,
+    found: &Found<'a>,
+    at: Option<Wall>,
+    pid: u32,
+    service: &'a [u8],
+    line: &'a [u8],
+) -> Sighting<'a> {
     Sighting {
         at,
         address: found.address.address(),
@@ -376,6 +388,8 @@ fn sighting<'a>(hit: Hit, found: &Found<'a>, at: Option<Wall>, pid: u32, line: &
         pid,
         port: found.port,
         account: found.has_account.then_some(found.account),
+        service,
+        request: None,
         line,
     }
 }

@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 
-use crate::sighting::{Kind, PatternId, Points, Sighting, SourceId};
+use crate::sighting::{Kind, PatternId, Points, Request, Sighting, SourceId};
 use crate::time::Wall;
 
 pub mod file;
@@ -181,13 +181,26 @@ struct Packed {
     port: u16,
     line: (u32, u32),
     account: Option<(u32, u32)>,
+    service: (u32, u32),
+    request: Option<PackedRequest>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct PackedRequest {
+    path: Option<(u32, u32)>,
+    status: Option<u16>,
 }
 
 impl Batch {
-    /// Adds a sighting, with at most [`crate::encode::EVIDENCE`] bytes of its line and account.
+    /// Adds a sighting, with at most [`crate::encode::EVIDENCE`] bytes of each of its texts, and one more that shows that
+    /// it was cut.
     pub fn push(&mut self, s: &Sighting<'_>) {
         let line = self.keep(s.line);
         let account = s.account.map(|account| self.keep(account));
+        let service = self.keep(s.service);
+        let request = s
+            .request
+            .map(|Request { path, status }| PackedRequest { path: path.map(|path| self.keep(path)), status });
         self.sightings.push(Packed {
             at: s.at,
             address: s.address,
@@ -198,6 +211,8 @@ impl Batch {
             port: s.port,
             line,
             account,
+            service,
+            request,
         });
     }
 
@@ -212,6 +227,11 @@ impl Batch {
             pid: p.pid,
             port: p.port,
             account: p.account.map(|span| self.text(span)),
+            service: self.text(p.service),
+            request: p.request.map(|PackedRequest { path, status }| Request {
+                path: path.map(|span| self.text(span)),
+                status,
+            }),
             line: self.text(p.line),
         })
     }
@@ -324,5 +344,39 @@ impl Stop {
 impl std::os::fd::AsFd for Stop {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         std::os::fd::AsFd::as_fd(&*self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_gives_back_what_it_was_given_up_to_a_bound() {
+        let long = vec![b'x'; 2000];
+        let request = Request { path: Some(&long), status: Some(404) };
+        let sighting = Sighting {
+            at: Some(Wall(7)),
+            address: "2001:db8::1".parse().unwrap(),
+            kind: Kind::Probe,
+            points: Points(1),
+            pattern: PatternId { filter: 2, pattern: 3 },
+            pid: 4,
+            port: 5,
+            account: Some(b""),
+            service: b"nginx",
+            request: Some(Request { path: Some(b"/x"), status: None }),
+            line: b"line",
+        };
+        let plain = Sighting { account: None, service: b"", request: None, ..sighting };
+        let mut batch = Batch::default();
+        let cut_off = Sighting { request: Some(request), line: &long, ..plain };
+        for sighting in [sighting, plain, cut_off] {
+            batch.push(&sighting);
+        }
+        let back: Vec<_> = batch.sightings().collect();
+        assert_eq!(back[..2], [sighting, plain]);
+        let cut = crate::encode::EVIDENCE + 1;
+        assert_eq!((back[2].line.len(), back[2].request.unwrap().path.unwrap().len()), (cut, cut));
     }
 }

@@ -1,6 +1,6 @@
 //! The deciding half of a replay, apart from the scanner so that both can be borrowed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,6 +9,8 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::engine::{BanOrder, Decision, Engine, EngineOptions};
 use crate::protect::Protection;
+use crate::rules::action::Sentence;
+use crate::rules::{Facts, RuleSet};
 use crate::scan::FilterSet;
 use crate::sighting::{Kind, Sighting, SourceId, Take};
 use crate::target::Target;
@@ -36,6 +38,20 @@ pub(super) struct Outcome {
     pub(super) incidents: u64,
     /// Bans, in the order they were decided.
     pub(super) bans: Vec<Ban>,
+    /// Rules that held for a line, and what they did.
+    pub(super) rules: Vec<Ruled>,
+}
+
+/// What a rule did.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct Ruled {
+    pub(super) rule: String,
+    /// Lines it held for and was asked about.
+    pub(super) matched: u64,
+    /// Lines it acted on.
+    pub(super) acted: u64,
+    /// Lines it would have acted on, in simulation.
+    pub(super) simulated: u64,
 }
 
 /// A ban that there would have been.
@@ -46,7 +62,7 @@ pub(super) struct Ban {
     pub(super) at: String,
     /// For how long; absent: for good.
     pub(super) seconds: Option<u64>,
-    /// Name of the filter.
+    /// Name of the filter, or `rule:` and that of the rule.
     pub(super) rule: String,
     /// Points that were reached.
     pub(super) score: f64,
@@ -66,27 +82,97 @@ pub(super) struct Judge {
     engine: Engine,
     protection: Protection,
     filters: Arc<FilterSet>,
+    rules: RuleSet,
     now: Moment,
     refused: u64,
     incidents: u64,
     bans: Vec<Ban>,
+    /// The last ban of each address, for rules.
+    last_ban: HashMap<IpAddr, usize>,
     /// Addresses that logged in, and how many bans there were when they last did.
     logins: BTreeMap<IpAddr, usize>,
 }
 
 impl Judge {
-    pub(super) fn new(config: &Config, filters: Arc<FilterSet>) -> Self {
+    pub(super) fn new(config: &Config, filters: Arc<FilterSet>, rules: RuleSet) -> Self {
         let mut decide = config.decide.clone();
         decide.max_sources = decide.max_sources.max(SOURCES);
         Self {
             engine: Engine::new(EngineOptions { decide, seed: 0, evidence: 0 }),
             protection: Protection::new(&config.allow, ON_THE_LOG),
             filters,
+            rules,
             now: Moment(i64::MIN),
             refused: 0,
             incidents: 0,
             bans: Vec::new(),
+            last_ban: HashMap::new(),
             logins: BTreeMap::new(),
+        }
+    }
+
+    /// Asks the rules first, as the daemon does.
+    fn ask(&mut self, sighting: &Sighting<'_>, at: Moment) {
+        let facts = Facts::of(sighting, self.filters.filter_name(sighting.pattern.filter));
+        let verdict = self.rules.judge(&facts, self.now);
+        let scored = Sighting { points: verdict.points(sighting.points), ..*sighting };
+        let ignored = verdict.ignores();
+        let ban = verdict.ban().map(|(rule, sentence)| (format!("rule:{}", rule.name()), sentence));
+        if sighting.kind.is_benign() {
+            self.observe(&scored, at);
+        }
+        if let Some((rule, sentence)) = ban {
+            self.ban_by_rule(sighting.address, rule, sentence);
+        }
+        if !sighting.kind.is_benign() && !ignored {
+            self.observe(&scored, at);
+        }
+    }
+
+    #[cold]
+    fn ban_by_rule(&mut self, address: IpAddr, rule: String, sentence: Sentence) {
+        let target = Target::host(address);
+        let until = sentence.length.map(|length| self.now + length);
+        // As in the daemon: what this rule has ordered stands until its end, and a longer ban is enough.
+        let stands = self.last_ban.get(&address).map(|number| &self.bans[*number]).is_some_and(|ban| {
+            let longer = ban.until.is_none() || until.is_some_and(|until| ban.until >= Some(until));
+            ban.until.is_none_or(|end| end > self.now) && (ban.rule == rule || longer)
+        });
+        if stands {
+            return;
+        }
+        if self.protection.refusal(target, self.now).is_some() {
+            self.refused += 1;
+            return;
+        }
+        self.engine.banned(target, until);
+        self.last_ban.insert(address, self.bans.len());
+        self.bans.push(Ban {
+            target,
+            at: Wall(self.now.0).to_string(),
+            seconds: sentence.length.map(|length| length.as_secs()),
+            rule,
+            score: self.engine.score(address, self.now).as_f64(),
+            logged_in_later: false,
+            since: self.now,
+            until,
+        });
+    }
+
+    #[inline]
+    fn observe(&mut self, sighting: &Sighting<'_>, at: Moment) {
+        if let Some(Decision::Ban(order)) = self.engine.observe(sighting, SourceId(0), at, self.now) {
+            self.order(&order);
+        }
+        while let Some(decision) = self.engine.further() {
+            match decision {
+                Decision::Ban(order) => self.order(&order),
+                Decision::Incident(_) => self.incidents += 1,
+                _ => {}
+            }
+        }
+        if matches!(sighting.kind, Kind::KeyLogin | Kind::PasswordLogin) {
+            self.login(sighting.address);
         }
     }
 
@@ -98,6 +184,9 @@ impl Judge {
             return;
         }
         self.engine.stands(order, order.since);
+        if !self.rules.is_empty() {
+            self.last_ban.insert(order.target.address(), self.bans.len());
+        }
         self.bans.push(Ban {
             target: order.target,
             at: Wall(order.since.0).to_string(),
@@ -123,7 +212,14 @@ impl Judge {
 
     /// What the judge knows of the outcome.
     pub(super) fn outcome(self) -> Outcome {
-        let Self { engine, refused, incidents, mut bans, logins, .. } = self;
+        let Self { engine, rules, refused, incidents, mut bans, logins, .. } = self;
+        let rules = rules.rules().filter(|(_, count)| count.matched > 0).map(|(rule, count)| Ruled {
+            rule: rule.name().to_owned(),
+            matched: count.matched,
+            acted: count.acted,
+            simulated: count.simulated,
+        });
+        let rules = rules.collect();
         for (index, ban) in bans.iter_mut().enumerate() {
             let net = ban.target.net();
             let mut logins = logins.range(net.network()..=net.broadcast());
@@ -134,6 +230,7 @@ impl Judge {
             refused,
             incidents,
             bans,
+            rules,
             ..Outcome::default()
         }
     }
@@ -153,18 +250,10 @@ impl Take for Judge {
         if self.engine.next_tick().is_some_and(|due| due <= self.now) {
             self.engine.tick(self.now);
         }
-        if let Some(Decision::Ban(order)) = self.engine.observe(sighting, SourceId(0), at, self.now) {
-            self.order(&order);
-        }
-        while let Some(decision) = self.engine.further() {
-            match decision {
-                Decision::Ban(order) => self.order(&order),
-                Decision::Incident(_) => self.incidents += 1,
-                _ => {}
-            }
-        }
-        if matches!(sighting.kind, Kind::KeyLogin | Kind::PasswordLogin) {
-            self.login(sighting.address);
+        if self.rules.is_empty() {
+            self.observe(sighting, at);
+        } else {
+            self.ask(sighting, at);
         }
     }
 }

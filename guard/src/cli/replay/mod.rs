@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::{CliError, Screen, effective};
 use crate::config::{Config, Sources};
+use crate::rules::{Geo, RuleSet};
 use crate::scan::{FilterSet, Scanner};
 use crate::time::Wall;
 
@@ -83,6 +84,8 @@ struct Side {
     scanner: Scanner,
     whose: Whose,
     judge: Judge,
+    /// Whether its rules look at the text of lines.
+    asks_line: bool,
     /// Lines read.
     lines: u64,
     /// Lines that a pattern matched.
@@ -95,9 +98,15 @@ impl Side {
             FilterSet::load(&config.filter).map_err(|error| CliError::Usage(super::error::chain(&error)))?;
         let filters = Arc::new(filters);
         let scanner = Scanner::new(Arc::clone(&filters));
-        let judge = Judge::new(config, Arc::clone(&filters));
+        let mut rules =
+            RuleSet::load(config).map_err(|error| CliError::Usage(super::error::chain(&error)))?;
+        if rules.asks_origin() {
+            rules.set_geo(Geo::load(&config.decide.geo).0);
+        }
+        let asks_line = rules.asks_line();
+        let judge = Judge::new(config, Arc::clone(&filters), rules);
         let sources = config.source.clone();
-        Ok(Self { filters, sources, scanner, whose: Whose::Unknown, judge, lines: 0, matched: 0 })
+        Ok(Self { filters, sources, scanner, whose: Whose::Unknown, judge, asks_line, lines: 0, matched: 0 })
     }
 
     /// Reads a log of these lines next.

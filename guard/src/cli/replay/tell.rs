@@ -25,6 +25,14 @@ pub(super) fn outcome(screen: &mut Screen<'_>, outcome: &Outcome) -> io::Result<
         counted(outcome.sources, "address"),
         counted(outcome.bans.len() as u64, "ban"),
     ))?;
+    for rule in &outcome.rules {
+        let did = if rule.simulated > 0 {
+            format!("would have acted on {}", rule.simulated)
+        } else {
+            format!("acted on {}", rule.acted)
+        };
+        screen.text(&format!("rule {} held for {}, {did}", rule.rule, counted(rule.matched, "line")))?;
+    }
     logins(screen, outcome.bans.iter())?;
     if outcome.refused > 0 {
         screen.text(&format!("{} refused because the target is allowed", counted(outcome.refused, "ban")))?;

@@ -225,6 +225,61 @@ fn a_log_of_a_service_is_read_by_its_filters_alone() {
     assert!(unknown.contains("`http`"), "{unknown}");
 }
 
+/// What rules do in a replay, one and several scanners alike.
+const RULES: &str = r#"
+[[rule]]
+name = "shells"
+when = { path = "*.php", status = "4xx" }
+then = { ban = "2h" }
+[[rule]]
+name = "ours"
+when = { cidr = "203.0.113.8/31" }
+then = { ignore = true }
+[[rule]]
+name = "port"
+when = { pattern = 'port 4000[12] ssh2$' }
+then = { score = { add = 3 } }
+[[rule]]
+name = "trial"
+when = { service = "sshd" }
+then = { ban = "permanent" }
+simulate = true
+"#;
+
+#[test]
+fn rules_decide_in_a_replay() {
+    let logs = Logs::new();
+    let ours: String = (0..9).map(|n| failed("203.0.113.9", 1, n)).collect();
+    let two: String = (1..3).map(|n| failed("203.0.113.7", 2, n)).collect();
+    let web = "203.0.113.6 - - [20/Nov/2026:21:03:00 +0000] \"GET /x.php?y HTTP/1.1\" 404 9\n".repeat(9);
+    // Rules come last: a table of options would end them.
+    let config = logs.file("rules.toml", format!("[filter]\nenable = [\"sshd\", \"http\"]\n{RULES}"));
+    let http = logs.file("access.log", web);
+    let log = logs.file("auth.log", [ours, two].concat());
+    for threads in ["1", "2"] {
+        let options = ["--json", "--threads", threads, &log];
+        let outcome: Value = serde_json::from_str(&Logs::try_replay(&config, &options).unwrap()).unwrap();
+        assert_eq!(targets(&outcome["bans"]), ["203.0.113.7"], "{outcome}");
+        assert_eq!(outcome["bans"][0]["rule"], "sshd");
+        let rules: Vec<String> = outcome["rules"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|rule| {
+                format!("{} {} {} {}", rule["rule"], rule["matched"], rule["acted"], rule["simulated"])
+            })
+            .collect();
+        assert_eq!(rules, ["\"ours\" 9 9 0", "\"port\" 2 2 0"], "{outcome}");
+        let options = ["--json", "--threads", threads, "--filter", "http", &http];
+        let outcome: Value = serde_json::from_str(&Logs::try_replay(&config, &options).unwrap()).unwrap();
+        let ban = &outcome["bans"][0];
+        assert_eq!(targets(&outcome["bans"]), ["203.0.113.6"], "{outcome}");
+        assert_eq!((&ban["rule"], &ban["seconds"]), (&"rule:shells".into(), &7200.into()));
+    }
+    let text = Logs::try_replay(&config, &[&log]).unwrap();
+    assert!(text.contains("rule ours held for 9 lines, acted on 9"), "{text}");
+}
+
 #[test]
 fn a_compressed_log_is_refused_with_a_hint() {
     let logs = Logs::new();

@@ -56,7 +56,7 @@ pub(super) fn replay(
         let mut outputs = Vec::new();
         for chunks in chunks {
             let (seen, output) = sync_channel(WAITING);
-            let scanners = sides.iter().map(|side| side.scanner.clone()).collect();
+            let scanners = sides.iter().map(|side| (side.scanner.clone(), side.asks_line)).collect();
             let empty = empty.clone();
             scope.spawn(move || scan(scanners, reference, &chunks, &seen, &empty));
             outputs.push(output);
@@ -99,14 +99,15 @@ fn read(input: &mut dyn Read, scanners: &[Sender<Chunk>], empties: &Receiver<Chu
 
 /// Scans chunks until there are no more.
 fn scan(
-    mut scanners: Vec<Scanner>,
+    mut scanners: Vec<(Scanner, bool)>,
     reference: Wall,
     chunks: &Receiver<Chunk>,
     seen: &SyncSender<Vec<Seen>>,
     empty: &Sender<Chunk>,
 ) {
     for chunk in chunks {
-        let all = scanners.iter_mut().map(|scanner| look(scanner, chunk.text(), reference)).collect();
+        let all = scanners.iter_mut().map(|(scanner, lines)| look(scanner, *lines, chunk.text(), reference));
+        let all = all.collect();
         // The reader has gone when the log has ended.
         let _ = empty.send(chunk);
         if seen.send(all).is_err() {
@@ -115,11 +116,12 @@ fn scan(
     }
 }
 
-fn look(scanner: &mut Scanner, text: &[u8], reference: Wall) -> Seen {
+fn look(scanner: &mut Scanner, lines: bool, text: &[u8], reference: Wall) -> Seen {
     let mut sightings = Batch::default();
     let scanned = scanner.scan(text, reference, |sighting| {
-        // A replay keeps no evidence.
-        sightings.push(&Sighting { line: &[], ..*sighting });
+        // A replay keeps no evidence; only rules may want to see it.
+        let line = if lines { sighting.line } else { &[] };
+        sightings.push(&Sighting { line, ..*sighting });
     });
     Seen { sightings, lines: scanned.lines, matched: scanned.matched }
 }

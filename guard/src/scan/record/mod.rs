@@ -23,6 +23,7 @@ mod words;
 use serde::Deserialize;
 
 use super::timestamp::{Stamp, Usual, stamp};
+use crate::sighting::Request;
 use access::{Access, Name, Time};
 use tree::{NodeId, Tree, Values};
 
@@ -184,6 +185,15 @@ impl<'a> Record<'a> {
             Found::Named { values, line, nodes, .. } => values.get(*nodes.get(usize::from(field.0))?, line),
             Found::Access { access, names, .. } => access.get((*names.get(usize::from(field.0))?)?),
         }
+    }
+
+    /// What an access log tells of the request.
+    pub(in crate::scan) fn request(&self) -> Option<Request<'a>> {
+        let Found::Access { access, .. } = &self.fields else { return None };
+        let status = access.get(Name::Status).filter(|text| text.len() == 3).and_then(|text| {
+            text.iter().try_fold(0, |sum, b| b.is_ascii_digit().then(|| sum * 10 + u16::from(b - b'0')))
+        });
+        Some(Request { path: access.get(Name::Path), status })
     }
 
     /// When the record was written, by its own account. Looked for when it is asked for: most records matter to nobody.

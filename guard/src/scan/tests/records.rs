@@ -309,3 +309,41 @@ proptest! {
         prop_assert_eq!(fast, plain, "{}", line);
     }
 }
+
+#[test]
+fn a_sighting_tells_of_the_request_and_of_the_program() {
+    let access = file("web", "access", &patterns(&[r#"client = "<address>""#]));
+    let mut own = scanner(&[access]);
+    let told = |scanner: &mut Scanner, line: &str| {
+        let sighting = scanner.line(line.as_bytes(), REFERENCE).unwrap();
+        let request = sighting.request.map(|request| {
+            (request.path.map(|path| String::from_utf8_lossy(path).into_owned()), request.status)
+        });
+        (String::from_utf8_lossy(sighting.service).into_owned(), request)
+    };
+    let clf = r#"192.0.2.1 - - [20/Nov/2026:00:00:00 +0000] "GET /a%20b?c=d HTTP/1.1" 404 5 "-" "x""#;
+    assert_eq!(told(&mut own, clf), (String::new(), Some((Some("/a%20b".into()), Some(404)))));
+    let broken = r#"192.0.2.1 - - [20/Nov/2026:00:00:00 +0000] "\x16\x03" 400 5 "-" "x""#;
+    assert_eq!(told(&mut own, broken).1, Some((None, Some(400))));
+    let caddy = r#"{"ts":1795176000.5,"logger":"http.log.access","request":{"remote_ip":"203.0.113.9","proto":"HTTP/2.0","method":"GET","host":"h","uri":"/x?y"},"status":503}"#;
+    assert_eq!(told(&mut own, caddy).1, Some((Some("/x".into()), Some(503))));
+    let mut json = scanner(&[file("app", "json", &patterns(&[r#"client = "<address>""#]))]);
+    assert_eq!(
+        told(&mut json, r#"{"client":"192.0.2.1","path":"/x","status":404}"#).1,
+        None,
+        "no access log"
+    );
+
+    let text = "identifiers = [\"app\"]\n[[pattern]]\nkind = \"probe\"\ntext = 'bad <address>'\n";
+    let app = FilterFile { name: "app".into(), path: "app.toml".into(), text: text.into(), shipped: false };
+    let mut syslog = scanner(&[app]);
+    for line in ["Nov 20 00:00:00 host app[7]: bad 192.0.2.1", "2026-11-20T00:00:00Z host app: bad 192.0.2.1"]
+    {
+        // Alone, and among others in a chunk.
+        assert_eq!(told(&mut syslog, line), ("app".into(), None));
+        let (mut seen, chunk) = (Vec::new(), format!("{line}\n").repeat(100));
+        syslog.scan(chunk.as_bytes(), REFERENCE, |sighting| seen.push(sighting.service.to_vec()));
+        assert_eq!(seen, vec![b"app"; 100]);
+    }
+    assert_eq!(syslog.message(b"app", 1, None, b"bad 192.0.2.1").unwrap().service, b"app");
+}

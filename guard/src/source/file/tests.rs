@@ -37,6 +37,8 @@ impl Scan for EveryLine {
                 pid: 0,
                 port: 0,
                 account: None,
+                service: &[],
+                request: None,
                 line: line.strip_suffix(b"\n").unwrap_or(line),
             });
         }

@@ -52,6 +52,8 @@ impl Scan for Sshd {
             pid: entry.pid,
             port: entry.message.len() as u16,
             account: Some(entry.sender.command),
+            service: &[],
+            request: None,
             line: entry.message,
         })
     }

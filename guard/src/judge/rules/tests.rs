@@ -1,0 +1,245 @@
+//! Rules and the engine, with the protections behind both.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::config::{self, Config};
+use crate::protect::Protection;
+use crate::scan::{FilterSet, Mode};
+use crate::sighting::{Kind, PatternId, SourceId};
+use crate::store::{Snapshot, Write};
+use crate::time::{Moment, Wall};
+
+const ATTACKER: &str = "203.0.113.7";
+
+/// A judge, and what has come of what it judged.
+struct Court {
+    judge: Judge,
+    now: Clock,
+    events: Vec<(String, Value)>,
+    sshd: u16,
+}
+
+impl Court {
+    fn new(rules: &str) -> Self {
+        let config = config::parse("[decide]\njitter = 0\n", Path::new("guard.toml")).unwrap();
+        Self::with(&config, rules)
+    }
+
+    fn with(config: &Config, rules: &str) -> Self {
+        let filters = Arc::new(FilterSet::shipped(Mode::Normal).unwrap().without_services());
+        let now = Clock { wall: Wall(1_795_132_800_000), moment: Moment(1_000_000) };
+        let sshd = filters.numbers(&["sshd".into()])[0];
+        let protection = Protection::new(&config.allow, now);
+        let mut judge = Judge::new(config, filters, protection, &Snapshot::default(), 7, now);
+        judge.set_rules(RuleSet::compile(rules, Path::new("rules.toml")).unwrap());
+        Self { judge, now, events: Vec::new(), sshd }
+    }
+
+    /// A sighting, a second after the last one. Answers whether somebody was banned.
+    fn see(&mut self, address: &str, kind: Kind, account: &str) -> bool {
+        self.now.wall.0 += 1000;
+        self.now.moment.0 += 1000;
+        let line = format!("Something about {account}\x1b from {address}");
+        let sighting = Sighting {
+            at: Some(self.now.wall),
+            address: address.parse().unwrap(),
+            kind,
+            points: kind.default_points(),
+            pattern: PatternId { filter: self.sshd, pattern: 0 },
+            pid: (self.now.wall.0 / 1000 % 10_000) as u32,
+            port: 4711,
+            account: Some(account.as_bytes()),
+            service: b"sshd",
+            request: None,
+            line: line.as_bytes(),
+        };
+        let banned = self.judge.sighting(&sighting, SourceId(0), |_, _| true, self.now);
+        for write in self.judge.outcome().writes.drain(..) {
+            if let Write::Event(event) = write {
+                self.events.push((event.kind, serde_json::from_str(&event.detail).unwrap()));
+            }
+        }
+        banned
+    }
+
+    fn guess(&mut self, account: &str) -> bool {
+        self.see(ATTACKER, Kind::FailedPassword, account)
+    }
+
+    fn score(&self) -> f64 {
+        self.judge.engine().score(ATTACKER.parse().unwrap(), self.now.moment).as_f64()
+    }
+
+    fn kinds(&self) -> Vec<&str> {
+        self.events.iter().map(|(kind, _)| kind.as_str()).collect()
+    }
+}
+
+fn rule(keys: &str) -> String {
+    format!("[[rule]]\nname = 'one'\n{keys}\n")
+}
+
+#[test]
+fn a_rule_bans_at_once_for_its_own_time() {
+    let mut court =
+        Court::new(&rule("when = { user = 'oracle' }\nthen = { ban = '2d', tag = ['decoy', 'db'] }"));
+    assert!(!court.guess("root") && court.guess("oracle"));
+    let ban = court.judge.bans().get(ATTACKER.parse().unwrap()).unwrap().to_ban();
+    assert_eq!(ban.until, Some(court.now.moment + Duration::from_secs(2 * 86_400)));
+    assert_eq!((ban.origin, &*ban.reason, ban.strike), (Origin::Rule("one".into()), "rule one", 1));
+    assert_eq!(court.judge.count().bans_by_rule["rule:one"], 1);
+    let (kind, detail) = &court.events[0];
+    assert_eq!(
+        (kind.as_str(), &detail["rule"], &detail["tags"]),
+        ("ban", &json!("one"), &json!(["db", "decoy"]))
+    );
+    assert_eq!(
+        detail["lines"].as_array().unwrap().len(),
+        2,
+        "what led to it, the last line included: {detail}"
+    );
+    assert!(detail["lines"][1]["line"].as_str().unwrap().contains("oracle\\x1b"), "{detail}");
+
+    for _ in 0..20 {
+        assert!(!court.guess("oracle") && !court.guess("root"), "it stands until its end");
+    }
+    assert_eq!(court.events.len(), 1);
+    assert_eq!(court.judge.engine().count().orders, 0, "the engine orders no second one");
+    assert_eq!(
+        court.judge.engine().strikes(ATTACKER.parse().unwrap(), court.now.moment),
+        0,
+        "it is no strike"
+    );
+}
+
+#[test]
+fn a_rule_lengthens_a_shorter_ban_and_leaves_a_longer_one() {
+    let mut court = Court::new(&rule("when = { user = 'oracle' }\nthen = { ban = '2d' }"));
+    for _ in 0..5 {
+        court.guess("root");
+    }
+    let until = |court: &Court| court.judge.bans().get(ATTACKER.parse().unwrap()).unwrap().until;
+    let first = until(&court).unwrap();
+    assert!(court.guess("oracle"));
+    assert!(until(&court).unwrap() > first);
+    let mut court = Court::new(&rule("when = { user = 'oracle' }\nthen = { ban = '10m' }"));
+    for _ in 0..5 {
+        court.guess("root");
+    }
+    let first = until(&court);
+    assert!(!court.guess("oracle"));
+    assert_eq!((until(&court), court.kinds()), (first, vec!["ban"]));
+}
+
+#[test]
+fn what_is_ignored_gives_no_points() {
+    let mut court = Court::new(&rule("when = { user = 'monitor' }\nthen = { ignore = true }"));
+    for _ in 0..50 {
+        assert!(!court.guess("monitor"));
+    }
+    assert!(court.score().abs() < f64::EPSILON && court.events.is_empty());
+    for _ in 0..5 {
+        court.guess("root");
+    }
+    assert_eq!(court.kinds(), ["ban"]);
+}
+
+#[test]
+fn points_are_added_or_replaced() {
+    let mut court =
+        Court::new(&rule("when = { user = 'root' }\nthen = { score = { add = 1.5 }, tag = 'r' }"));
+    assert!(!court.guess("root"));
+    assert!((court.score() - 2.5).abs() < 0.01, "{}", court.score());
+    assert!(court.guess("root"), "a point has leaked, but two of these are enough");
+    assert_eq!(
+        court.events[0].1["tags"],
+        json!(["r"]),
+        "the engine's ban carries the tags of the line that tipped it"
+    );
+    let mut court = Court::new(&rule("then = { score = { set = 0 } }"));
+    assert!(!(0..50).any(|_| court.guess("root")));
+}
+
+#[test]
+fn protections_have_the_last_word_and_a_flood_of_refusals_is_bounded() {
+    let mut court = Court::new(&rule("then = { ban = '1h' }"));
+    for _ in 0..200 {
+        assert!(
+            !court.see("127.0.0.1", Kind::FailedPassword, "x")
+                && !court.see("192.168.1.1", Kind::InvalidUser, "y")
+        );
+    }
+    assert!(court.judge.bans().is_empty());
+    let by_rule =
+        court.events.iter().filter(|(kind, detail)| kind == "refuse" && detail["rule"] == "one").count();
+    assert!((60..=8 * 60).contains(&by_rule), "{by_rule} in 400 seconds");
+    assert!(court.events[0].1["because"].as_str().unwrap().contains("loopback"));
+}
+
+#[test]
+fn a_login_protects_before_a_rule_can_ban() {
+    let mut court = Court::new(&rule("then = { ban = '1h', ignore = true }").replace(", ignore = true", ""));
+    assert!(!court.see(ATTACKER, Kind::KeyLogin, "owner"), "a key login protects");
+    assert!(!court.guess("owner"));
+    assert_eq!(court.kinds(), ["refuse", "refuse"]);
+    assert!(court.see("203.0.113.8", Kind::PasswordLogin, "somebody"), "a password earns no trust");
+    let mut court = Court::new(&rule("then = { ignore = true }"));
+    court.see(ATTACKER, Kind::KeyLogin, "owner");
+    let protected = court.judge.protection().refusal(ATTACKER.parse().unwrap(), court.now.moment);
+    assert!(protected.is_some(), "who is ignored is protected all the same");
+}
+
+#[test]
+fn what_can_be_forged_bans_nobody() {
+    let mut court = Court::new(&rule("then = { ban = '1h', score = { add = 10 }, notify = true }"));
+    assert!(!court.see(ATTACKER, Kind::Spoofable, "x"));
+    assert!(court.judge.bans().is_empty() && court.score().abs() < f64::EPSILON);
+    assert_eq!(court.kinds(), ["notify"]);
+}
+
+#[test]
+fn a_simulation_records_and_does_nothing() {
+    let mut court =
+        Court::new(&rule("then = { ban = '1h', tag = 'x', run = ['/bin/true'] }\nsimulate = true"));
+    assert!(!court.guess("root"));
+    let (kind, detail) = &court.events[0];
+    assert_eq!(kind, "simulate");
+    assert_eq!(detail["would"], json!(["ban for 1h", "tag x", "run /bin/true"]));
+    assert!(court.judge.bans().is_empty() && court.judge.outcome().commands.is_empty());
+    assert!((court.score() - 1.0).abs() < f64::EPSILON);
+}
+
+#[test]
+fn notices_and_commands_get_the_facts() {
+    let mut court = Court::new(&rule("then = { notify = 'look', run = ['/bin/told', '-v'] }"));
+    court.guess("a\u{202e}b");
+    let (kind, detail) = &court.events[0];
+    assert_eq!(
+        (kind.as_str(), &detail["text"], &detail["kind"]),
+        ("notify", &json!("look"), &json!("failed-password"))
+    );
+    let orders = std::mem::take(&mut court.judge.outcome().commands);
+    let [order] = &orders[..] else { panic!("{orders:?}") };
+    assert_eq!((&*order.rule, order.command.program.to_str()), ("one", Some("/bin/told")));
+    let told = |name: &str| {
+        order.environment.iter().find(|(known, _)| *known == name).map(|(_, text)| text.as_str())
+    };
+    assert_eq!(told("GUARD_ADDRESS"), Some(ATTACKER));
+    assert_eq!(
+        (told("GUARD_USER"), told("GUARD_SERVICE"), told("GUARD_PATH")),
+        (Some("a\\u{202e}b"), Some("sshd"), None)
+    );
+    assert_eq!((told("GUARD_FILTER"), told("GUARD_POINTS")), (Some("sshd"), Some("1")));
+    assert!(told("GUARD_LINE").unwrap().contains("\\x1b from"));
+}
+
+#[test]
+fn other_rules_take_over_while_bans_stay() {
+    let mut court = Court::new(&rule("then = { ban = '1h' }"));
+    court.guess("x");
+    court.judge.set_rules(RuleSet::default());
+    assert_eq!(court.judge.bans().len(), 1);
+    assert!(!court.see("203.0.113.9", Kind::FailedPassword, "x"));
+}

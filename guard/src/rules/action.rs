@@ -1,0 +1,121 @@
+//! What a rule does.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::limits::RateLimit;
+use crate::config::units::show_duration;
+use crate::sighting::Points;
+
+/// One thing a rule does, and how often at most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// What.
+    pub does: Does,
+    /// How often at most.
+    pub limit: Option<RateLimit>,
+}
+
+/// What a rule does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Does {
+    /// The sighting gives no points. Logins it tells of protect all the same.
+    Ignore,
+    /// The sighting gives other points.
+    Score(Scoring),
+    /// The address is banned at once.
+    Ban(Sentence),
+    /// Events that the line leads to carry these words.
+    Tag(Box<[Box<str>]>),
+    /// An event and a warning in the log, with a text of the administrator's.
+    Notify(Box<str>),
+    /// A command is run.
+    Run(Command),
+}
+
+/// How points change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scoring {
+    /// To so many.
+    Set(Points),
+    /// By so many. What is left is never below zero.
+    Add(Points),
+}
+
+/// How an address is banned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sentence {
+    /// For how long; `None` for good.
+    pub length: Option<Duration>,
+}
+
+/// A command that is run without a shell. The facts are in its environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// The program's absolute path.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Box<[String]>,
+    /// After which time it is killed, with every process it started that stayed in its group.
+    pub timeout: Duration,
+}
+
+impl Command {
+    /// How long a command may take where nothing else is said.
+    pub const TIMEOUT: Duration = Duration::from_secs(10);
+}
+
+impl Scoring {
+    /// The points after the change.
+    pub fn apply(self, points: Points) -> Points {
+        match self {
+            Self::Set(points) => points,
+            Self::Add(more) => Points(points.0.saturating_add(more.0).max(0)),
+        }
+    }
+}
+
+impl Does {
+    /// The word in rules, counters and events.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Ignore => "ignore",
+            Self::Score(_) => "score",
+            Self::Ban(_) => "ban",
+            Self::Tag(_) => "tag",
+            Self::Notify(_) => "notify",
+            Self::Run(_) => "run",
+        }
+    }
+
+    /// Whether it counts against an address. What can be forged must not.
+    pub(super) const fn is_against(&self) -> bool {
+        matches!(self, Self::Score(_) | Self::Ban(_))
+    }
+
+    /// How often at most where nothing else is said: whoever writes many lines must not make many processes or notices.
+    pub(super) const fn usual_limit(&self) -> Option<RateLimit> {
+        match self {
+            Self::Notify(_) | Self::Run(_) => Some(RateLimit::USUAL),
+            Self::Ignore | Self::Score(_) | Self::Ban(_) | Self::Tag(_) => None,
+        }
+    }
+}
+
+/// In words: `ban for 1d`.
+impl fmt::Display for Does {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Score(Scoring::Set(points)) => write!(f, "score {}", points.as_f64()),
+            Self::Score(Scoring::Add(points)) => write!(f, "score {:+}", points.as_f64()),
+            Self::Ban(Sentence { length: None }) => f.write_str("ban for good"),
+            Self::Ban(Sentence { length: Some(length) }) => {
+                write!(f, "ban for {}", show_duration(*length))
+            }
+            Self::Tag(tags) => write!(f, "tag {}", tags.join(", ")),
+            Self::Run(command) => write!(f, "run {}", command.program.display()),
+            Self::Ignore | Self::Notify(_) => f.write_str(self.name()),
+        }
+    }
+}
