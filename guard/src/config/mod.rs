@@ -13,6 +13,7 @@ use crate::time::Wall;
 
 mod allowance;
 mod error;
+mod feed;
 mod load;
 mod settings;
 mod shape;
@@ -23,6 +24,8 @@ pub mod units;
 
 pub use allowance::Allowance;
 pub use error::{ConfigError, Fault};
+pub use feed::{Feed, FeedAction, FeedSource};
+pub(crate) use load::writable_by_others;
 pub use load::{load, load_readable, parse};
 
 /// Everything that can be configured.
@@ -38,6 +41,8 @@ pub struct Config {
     pub decide: Decide,
     /// What is never banned.
     pub allow: Allow,
+    /// Lists of addresses that others keep. Default none.
+    pub feed: Vec<Feed>,
     /// How bans are enforced.
     pub enforce: Enforce,
     /// The store.
