@@ -22,6 +22,11 @@ pub use walk::Walk;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BanId(pub u64);
 
+impl BanId {
+    /// The bans of all feeds: they have no identity of their own, so that they are the same after a restart.
+    pub const FEED: Self = Self(0);
+}
+
 /// Who decided a ban.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -34,6 +39,8 @@ pub enum Origin {
     Manual(u32),
     /// The same, past what allows or protects the target: `--force`.
     Forced(u32),
+    /// Others, who keep the list that a feed of this name brings.
+    Feed(Box<str>),
 }
 
 impl Origin {
@@ -54,6 +61,11 @@ impl Origin {
     /// Whether a person decided it. Such bans are never evicted to make room.
     pub const fn is_manual(&self) -> bool {
         matches!(self, Self::Manual(_) | Self::Forced(_))
+    }
+
+    /// Whether it stands because a feed lists its target.
+    pub const fn is_feed(&self) -> bool {
+        matches!(self, Self::Feed(_))
     }
 }
 

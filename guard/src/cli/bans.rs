@@ -161,5 +161,6 @@ pub(super) fn origin(origin: &Origin) -> String {
         Origin::Manual(uid) => format!("user {uid}"),
         Origin::Forced(0) => "root, forced".into(),
         Origin::Forced(uid) => format!("user {uid}, forced"),
+        Origin::Feed(name) => format!("feed {name}"),
     }
 }

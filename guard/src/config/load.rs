@@ -173,8 +173,8 @@ fn unknown_table(name: &str) -> String {
 }
 
 fn unknown_key(table: &str, name: &str) -> String {
-    let known = SETTINGS.iter().map(super::settings::Setting::place).filter(|place| place.0 == table);
-    let elsewhere = SETTINGS.iter().map(super::settings::Setting::place).find(|place| place.1 == name);
+    let known = SETTINGS.iter().map(Setting::place).filter(|place| place.0 == table);
+    let elsewhere = SETTINGS.iter().map(Setting::place).find(|place| place.1 == name);
     let near = nearest(name, known.map(|place| place.1));
     with_hint(format!("unknown key `{table}.{name}`"), near, elsewhere.map(|place| place.0))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::accounts::Accounts;
 use super::attempt::Attempts;
@@ -9,6 +10,7 @@ use super::detect::LOWEST;
 use super::escalate::{Offenders, Strikes, Term};
 use super::evidence::Ring;
 use super::kept::KeptScore;
+use super::listed::Listed;
 use super::logins::Logins;
 use super::pace::Pace;
 use super::partial::Partials;
@@ -21,6 +23,7 @@ use super::witness::Witnesses;
 use super::{BanOrder, Cause, Decision, EngineCount, EngineOptions, Evidence, Prospect};
 use crate::config::Decide;
 use crate::dense::{Chance, Seed};
+use crate::feed::List;
 use crate::sighting::{Kind, Points, Sighting, SourceId};
 use crate::target::{Target, canonical};
 use crate::time::Moment;
@@ -47,6 +50,7 @@ pub struct Engine {
     pub(super) pace: Pace,
     pub(super) storm: Storm,
     pub(super) evidence: Ring,
+    listed: Listed,
     pub(super) count: EngineCount,
     /// Decisions besides the one that is answered at once.
     pub(super) further: VecDeque<Decision>,
@@ -78,6 +82,7 @@ impl Engine {
             pace: Pace::new(),
             storm: Storm::default(),
             evidence: Ring::new(evidence, lines),
+            listed: Listed::default(),
             count: EngineCount::default(),
             further: VecDeque::new(),
             now: Moment(i64::MIN),
@@ -124,6 +129,9 @@ impl Engine {
         }
         let is_guess = s.kind.is_guess() && joined.points.0 > 0;
         let source = self.sources.find(s.address, at, self.leak);
+        if !self.listed.is_empty() && source.score.at(at, self.leak).0 == 0 {
+            source.score.add(self.listed.points(canonical(s.address)), at, self.leak);
+        }
         let score = source.score.add(joined.points, at, self.leak);
         self.evidence.push(s, joined, score, at);
         let mut cause = None;

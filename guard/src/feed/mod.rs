@@ -11,4 +11,4 @@ pub use cut::{Cut, cut, is_left};
 pub use list::List;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -12,7 +12,7 @@ const V6: u128 = 0x2001_0db8 << 96;
 const ADDRESSES: u32 = 32;
 
 /// A target among [`addresses`], or one that covers all of them.
-pub(super) fn target() -> impl Strategy<Value = Target> {
+pub(crate) fn target() -> impl Strategy<Value = Target> {
     let v4 = (0..ADDRESSES, 24..=32_u8)
         .prop_map(|(n, length)| Target::prefix(Ipv4Addr::from_bits(V4 + n).into(), length));
     let v6 = (0..ADDRESSES, 120..=128_u8)
@@ -21,7 +21,7 @@ pub(super) fn target() -> impl Strategy<Value = Target> {
 }
 
 /// All addresses that are looked at.
-pub(super) fn addresses() -> impl Iterator<Item = IpAddr> {
+pub(crate) fn addresses() -> impl Iterator<Item = IpAddr> {
     let v4 = (0..ADDRESSES).map(|n| IpAddr::from(Ipv4Addr::from_bits(V4 + n)));
     v4.chain((0..ADDRESSES).map(|n| IpAddr::from(Ipv6Addr::from_bits(V6 + u128::from(n)))))
 }

@@ -15,7 +15,9 @@ use crate::ban::{BanId, BanTable};
 use crate::config::{Config, Decide};
 use crate::enforce::{Change, Desired};
 use crate::engine::{Engine, EngineOptions, Recalled};
+use crate::feed::List;
 use crate::protect::Protection;
+use crate::sighting::Points;
 use crate::scan::FilterSet;
 use crate::store::{Snapshot, StoredEvent, Write};
 use crate::target::Target;
@@ -23,6 +25,7 @@ use crate::time::{Clock, Moment};
 
 mod by_hand;
 mod ends;
+mod feeds;
 mod kept;
 mod lines;
 mod protected;
@@ -38,6 +41,7 @@ mod tests;
 
 pub use by_hand::{Asker, Said};
 pub use lines::Line;
+pub use feeds::{FeedCount, Followed};
 pub use restore::is_recovered;
 pub use room::Crowding;
 
@@ -61,6 +65,7 @@ pub struct Judge {
     /// What was lifted while the store was still giving its bans; nothing once it has given all.
     lifted: Option<Lifted>,
     crowding: Crowding,
+    feeds: feeds::Feeds,
     count: Count,
     outcome: Outcome,
 }
@@ -123,6 +128,7 @@ impl Judge {
             allowed: Vec::new(),
             lifted: Some(Lifted::default()),
             crowding: Crowding::default(),
+            feeds: feeds::Feeds::default(),
             count: Count::default(),
             outcome: Outcome::default(),
         };
@@ -146,6 +152,11 @@ impl Judge {
     /// The engine.
     pub const fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Gives these points to whoever is on a list, when its score starts.
+    pub fn set_suspects(&mut self, lists: Vec<(Arc<List>, Points)>) {
+        self.engine.set_listed(lists);
     }
 
     /// The desired set of bans.

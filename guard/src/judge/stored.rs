@@ -18,6 +18,7 @@ pub fn ban(ban: BanRef<'_>, clock: Clock) -> StoredBan {
             Origin::Prefix => "prefix".into(),
             Origin::Manual(uid) => format!("manual:{uid}").into(),
             Origin::Forced(uid) => format!("forced:{uid}").into(),
+            Origin::Feed(name) => format!("feed:{name}").into(),
         },
         score: ban.score.0,
         strike: ban.strike,
@@ -35,6 +36,7 @@ pub(super) fn restored(stored: &StoredBan, clock: Clock) -> Ban {
         origin: match stored.origin.split_once(':') {
             Some(("manual", uid)) => Origin::Manual(uid.parse().unwrap_or(0)),
             Some(("forced", uid)) => Origin::Forced(uid.parse().unwrap_or(0)),
+            Some(("feed", name)) => Origin::Feed(name.into()),
             Some((_, name)) => Origin::Filter(name.into()),
             None if *stored.origin == *"prefix" => Origin::Prefix,
             None => Origin::Filter((&*stored.origin).into()),
