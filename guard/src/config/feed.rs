@@ -7,7 +7,8 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::shape::{
-    Absolute, Choice, Flag, List, Name, Score, Shape, Share, Size, Span, Whole, Wrong, mistyped, quoted, wrong,
+    Absolute, Choice, Flag, List, Name, Score, Shape, Share, Size, Span, Whole, Wrong, mistyped, quoted,
+    wrong,
 };
 use crate::feed::parse::{Column, Format};
 use crate::sighting::Points;
@@ -115,12 +116,8 @@ impl Feed {
     }
 }
 
-const FORMAT: Choice<Format> = Choice(&[
-    ("auto", Format::Auto),
-    ("plain", Format::Plain),
-    ("csv", Format::Csv),
-    ("json", Format::Json),
-]);
+const FORMAT: Choice<Format> =
+    Choice(&[("auto", Format::Auto), ("plain", Format::Plain), ("csv", Format::Csv), ("json", Format::Json)]);
 const ACTION: Choice<FeedAction> = Choice(&[("ban", FeedAction::Ban), ("points", FeedAction::Points)]);
 
 const NAME: Name = Name(32);
@@ -160,7 +157,10 @@ impl Shape for Feeds {
 
     fn read(&self, input: &Spanned<DeValue<'_>>) -> Result<Vec<Feed>, Vec<Wrong>> {
         if !input.get_ref().is_array() {
-            return Err(wrong(input, "feeds are a list of tables: write [[feed]] on a line of its own".into()));
+            return Err(wrong(
+                input,
+                "feeds are a list of tables: write [[feed]] on a line of its own".into(),
+            ));
         }
         let feeds = List(FeedTable, 0).read(input)?;
         for (number, feed) in feeds.iter().enumerate() {
@@ -298,7 +298,10 @@ impl Shape for Url {
         let is_plain = url.bytes().all(|byte| byte.is_ascii_graphic());
         match rest {
             Some(rest) if is_plain && rest.len() > 1 && !rest.starts_with('/') => Ok(url.to_owned()),
-            _ => Err(wrong(input, format!("{url:?} is not a URL: it begins with https:// or http:// and a host"))),
+            _ => Err(wrong(
+                input,
+                format!("{url:?} is not a URL: it begins with https:// or http:// and a host"),
+            )),
         }
     }
 
@@ -316,7 +319,9 @@ impl Shape for CsvColumn {
     fn read(&self, input: &Spanned<DeValue<'_>>) -> Result<Column, Vec<Wrong>> {
         match input.get_ref() {
             DeValue::Integer(_) => Whole(1..=1000).read(input).map(Column::Number),
-            DeValue::String(name) if !name.is_empty() && name.len() <= 64 => Ok(Column::Named(name.to_string())),
+            DeValue::String(name) if !name.is_empty() && name.len() <= 64 => {
+                Ok(Column::Named(name.to_string()))
+            }
             _ => Err(mistyped(input, "the number of a column, from 1, or its name")),
         }
     }

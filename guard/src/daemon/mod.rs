@@ -31,6 +31,7 @@ mod control;
 mod decide;
 mod denied;
 mod error;
+mod feeds;
 mod follow;
 mod health;
 mod listing;
@@ -51,6 +52,7 @@ pub use error::StartError;
 
 use control::{Control, Count, Input, QUEUE, UNWRITABLE};
 use denied::Denials;
+use feeds::Feeds;
 use follow::Followers;
 use health::SourceHealth;
 use problems::Problems;
@@ -109,6 +111,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         restore: Restore::Reading,
         api: serving.count(),
         denials: Denials::default(),
+        feeds: Feeds::new(inputs.clone()),
         sightings: HashMap::new(),
         listings: VecDeque::new(),
         has_new_position: false,
@@ -127,6 +130,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     control.sync_allowed();
     control.start_readers();
     control.start_followers();
+    control.start_feeds();
     let engine =
         thread::Builder::new().name("engine".into()).spawn(move || control.run()).map_err(|source| {
             StartError::System { operation: "start the thread", path: "engine".into(), source }

@@ -52,7 +52,11 @@ impl Control {
             || filters.fingerprint() != self.filters.fingerprint();
         changes.extend(self.filters.differences(&filters));
         self.judge.configure(&new, Clock::now());
+        let feeds = new.feed != self.config.feed;
         self.config = new;
+        if feeds {
+            self.configure_feeds();
+        }
         if reread {
             self.exchange_readers(Arc::new(filters));
         }

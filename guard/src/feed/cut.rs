@@ -105,8 +105,8 @@ fn halves(target: Target) -> [Option<Target>; 2] {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::tests::{addresses, target};
     use super::super::List;
+    use super::super::tests::{addresses, target};
     use super::*;
 
     fn targets(texts: &[&str]) -> Vec<Target> {

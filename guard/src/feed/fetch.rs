@@ -14,7 +14,7 @@ use crate::config::{Feed, FeedSource, writable_by_others};
 
 /// What was got.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fetched {
+pub(super) enum Fetched {
     /// It is as it was seen last.
     Unchanged,
     /// It is this.
@@ -28,16 +28,16 @@ pub enum Fetched {
 
 /// By what a feed is known again: the server's validators (RFC 9110, 8.8), or what the file system says of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
+pub(super) struct Seen {
     /// The entity tag.
-    pub etag: Option<String>,
+    pub(super) etag: Option<String>,
     /// When it was last modified, as the server writes it.
-    pub modified: Option<String>,
+    pub(super) modified: Option<String>,
 }
 
 /// Why there are no bytes.
 #[derive(Debug, Error)]
-pub enum FetchError {
+pub(super) enum FetchError {
     /// The server answered with something else.
     #[error("the server answered with status {status}")]
     Status {
@@ -85,7 +85,7 @@ pub enum FetchError {
 
 impl FetchError {
     /// How long the server wants to be left alone, if it says so.
-    pub const fn wait(&self) -> Option<Duration> {
+    pub(super) const fn wait(&self) -> Option<Duration> {
         match self {
             Self::Status { wait, .. } => *wait,
             _ => None,
@@ -94,7 +94,7 @@ impl FetchError {
 }
 
 /// Gets a feed, unless it is as it was seen.
-pub fn fetch(feed: &Feed, seen: &Seen) -> Result<Fetched, FetchError> {
+pub(super) fn fetch(feed: &Feed, seen: &Seen) -> Result<Fetched, FetchError> {
     match &feed.from {
         FeedSource::Path(path) => read(path, feed.max_bytes, seen),
         #[cfg(feature = "feeds")]

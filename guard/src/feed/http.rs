@@ -58,7 +58,13 @@ pub(super) fn fetch(feed: &Feed, url: &str, seen: &Seen) -> Result<Fetched, Fetc
     }
     let seen = Seen { etag: text(headers, &header::ETAG), modified: text(headers, &header::LAST_MODIFIED) };
     let mut bytes = Vec::new();
-    let limited = response.body_mut().with_config().limit(u64::MAX).reader().take(feed.max_bytes + 1).read_to_end(&mut bytes);
+    let limited = response
+        .body_mut()
+        .with_config()
+        .limit(u64::MAX)
+        .reader()
+        .take(feed.max_bytes + 1)
+        .read_to_end(&mut bytes);
     limited.map_err(|error| refused(Error::from(error)))?;
     if bytes.len() as u64 > feed.max_bytes {
         return Err(FetchError::TooLong { most: feed.max_bytes });
@@ -120,7 +126,12 @@ impl Guarded {
 }
 
 impl Resolver for Guarded {
-    fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, Error> {
         let found = DefaultResolver::default().resolve(uri, config, timeout)?;
         // A proxy that the administrator named is where he wants guard to go.
         if config.proxy().is_some() {
@@ -164,7 +175,9 @@ fn is_link_local(address: IpAddr) -> bool {
 /// This machine and its network: nothing that a server may redirect to.
 fn is_inside(address: IpAddr) -> bool {
     match address {
-        IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64,
+        IpAddr::V4(v4) => {
+            v4.is_loopback() || v4.is_private() || v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64
+        }
         IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
     }
 }

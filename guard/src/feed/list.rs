@@ -55,8 +55,12 @@ impl List {
     /// The targets that share an address with a given one: the one that covers it, or all that lie inside.
     pub fn overlapping(&self, target: Target) -> impl Iterator<Item = Target> {
         let (v4, v6): (&[_], &[_]) = match target.address() {
-            IpAddr::V4(v4) => (overlapping(&self.v4, Net { address: v4.octets(), length: target.length() }), &[]),
-            IpAddr::V6(v6) => (&[], overlapping(&self.v6, Net { address: v6.octets(), length: target.length() })),
+            IpAddr::V4(v4) => {
+                (overlapping(&self.v4, Net { address: v4.octets(), length: target.length() }), &[])
+            }
+            IpAddr::V6(v6) => {
+                (&[], overlapping(&self.v6, Net { address: v6.octets(), length: target.length() }))
+            }
         };
         v4.iter().filter_map(|net| net.target()).chain(v6.iter().filter_map(|net| net.target()))
     }

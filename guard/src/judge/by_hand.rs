@@ -119,7 +119,9 @@ impl Judge {
             self.sync_allowed(clock);
             return Ok(match self.bans.get(target).map(|ban| ban.origin) {
                 Some(Origin::Feed(feed)) => {
-                    format!("unbanned, but the feed {feed} lists it: guardctl allow add {target} lets it pass")
+                    format!(
+                        "unbanned, but the feed {feed} lists it: guardctl allow add {target} lets it pass"
+                    )
                 }
                 _ => "unbanned".into(),
             });
@@ -129,7 +131,9 @@ impl Judge {
             |ban| {
                 let wider = ban.target;
                 let undo = match ban.origin {
-                    Origin::Feed(feed) => format!(", which the feed {feed} lists: guardctl allow add {target}"),
+                    Origin::Feed(feed) => {
+                        format!(", which the feed {feed} lists: guardctl allow add {target}")
+                    }
                     _ => format!(": guardctl unban {wider}"),
                 };
                 format!("has no ban of its own, but {wider} covers it{undo}")

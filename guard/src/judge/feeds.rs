@@ -139,6 +139,14 @@ impl Judge {
         Followed::Part(to_come)
     }
 
+    /// Tries again to ban what found no room, if there may be some now.
+    pub fn try_again_for_room(&mut self) {
+        let waits = self.feeds.all.iter().any(|feed| feed.count.no_room > 0);
+        if waits && self.room() > 0 && !self.is_following() {
+            self.begin_round();
+        }
+    }
+
     fn begin_round(&mut self) {
         let wanted: usize = self.feeds.all.iter().map(|feed| feed.list.len()).sum();
         let held: u64 = self
@@ -232,9 +240,9 @@ impl Judge {
     /// The feed that wants exactly this target banned; the one of a name if it does.
     fn lister(&self, target: Target, first: Option<&str>) -> Option<usize> {
         let wants = |feed: &InForce| {
-            feed.list
-                .covering(target.address())
-                .is_some_and(|listed| listed.length() <= target.length() && is_left(target, listed, &self.allowed))
+            feed.list.covering(target.address()).is_some_and(|listed| {
+                listed.length() <= target.length() && is_left(target, listed, &self.allowed)
+            })
         };
         let all = &self.feeds.all;
         all.iter()
@@ -306,7 +314,15 @@ impl Judge {
             let (added, removed) = (std::mem::take(&mut feed.added), std::mem::take(&mut feed.removed));
             if std::mem::take(&mut feed.is_new) && (added > 0 || removed > 0) {
                 let FeedCount { protected, no_room } = feed.count;
-                info!(feed = &*feed.name, listed = feed.list.len(), added, removed, protected, no_room, "feed swapped");
+                info!(
+                    feed = &*feed.name,
+                    listed = feed.list.len(),
+                    added,
+                    removed,
+                    protected,
+                    no_room,
+                    "feed swapped"
+                );
                 told.push(json!({
                     "feed": feed.name,
                     "listed": feed.list.len(),

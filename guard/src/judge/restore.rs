@@ -88,7 +88,9 @@ impl Judge {
             if entry.seconds_left == Some(0)
                 || self.bans.get(entry.target).is_some()
                 || self.was_lifted(entry.target)
-                || entry.id == BanId::FEED.0 && entry.seconds_left.is_none() && self.is_left_over(entry.target)
+                || entry.id == BanId::FEED.0
+                    && entry.seconds_left.is_none()
+                    && self.is_left_over(entry.target)
                 || self.protection.refusal(entry.target, clock.moment).is_some()
             {
                 continue;

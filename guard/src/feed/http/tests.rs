@@ -61,7 +61,8 @@ fn a_list_is_fetched_once_until_it_changes() {
 fn what_is_packed_is_measured_unpacked() {
     // `head -c 1000000 /dev/zero | gzip`, made by hand: stored blocks would be as long as what they hold.
     let mut packed = std::process::Command::new("sh");
-    let packed = packed.args(["-c", "head -c 1000000 /dev/zero | tr '\\0' '#' | gzip"]).output().unwrap().stdout;
+    let packed =
+        packed.args(["-c", "head -c 1000000 /dev/zero | tr '\\0' '#' | gzip"]).output().unwrap().stdout;
     assert!(packed.len() < 5000);
     let gzip = "Content-Encoding: gzip\r\n";
     let (port, _requests) = server(vec![answer("200 OK", gzip, &packed), answer("200 OK", gzip, &packed)]);
@@ -103,7 +104,14 @@ fn redirections_end_and_lead_nowhere_inside() {
 
 #[test]
 fn addresses_that_clouds_tell_secrets_at_are_refused() {
-    for host in ["169.254.169.254", "[fe80::1]", "[fd00:ec2::254]", "[::ffff:169.254.169.254]", "0.0.0.0", "224.0.0.1"] {
+    for host in [
+        "169.254.169.254",
+        "[fe80::1]",
+        "[fd00:ec2::254]",
+        "[::ffff:169.254.169.254]",
+        "0.0.0.0",
+        "224.0.0.1",
+    ] {
         let url = format!("http://{host}/latest/meta-data/");
         let feed = Feed::new("test", FeedSource::Url(url.clone()));
         let error = fetch(&feed, &url, &Seen::default()).unwrap_err().to_string();

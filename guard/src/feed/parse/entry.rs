@@ -20,7 +20,8 @@ pub(super) fn entry(text: &[u8]) -> Option<Entry> {
     if text.len() > LONGEST {
         return None;
     }
-    let text = std::str::from_utf8(text).ok()?.trim_matches(|c: char| c.is_whitespace() || c == '"' || c == '\'');
+    let text =
+        std::str::from_utf8(text).ok()?.trim_matches(|c: char| c.is_whitespace() || c == '"' || c == '\'');
     if let Ok(target) = text.parse() {
         return Some(Entry::One(target));
     }
@@ -47,7 +48,9 @@ fn without_port(text: &str) -> Option<IpAddr> {
 /// The prefixes from one address to another; `None` if these are of two families or in the wrong order.
 fn range(first: IpAddr, last: IpAddr) -> Option<Vec<Target>> {
     let (bits, from, to) = match (first, last) {
-        (IpAddr::V4(first), IpAddr::V4(last)) => (32, u128::from(first.to_bits()), u128::from(last.to_bits())),
+        (IpAddr::V4(first), IpAddr::V4(last)) => {
+            (32, u128::from(first.to_bits()), u128::from(last.to_bits()))
+        }
         (IpAddr::V6(first), IpAddr::V6(last)) => (128, first.to_bits(), last.to_bits()),
         _ => return None,
     };
@@ -101,7 +104,9 @@ mod tests {
         ] {
             let read = match entry(text.as_bytes()) {
                 Some(Entry::One(target)) => target.to_string(),
-                Some(Entry::Range(parts)) => parts.iter().map(Target::to_string).collect::<Vec<_>>().join(" "),
+                Some(Entry::Range(parts)) => {
+                    parts.iter().map(Target::to_string).collect::<Vec<_>>().join(" ")
+                }
                 None => panic!("{text}"),
             };
             assert_eq!(read, shown, "{text}");

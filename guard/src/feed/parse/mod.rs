@@ -5,8 +5,8 @@
 
 use thiserror::Error;
 
-use super::list::Builder;
 use super::List;
+use super::list::Builder;
 use crate::encode::printable;
 use crate::target::Target;
 
@@ -108,7 +108,8 @@ pub enum ParseError {
 /// Reads a feed. Linear in its length.
 pub fn parse(bytes: &[u8], form: &Form) -> Result<Parsed, ParseError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let mut found = Found { form, builder: Builder::default(), rubbish: Named::default(), too_wide: Named::default() };
+    let mut found =
+        Found { form, builder: Builder::default(), rubbish: Named::default(), too_wide: Named::default() };
     let format = match form.format {
         Format::Auto => lines::guess(bytes),
         known => known,

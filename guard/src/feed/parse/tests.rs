@@ -110,7 +110,10 @@ fn rubbish_is_counted_and_named_and_the_rest_is_used() {
     let parsed = parse(&bytes, &form()).unwrap();
     assert_eq!(parsed.list.len(), 2);
     assert_eq!(parsed.rubbish.count, 4);
-    assert_eq!(parsed.rubbish.first[..3], ["line 2: `evil.example.org`", r"line 3: `\x1b[2J\xff`", "line 4: `300.1.1.1`"]);
+    assert_eq!(
+        parsed.rubbish.first[..3],
+        ["line 2: `evil.example.org`", r"line 3: `\x1b[2J\xff`", "line 4: `300.1.1.1`"]
+    );
     assert!(parsed.rubbish.first[3].len() < 100, "{}", parsed.rubbish.first[3]);
     assert_eq!(parsed.too_wide.count, 3);
     assert_eq!(parsed.too_wide.first[0], "line 7: `0.0.0.0/0`");
@@ -127,7 +130,10 @@ fn a_page_that_is_no_list_is_refused() {
 fn a_list_may_be_so_long_and_no_longer() {
     let form = Form { max_entries: 2, ..form() };
     assert_eq!(parse(b"203.0.113.1\n203.0.113.2\n", &form).unwrap().list.len(), 2);
-    assert_eq!(parse(b"203.0.113.1\n203.0.113.2\n203.0.113.3\n", &form), Err(ParseError::TooMany { most: 2 }));
+    assert_eq!(
+        parse(b"203.0.113.1\n203.0.113.2\n203.0.113.3\n", &form),
+        Err(ParseError::TooMany { most: 2 })
+    );
 }
 
 /// A million lines, of which each tenth is rubbish.

@@ -101,7 +101,10 @@ impl Scene {
             }
         }
         for write in outcome.writes {
-            assert!(!matches!(write, Write::Ban(ban) if ban.origin.starts_with("feed:")), "it is kept as a list");
+            assert!(
+                !matches!(write, Write::Ban(ban) if ban.origin.starts_with("feed:")),
+                "it is kept as a list"
+            );
         }
         let table: BTreeMap<_, _> = self.judge.bans.iter().map(|ban| (ban.target, ban.until)).collect();
         assert_eq!(self.kernel, table);
