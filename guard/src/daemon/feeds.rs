@@ -216,13 +216,14 @@ impl Control {
     /// Gives the changes of a part to the kernel. New bans go in as those of a restore do: many more may follow.
     fn put_listed(&mut self, to_come: u64) {
         let changes = &mut self.judge.outcome().changes;
-        if changes.iter().all(|change| matches!(change, Change::Ban { .. })) && !changes.is_empty() {
-            let changes = std::mem::take(changes);
-            let outcome = self.enforcer.restore(&changes, to_come);
-            self.was_applied(outcome, changes.len());
-        } else {
-            self.apply();
+        let is_ban = |change: &Change| matches!(change, Change::Ban { .. });
+        let new = changes.iter().position(|change| !is_ban(change)).unwrap_or(changes.len());
+        let new: Vec<Change> = changes.drain(..new).collect();
+        if !new.is_empty() {
+            let outcome = self.enforcer.restore(&new, to_come);
+            self.was_applied(outcome, new.len());
         }
+        self.apply();
     }
 
     fn tell_followed(&self) {

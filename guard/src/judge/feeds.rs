@@ -1,8 +1,10 @@
 //! Feeds whose listed targets are banned: the ban table follows the lists that are in force.
 //!
-//! A list is swapped in rounds of small parts. A round first puts what any list wants and the table does not have, then
-//! takes out what no list wants any more: so nothing that is listed before and after is ever without its ban. What must
-//! not be banned is cut out of each listed target first. A target has one ban: one that a filter or a person decided
+//! A list is swapped in rounds of small parts. A round goes along the new list and puts what the table does not have;
+//! right behind it what only the old list had is taken out, so that the table holds little more than one of them. Then it
+//! goes over the table and takes out whatever else no list wants. Nothing goes before what is listed in its place has
+//! come: so what is listed before and after is never without its ban. What must not be banned is cut out of each listed
+//! target first. A target has one ban: one that a filter or a person decided
 //! stands in place of the feed's, which comes back when that ends.
 
 use std::sync::Arc;
@@ -35,6 +37,8 @@ pub(super) struct Feeds {
 struct InForce {
     name: Box<str>,
     list: Arc<List>,
+    /// The list before, until a round is through with it.
+    before: Option<Arc<List>>,
     count: FeedCount,
     /// Whether a round is to tell what it did.
     is_new: bool,
@@ -61,8 +65,8 @@ struct Round {
 
 #[derive(Debug)]
 enum Stage {
-    /// The target of a list that is looked at next.
-    Put { feed: usize, place: usize },
+    /// The target of a list that is looked at next, and that of the list before it that is still to go.
+    Put { feed: usize, place: usize, behind: usize },
     /// What is left of the table.
     Take(Walk),
 }
@@ -83,10 +87,14 @@ impl Judge {
     pub fn set_feed(&mut self, name: &str, list: Arc<List>) {
         let all = &mut self.feeds.all;
         match all.iter_mut().find(|feed| *feed.name == *name) {
-            Some(feed) => (feed.list, feed.is_new) = (list, true),
+            Some(feed) => {
+                feed.before = Some(std::mem::replace(&mut feed.list, list));
+                feed.is_new = true;
+            }
             None => all.push(InForce {
                 name: name.into(),
                 list,
+                before: None,
                 count: FeedCount::default(),
                 is_new: true,
                 added: 0,
@@ -121,14 +129,14 @@ impl Judge {
         self.feeds.round.is_some()
     }
 
-    /// Goes on with following the lists, over at most `limit` targets. Until a round comes to its second half, all
-    /// changes it lines up are bans that are new to the table.
+    /// Goes on with following the lists, over at most `limit` targets. Of the changes that line up the first are bans
+    /// that are new to the table.
     pub fn follow_feeds(&mut self, limit: usize, clock: Clock) -> Followed {
         let Some(Round { stage, to_come }) = self.feeds.round.take() else { return Followed::Nothing };
         let before = self.bans.len() as u64;
         let next = match stage {
-            Stage::Put { feed, place } => Some(self.put_listed(feed, place, limit, clock)),
-            Stage::Take(walk) => self.take_unlisted(walk, limit),
+            Stage::Put { feed, place, behind } => Some(self.put_listed(feed, place, behind, limit, clock)),
+            Stage::Take(walk) => self.take_unlisted(walk, limit, clock),
         };
         let to_come = to_come.saturating_sub((self.bans.len() as u64).saturating_sub(before));
         let Some(stage) = next else {
@@ -160,7 +168,7 @@ impl Judge {
         for feed in &mut self.feeds.all {
             feed.count = FeedCount::default();
         }
-        self.feeds.round = Some(Round { stage: Stage::Put { feed: 0, place: 0 }, to_come });
+        self.feeds.round = Some(Round { stage: Stage::Put { feed: 0, place: 0, behind: 0 }, to_come });
     }
 
     /// Bans that find room without another one going.
@@ -168,24 +176,56 @@ impl Judge {
         self.decide.max_bans.saturating_sub(self.bans.len())
     }
 
-    fn put_listed(&mut self, mut feed: usize, mut place: usize, limit: usize, clock: Clock) -> Stage {
-        for _ in 0..limit {
-            let Some(list) = self.feeds.all.get(feed).map(|feed| Arc::clone(&feed.list)) else {
-                return Stage::Take(self.bans.walk());
-            };
-            match list.get(place) {
-                Some(listed) => {
-                    place += 1;
-                    let left = cut(listed, &self.allowed);
-                    self.feeds.all[feed].count.protected += u64::from(left != Cut::Whole);
-                    for target in left.targets(listed) {
-                        self.put(feed, target, clock);
-                    }
-                }
-                None => (feed, place) = (feed + 1, 0),
+    fn put_listed(
+        &mut self,
+        feed: usize,
+        mut place: usize,
+        behind: usize,
+        limit: usize,
+        clock: Clock,
+    ) -> Stage {
+        let Some(InForce { list, before, .. }) = self.feeds.all.get(feed) else {
+            return Stage::Take(self.bans.walk());
+        };
+        let (list, before) = (Arc::clone(list), before.clone());
+        for listed in (place..list.len()).take(limit).filter_map(|place| list.get(place)) {
+            place += 1;
+            let left = cut(listed, &self.allowed);
+            self.feeds.all[feed].count.protected += u64::from(left != Cut::Whole);
+            for target in left.targets(listed) {
+                self.put(feed, target, clock);
             }
         }
-        Stage::Put { feed, place }
+        let behind = before
+            .as_ref()
+            .map_or(0, |before| self.take_behind(before, behind, list.get(place), limit, clock));
+        if place < list.len() || before.is_some_and(|before| behind < before.len()) {
+            return Stage::Put { feed, place, behind };
+        }
+        self.feeds.all[feed].before = None;
+        Stage::Put { feed: feed + 1, place: 0, behind: 0 }
+    }
+
+    /// Takes out what a list before had and none has now, up to where the present one is put next. Answers how far it
+    /// has come.
+    fn take_behind(
+        &mut self,
+        before: &List,
+        mut behind: usize,
+        next: Option<Target>,
+        limit: usize,
+        clock: Clock,
+    ) -> usize {
+        // Twice as many as are put, so that a list which shrinks does not fall behind.
+        for _ in 0..2 * limit {
+            let is_passed = |old: &Target| next.is_none_or(|next| *old < next && !old.overlaps(next));
+            let Some(old) = before.get(behind).filter(is_passed) else { break };
+            behind += 1;
+            for target in cut(old, &self.allowed).targets(old) {
+                self.take(target, clock);
+            }
+        }
+        behind
     }
 
     /// Bans a listed target unless it has a ban. A feed makes nobody else's ban go.
@@ -204,35 +244,12 @@ impl Judge {
     }
 
     /// Takes the next part of the table; `None` at its end.
-    fn take_unlisted(&mut self, mut walk: Walk, limit: usize) -> Option<Stage> {
-        let of_feeds: Vec<(Target, Box<str>)> = self
-            .bans
-            .part(&mut walk, limit)?
-            .filter_map(|(ban, _)| match ban.origin {
-                Origin::Feed(name) => Some((ban.target, name.clone())),
-                _ => None,
-            })
-            .collect();
-        for (target, name) in of_feeds {
-            match self.lister(target, Some(&name)) {
-                None => {
-                    self.bans.remove(target);
-                    self.outcome.changes.push(Change::Unban(target));
-                    if let Some(feed) = self.feeds.all.iter_mut().find(|feed| feed.name == name) {
-                        feed.removed += 1;
-                    }
-                }
-                // Another list has it.
-                Some(feed) if self.feeds.all[feed].name != name => {
-                    if let Some(ban) = self.bans.get(target) {
-                        let origin = Origin::Feed(self.feeds.all[feed].name.clone());
-                        let reason = reason(&self.feeds.all[feed].name);
-                        let ban = Ban { origin, reason, ..ban.to_ban() };
-                        self.bans.set(ban);
-                    }
-                }
-                Some(_) => {}
-            }
+    fn take_unlisted(&mut self, mut walk: Walk, limit: usize, clock: Clock) -> Option<Stage> {
+        let part = self.bans.part(&mut walk, limit)?;
+        let of_feeds: Vec<Target> =
+            part.filter(|(ban, _)| ban.origin.is_feed()).map(|(ban, _)| ban.target).collect();
+        for target in of_feeds {
+            self.take(target, clock);
         }
         Some(Stage::Take(walk))
     }
@@ -285,12 +302,33 @@ impl Judge {
         }
         for (_, listed) in touched {
             for target in cut(listed, before).targets(listed) {
-                let is_feeds = self.bans.get(target).is_some_and(|ban| ban.origin.is_feed());
-                if is_feeds && self.lister(target, None).is_none() {
-                    self.bans.remove(target);
-                    self.outcome.changes.push(Change::Unban(target));
+                self.take(target, clock);
+            }
+        }
+    }
+
+    /// Takes a feed's ban out that no feed wants, or gives it to another feed that does. Parts of it may be wanted by a
+    /// list that the round has not come to yet.
+    fn take(&mut self, target: Target, clock: Clock) {
+        let Some(Origin::Feed(name)) = self.bans.get(target).map(|ban| ban.origin.clone()) else { return };
+        match self.lister(target, Some(&name)) {
+            None => {
+                self.bans.remove(target);
+                self.relist(target, clock);
+                self.outcome.changes.push(Change::Unban(target));
+                if let Some(feed) = self.feeds.all.iter_mut().find(|feed| feed.name == name) {
+                    feed.removed += 1;
                 }
             }
+            Some(feed) if self.feeds.all[feed].name != name => {
+                if let Some(ban) = self.bans.get(target) {
+                    let name = &self.feeds.all[feed].name;
+                    let ban =
+                        Ban { origin: Origin::Feed(name.clone()), reason: reason(name), ..ban.to_ban() };
+                    self.bans.set(ban);
+                }
+            }
+            Some(_) => {}
         }
     }
 
