@@ -42,7 +42,7 @@ pub(super) fn unban(
     match ask(client, &Request::UnbanAll {})? {
         Answer::Lifted(lifted) if screen.json => screen.json(&serde_json::json!({ "lifted": lifted }))?,
         Answer::Lifted(lifted) => {
-            screen.text(&format!("{} lifted{}", counted(lifted, "ban"), of_feeds(client)))?
+            screen.text(&format!("{} lifted{}", counted(lifted, "ban"), of_feeds(client)))?;
         }
         other => return Err(unexpected(other)),
     }

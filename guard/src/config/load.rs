@@ -168,10 +168,8 @@ fn unknown_table(name: &str) -> String {
     if let Some(setting) = SETTINGS.iter().find(in_table) {
         return format!("`{name}` stands outside of its table; it belongs under [{}]", setting.place().0);
     }
-    let known = SETTINGS
-        .iter()
-        .map(|setting| setting.place())
-        .map(|(table, key)| if table.is_empty() { key } else { table });
+    let known =
+        SETTINGS.iter().map(Setting::place).map(|(table, key)| if table.is_empty() { key } else { table });
     with_hint(format!("unknown table `{name}`"), nearest(name, known), None)
 }
 

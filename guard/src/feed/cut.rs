@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn a_prefix_full_of_holes_is_refused() {
         let protected: Vec<Target> =
-            (0..PARTS as u32 + 1).map(|n| Target::host((0x1000_0000 + n * 2).to_be_bytes().into())).collect();
+            (0..=PARTS as u32).map(|n| Target::host((0x1000_0000 + n * 2).to_be_bytes().into())).collect();
         let listed = "16.0.0.0/16".parse().unwrap();
         assert_eq!(cut(listed, &protected), Cut::TooFine);
         assert!(!is_left("16.0.0.1".parse().unwrap(), listed, &protected));

@@ -41,7 +41,7 @@ impl List {
 
     /// All targets in their order.
     pub fn iter(&self) -> impl Iterator<Item = Target> {
-        self.v4.iter().filter_map(|net| net.target()).chain(self.v6.iter().filter_map(|net| net.target()))
+        self.v4.iter().filter_map(Net::target).chain(self.v6.iter().filter_map(Net::target))
     }
 
     /// The one target that covers an address.
@@ -62,7 +62,7 @@ impl List {
                 (&[], overlapping(&self.v6, Net { address: v6.octets(), length: target.length() }))
             }
         };
-        v4.iter().filter_map(|net| net.target()).chain(v6.iter().filter_map(|net| net.target()))
+        v4.iter().filter_map(Net::target).chain(v6.iter().filter_map(Net::target))
     }
 
     /// Bytes held.

@@ -72,7 +72,7 @@ impl Scene {
     fn list_by(&self, command: impl FnOnce(u64) -> Command) -> Vec<String> {
         self.keeper.ask(command(7));
         let list = self.list();
-        self.next(|news| matches!(news, News::Done(_, Ok(_))).then_some(()));
+        self.next(|news| matches!(news, News::Done(_, Ok(()))).then_some(()));
         list
     }
 
@@ -83,6 +83,11 @@ impl Scene {
         names.sort();
         names
     }
+}
+
+/// A list of so many addresses.
+fn hosts(count: u8) -> String {
+    (1..=count).map(|n| ["203.0.113.", &n.to_string(), "\n"].concat()).collect()
 }
 
 fn feed(folder: &Path) -> Feed {
@@ -112,7 +117,7 @@ fn a_list_comes_into_force_and_follows_its_file() {
 
 #[test]
 fn a_list_that_lost_most_waits_for_a_person() {
-    let long: String = (1..=100).map(|n| format!("203.0.113.{n}\n")).collect();
+    let long = hosts(100);
     let scene = Scene::new(&long);
     assert_eq!(scene.list().len(), 100);
     scene.write("203.0.113.1\n");
@@ -129,7 +134,7 @@ fn a_list_that_lost_most_waits_for_a_person() {
     scene.write(&long);
     let (state, _) = scene.refresh();
     assert_eq!((state.targets, state.held), (Some(100), None), "it has grown again");
-    scene.write(&(1..=50).map(|n| format!("203.0.113.{n}\n")).collect::<String>());
+    scene.write(&hosts(50));
     assert_eq!(scene.refresh().0.targets, Some(50), "half may go");
 }
 
@@ -161,7 +166,7 @@ fn a_copy_is_there_before_anything_is_fetched() {
     assert_eq!(scene.list(), ["203.0.113.7"]);
     fs::remove_file(scene.folder.path().join("list")).unwrap();
     let same = feed(scene.folder.path());
-    scene.restart(&[same.clone()]);
+    scene.restart(&[same]);
     assert_eq!(scene.list(), ["203.0.113.7"]);
     // A wish makes it known that nothing else came before.
     assert!(scene.refresh().1.is_err());
@@ -184,7 +189,7 @@ fn an_old_copy_is_kept_until_bans_follow_the_new_one() {
     scene.write("203.0.113.9\n");
     scene.keeper.ask(Command::Refresh(None, 7));
     let number = scene.next(|news| if let News::List { number, .. } = news { Some(number) } else { None });
-    scene.next(|news| matches!(news, News::Done(_, Ok(_))).then_some(()));
+    scene.next(|news| matches!(news, News::Done(_, Ok(()))).then_some(()));
     scene.keeper.ask(Command::Followed(number - 1));
     assert!(scene.refresh().1.is_ok());
     assert_eq!(scene.files(), ["test.list", "test.old"]);
