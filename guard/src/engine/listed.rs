@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::Engine;
 use crate::feed::List;
 use crate::sighting::Points;
 
@@ -11,10 +12,6 @@ use crate::sighting::Points;
 pub(super) struct Listed(Vec<(Arc<List>, Points)>);
 
 impl Listed {
-    pub(super) const fn new(lists: Vec<(Arc<List>, Points)>) -> Self {
-        Self(lists)
-    }
-
     /// Whether nobody is listed.
     #[inline]
     pub(super) const fn is_empty(&self) -> bool {
@@ -25,5 +22,12 @@ impl Listed {
     pub(super) fn points(&self, address: IpAddr) -> Points {
         let of = self.0.iter().filter(|(list, _)| list.covering(address).is_some());
         of.map(|(_, points)| *points).max().unwrap_or_default()
+    }
+}
+
+impl Engine {
+    /// Gives these points to whoever is on a list, when its score starts.
+    pub fn set_listed(&mut self, lists: Vec<(Arc<List>, Points)>) {
+        self.listed = Listed(lists);
     }
 }

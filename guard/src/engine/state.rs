@@ -2,7 +2,6 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use super::accounts::Accounts;
 use super::attempt::Attempts;
@@ -23,7 +22,6 @@ use super::witness::Witnesses;
 use super::{BanOrder, Cause, Decision, EngineCount, EngineOptions, Evidence, Prospect};
 use crate::config::Decide;
 use crate::dense::{Chance, Seed};
-use crate::feed::List;
 use crate::sighting::{Kind, Points, Sighting, SourceId};
 use crate::target::{Target, canonical};
 use crate::time::Moment;
@@ -50,7 +48,7 @@ pub struct Engine {
     pub(super) pace: Pace,
     pub(super) storm: Storm,
     pub(super) evidence: Ring,
-    listed: Listed,
+    pub(super) listed: Listed,
     pub(super) count: EngineCount,
     /// Decisions besides the one that is answered at once.
     pub(super) further: VecDeque<Decision>,
