@@ -44,10 +44,10 @@ pub enum Origin {
 }
 
 impl Origin {
-    /// Its name: the filter's, `prefix`, or `manual`.
+    /// Its name: the filter's or feed's, `prefix`, or `manual`.
     pub fn name(&self) -> &str {
         match self {
-            Self::Filter(name) => name,
+            Self::Filter(name) | Self::Feed(name) => name,
             Self::Prefix => "prefix",
             Self::Manual(_) | Self::Forced(_) => "manual",
         }

@@ -124,7 +124,7 @@ const NAME: Name = Name(32);
 const FIELD: Name = Name(64);
 const EVERY: Span = Span(60..=30 * 86_400);
 const POINTS: Score = Score(0.1..=1000.0);
-const BYTES: Size = Size(1 << 30);
+const BYTES: Size = Size(1 << 10..=1 << 30);
 const ENTRIES: Whole = Whole(1..=10_000_000);
 const WIDEST_V4: Whole = Whole(1..=32);
 const WIDEST_V6: Whole = Whole(1..=128);

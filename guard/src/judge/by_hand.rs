@@ -216,7 +216,7 @@ impl Judge {
         let is_allowed = |ban: &Target| allowed.iter().any(|target| target.overlaps(*ban));
         let lifted: Vec<Target> = self.protection.forced().filter(is_allowed).collect();
         for &target in &lifted {
-            self.lift(target);
+            self.lift(target, clock);
             self.event("unban", Some(target), &json!({ "uid": uid, "because": "allowed" }), clock);
         }
         lifted

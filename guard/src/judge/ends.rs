@@ -40,7 +40,7 @@ impl Judge {
     /// A ban is out of the table: kernel, store and engine have to follow. If feeds list what it covered, their bans do.
     fn has_gone(&mut self, ban: &Ban, clock: Clock) {
         if !ban.origin.is_feed() {
-            self.forget(ban.target);
+            self.has_ended(ban.target);
         }
         if !self.relist(ban.target, clock) {
             self.outcome.changes.push(Change::Unban(ban.target));
@@ -50,12 +50,13 @@ impl Judge {
     /// A ban has made room for another.
     pub(super) fn evicted(&mut self, ban: &Ban) {
         if !ban.origin.is_feed() {
-            self.forget(ban.target);
+            self.has_ended(ban.target);
         }
         self.outcome.changes.push(Change::Unban(ban.target));
     }
 
-    fn forget(&mut self, target: Target) {
+    /// A ban that was no feed's has ended: store, engine and protections learn of it.
+    fn has_ended(&mut self, target: Target) {
         self.write(Write::Unban(target));
         self.engine.lifted(target);
         self.protection.unforce(target);

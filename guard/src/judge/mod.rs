@@ -40,8 +40,8 @@ mod told;
 mod tests;
 
 pub use by_hand::{Asker, Said};
-pub use lines::Line;
 pub use feeds::{FeedCount, Followed};
+pub use lines::Line;
 pub use restore::is_recovered;
 pub use room::Crowding;
 

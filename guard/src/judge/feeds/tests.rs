@@ -33,7 +33,7 @@ impl Scene {
         config.decide.max_bans = max_bans;
         let filters = Arc::new(FilterSet::compile(&[], Mode::Normal).unwrap());
         let clock = Clock { moment: Moment(1_000_000), wall: Wall(1_700_000_000_000) };
-        let protection = Protection::new(&config.allow);
+        let protection = Protection::new(&config.allow, clock);
         let mut judge = Judge::new(&config, filters, protection, &Snapshot::default(), 1, clock);
         judge.sync_allowed(clock);
         let mut scene =
@@ -71,7 +71,7 @@ impl Scene {
     }
 
     fn ban(&mut self, target: Target, length: Duration) {
-        let asker = Asker { uid: 0, from: [None, None] };
+        let asker = Asker { uid: 0, from: [None, None], force: false };
         let _ = self.judge.ban(target, Some(length), None, asker, self.clock);
         self.settle();
     }
