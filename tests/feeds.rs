@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use harness::{
     ADMIN, Arena, Daemon, FeedServer, Flood, GUARDED_V4, GUARDED_V6, LogFile, Metrics, Options, attacker_v4,
-    attacker_v6, counter, missing_for_network_tests, pings, poll_until, skip,
+    attacker_v6, counter, missing_for_xdp_tests, pings, poll_until, skip,
 };
 use serde_json::Value;
 
@@ -34,7 +34,7 @@ fn problems(daemon: &Daemon<'_>) -> String {
 #[test]
 fn a_feed_is_banned_around_what_is_protected_and_follows_its_server() {
     for options in [Options::xdp(), Options::nftables()] {
-        if let Some(reason) = missing_for_network_tests() {
+        if let Some(reason) = missing_for_xdp_tests() {
             return skip(&reason);
         }
         let arena = Arena::new();
@@ -94,7 +94,7 @@ fn a_feed_is_banned_around_what_is_protected_and_follows_its_server() {
 #[test]
 fn a_restart_without_its_server_opens_no_gap_and_a_feed_that_goes_leaves_nothing() {
     for options in [Options::xdp(), Options::nftables()] {
-        if let Some(reason) = missing_for_network_tests() {
+        if let Some(reason) = missing_for_xdp_tests() {
             return skip(&reason);
         }
         let arena = Arena::new();
@@ -153,7 +153,7 @@ fn a_restart_without_its_server_opens_no_gap_and_a_feed_that_goes_leaves_nothing
 
 #[test]
 fn who_is_listed_starts_with_points() {
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();
@@ -192,7 +192,7 @@ fn long_list(entries: u32, edition: u32, steady: &[IpAddr]) -> String {
 fn a_long_feed_is_swapped_without_a_stall() {
     // A program that is not optimised needs minutes for a million beside two threads that send.
     const ENTRIES: u32 = if cfg!(debug_assertions) { 200_000 } else { 1_000_000 };
-    if let Some(reason) = missing_for_network_tests() {
+    if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
     }
     let arena = Arena::new();

@@ -39,6 +39,7 @@ pub(super) struct Seen {
 #[derive(Debug, Error)]
 pub(super) enum FetchError {
     /// The server answered with something else.
+    #[cfg(feature = "feeds")]
     #[error("the server answered with status {status}")]
     Status {
         /// The status.
@@ -53,12 +54,14 @@ pub(super) enum FetchError {
         most: u64,
     },
     /// The server could not be reached, or broke off.
+    #[cfg(feature = "feeds")]
     #[error("{reason}")]
     Network {
         /// In words.
         reason: String,
     },
     /// The unit lets the daemon reach nobody but this machine.
+    #[cfg(feature = "feeds")]
     #[error(
         "the system lets guard reach nobody: under systemd, install the drop-in config/systemd/feeds.conf as /etc/systemd/system/guard.service.d/feeds.conf"
     )]
@@ -87,6 +90,7 @@ impl FetchError {
     /// How long the server wants to be left alone, if it says so.
     pub(super) const fn wait(&self) -> Option<Duration> {
         match self {
+            #[cfg(feature = "feeds")]
             Self::Status { wait, .. } => *wait,
             _ => None,
         }
