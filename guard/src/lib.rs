@@ -13,6 +13,7 @@ mod dense;
 pub mod encode;
 pub mod enforce;
 pub mod engine;
+pub mod feed;
 #[cfg(any(test, feature = "fuzz"))]
 #[doc(hidden)]
 pub mod fuzz;

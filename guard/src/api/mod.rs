@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ban::{BanQuery, Origin, Place};
 use crate::enforce::{Counters, Drift, EnforcerStatus, Verdict};
+use crate::feed::parse::Named;
 use crate::source::SourceStatus;
 use crate::store::{EventQuery, StoredEventView};
 use crate::target::Target;
@@ -97,6 +98,18 @@ pub enum Request {
     },
     /// Everything that is allowed or protected, with the reason.
     AllowList {},
+    /// How the feeds are.
+    Feeds {},
+    /// Fetch a feed now, or all, and answer when that is done.
+    FeedRefresh {
+        /// Its name; absent: all.
+        name: Option<String>,
+    },
+    /// Take the list of a feed that is held back because it lost too many of its targets.
+    FeedAccept {
+        /// Its name.
+        name: String,
+    },
     /// Read the configuration again.
     Reload {},
     /// Take everything guard put in place out of the kernel and stop enforcing until the next start or reload.
@@ -114,6 +127,8 @@ impl Request {
                 | Self::Forget { .. }
                 | Self::AllowAdd { .. }
                 | Self::AllowRemove { .. }
+                | Self::FeedRefresh { .. }
+                | Self::FeedAccept { .. }
                 | Self::Reload {}
                 | Self::Unlock {}
         )
@@ -170,6 +185,8 @@ pub enum Answer {
     Events(Vec<StoredEventView>),
     /// To [`Request::AllowList`].
     Allowed(Vec<Allowed>),
+    /// To [`Request::Feeds`], [`Request::FeedRefresh`] and [`Request::FeedAccept`]: how each feed is.
+    Feeds(Vec<FeedView>),
     /// To [`Request::Reload`]: what changed.
     Reloaded {
         /// Each option that changed, as `key: old → new`.
@@ -258,6 +275,41 @@ pub struct Allowed {
     pub because: String,
     /// Seconds left; absent: as long as the reason holds.
     pub seconds_left: Option<u64>,
+}
+
+/// A feed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedView {
+    /// Its name.
+    pub name: String,
+    /// Where it is, without what may be a secret.
+    pub source: String,
+    /// `ban` or `points`.
+    pub action: String,
+    /// Points that who is listed starts with, for `points`.
+    pub points: Option<String>,
+    /// Targets listed; absent before the first list.
+    pub targets: Option<u64>,
+    /// Bans that stand because of it.
+    pub bans: u64,
+    /// Seconds since its list was fetched.
+    pub age_seconds: Option<u64>,
+    /// Seconds since it was last found to be as it is; absent: not since the start.
+    pub checked_seconds: Option<u64>,
+    /// What of it is no target.
+    pub rubbish: Named,
+    /// What of it is too wide to be taken.
+    pub too_wide: Named,
+    /// Listed targets that touch something protected, and are banned in part or not at all.
+    pub protected: u64,
+    /// Bans that found no room in the ban table.
+    pub no_room: u64,
+    /// Why it could not be used the last time.
+    pub failure: Option<String>,
+    /// How often that happened since the start.
+    pub failures: u64,
+    /// Targets of a list that waits to be accepted.
+    pub held: Option<u64>,
 }
 
 /// How everything is.

@@ -22,6 +22,11 @@ pub use walk::Walk;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BanId(pub u64);
 
+impl BanId {
+    /// The bans of all feeds: they have no identity of their own, so that they are the same after a restart.
+    pub const FEED: Self = Self(0);
+}
+
 /// Who decided a ban.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -36,13 +41,15 @@ pub enum Origin {
     Manual(u32),
     /// The same, past what allows or protects the target: `--force`.
     Forced(u32),
+    /// Others, who keep the list that a feed of this name brings.
+    Feed(Box<str>),
 }
 
 impl Origin {
-    /// Its name: the filter's, `prefix`, or `manual`.
+    /// Its name: the filter's or feed's, `prefix`, or `manual`.
     pub fn name(&self) -> &str {
         match self {
-            Self::Filter(name) | Self::Rule(name) => name,
+            Self::Filter(name) | Self::Rule(name) | Self::Feed(name) => name,
             Self::Prefix => "prefix",
             Self::Manual(_) | Self::Forced(_) => "manual",
         }
@@ -56,6 +63,11 @@ impl Origin {
     /// Whether a person decided it. Such bans are never evicted to make room.
     pub const fn is_manual(&self) -> bool {
         matches!(self, Self::Manual(_) | Self::Forced(_))
+    }
+
+    /// Whether it stands because a feed lists its target.
+    pub const fn is_feed(&self) -> bool {
+        matches!(self, Self::Feed(_))
     }
 }
 

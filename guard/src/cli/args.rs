@@ -118,6 +118,9 @@ Example:
   guardctl events --target 203.0.113.0/24 --since 2026-11-20T08:00:00Z
   guardctl events --follow")]
     Events(Events),
+    /// Show or steer the feeds: lists of addresses that others keep
+    #[command(subcommand)]
+    Feed(Feed),
     /// Show what guard makes of log lines, and why
     #[command(
         after_help = "Works without the daemon and without privileges. Every filter and every mode is tried unless named.
@@ -336,6 +339,29 @@ pub enum Allow {
     },
     /// List what is allowed or protected, and why
     List,
+}
+
+/// `guardctl feed`.
+#[derive(Debug, Subcommand)]
+pub enum Feed {
+    /// List the feeds, with how old and how large they are
+    List,
+    /// Show everything about a feed: what of it is rubbish, too wide or protected
+    Show {
+        /// Its name
+        name: String,
+    },
+    /// Fetch a feed now, or all
+    #[command(after_help = "Examples:\n  guardctl feed refresh\n  guardctl feed refresh spamhaus")]
+    Refresh {
+        /// Its name [default: all]
+        name: Option<String>,
+    },
+    /// Take the new list of a feed that lost so much that guard kept the old one
+    Accept {
+        /// Its name
+        name: String,
+    },
 }
 
 /// `guardctl filter`.

@@ -41,7 +41,9 @@ pub(super) fn unban(
     }
     match ask(client, &Request::UnbanAll {})? {
         Answer::Lifted(lifted) if screen.json => screen.json(&serde_json::json!({ "lifted": lifted }))?,
-        Answer::Lifted(lifted) => screen.text(&format!("{} lifted", counted(lifted, "ban")))?,
+        Answer::Lifted(lifted) => {
+            screen.text(&format!("{} lifted{}", counted(lifted, "ban"), of_feeds(client)))?;
+        }
         other => return Err(unexpected(other)),
     }
     Ok(ExitCode::SUCCESS)
@@ -53,6 +55,18 @@ pub(super) fn forget(
     targets: &[Target],
 ) -> Result<ExitCode, CliError> {
     each(client, screen, targets, |targets| Request::Forget { targets })
+}
+
+/// What feeds still ban, in words: their bans are not lifted one by one.
+fn of_feeds(client: &mut Client) -> String {
+    let Ok(Answer::Feeds(feeds)) = ask(client, &Request::Feeds {}) else { return String::new() };
+    match feeds.iter().map(|feed| feed.bans).sum() {
+        0 => String::new(),
+        bans => format!(
+            "; {} of feeds stay as long as these list them (guardctl feed list)",
+            counted(bans, "ban")
+        ),
+    }
 }
 
 /// Asks for each target, in requests of bearable length, and tells what became of it. Fails if any was refused.
@@ -162,5 +176,6 @@ pub(super) fn origin(origin: &Origin) -> String {
         Origin::Manual(uid) => format!("user {uid}"),
         Origin::Forced(0) => "root, forced".into(),
         Origin::Forced(uid) => format!("user {uid}, forced"),
+        Origin::Feed(name) => format!("feed {name}"),
     }
 }

@@ -20,6 +20,7 @@ mod doctor;
 mod error;
 mod events;
 mod explain;
+mod feeds;
 mod filters;
 mod human;
 mod replay;
@@ -89,6 +90,7 @@ pub fn run(cli: &Cli, screen: &mut Screen<'_>) -> Result<ExitCode, CliError> {
             let asked = replay::Replayed { files, filters: filter, against, threads };
             replay::replay(screen, &effective(cli.config.as_deref())?, &asked)
         }
+        Command::Feed(command) => feeds::feed(&mut connect(cli)?, screen, command),
         Command::Reload => configuration::reload(&mut connect(cli)?, screen),
         Command::Config(args::Config::Check { file }) => {
             configuration::check(screen, &config_path(cli, file.as_deref()))

@@ -12,9 +12,10 @@ use clap::{CommandFactory, Parser};
 
 use super::*;
 use crate::api::server::{ApiCount, Asked, Listener, serve};
-use crate::api::{Allowed, BanView, Check, ErrorClass, PastBan, Status, TargetResult, Undo, Why};
+use crate::api::{Allowed, BanView, Check, ErrorClass, FeedView, PastBan, Status, TargetResult, Undo, Why};
 use crate::ban::{BanQuery, Family, Origin, Place, Sort};
 use crate::enforce::{Counters, EnforcerStatus, InterfaceStatus, LiveEntry, MapStatus, Verdict};
+use crate::feed::parse::Named;
 use crate::judge::Line;
 use crate::source::SourceStatus;
 use crate::store::{EventQuery, StoredEventView};
@@ -105,6 +106,26 @@ fn ban(target: &str) -> BanView {
     }
 }
 
+fn feed() -> FeedView {
+    FeedView {
+        name: "drop".into(),
+        source: "https://lists.example/drop.txt".into(),
+        action: "ban".into(),
+        points: None,
+        targets: Some(1500),
+        bans: 1498,
+        age_seconds: Some(7200),
+        checked_seconds: Some(60),
+        rubbish: Named { count: 7, first: vec!["line 2: `x\\x1b`".into()] },
+        too_wide: Named::default(),
+        protected: 2,
+        no_room: 0,
+        failure: None,
+        failures: 0,
+        held: Some(3),
+    }
+}
+
 fn canned(request: &Request) -> Answer {
     match request {
         Request::Status {} => Answer::Status(Box::new(status())),
@@ -187,6 +208,9 @@ fn canned(request: &Request) -> Answer {
             undo: vec![Undo { command: "guardctl unban 203.0.113.7".into(), effect: "lifts the ban".into() }],
         })),
         Request::Events { .. } => Answer::Events(events()),
+        Request::Feeds {} | Request::FeedRefresh { .. } | Request::FeedAccept { .. } => {
+            Answer::Feeds(vec![feed()])
+        }
         Request::AllowList {} => Answer::Allowed(vec![Allowed {
             target: "10.0.0.0/8".parse().unwrap(),
             because: "private range".into(),
@@ -293,6 +317,35 @@ fn bans_are_asked_for_as_given() {
 }
 
 #[test]
+fn feeds_tell_how_they_are_and_what_to_do() {
+    let daemon = Daemon::new(canned);
+    let (exit, text) = daemon.guardctl(&["feed", "list"]);
+    assert_eq!(exit, ExitCode::SUCCESS);
+    assert!(text.contains("drop  ban     1,500    2 h  shrank to 3: guardctl feed accept drop\n"), "{text}");
+    let (_, text) = daemon.guardctl(&["feed", "show", "drop"]);
+    for part in [
+        "https://lists.example/drop.txt",
+        "1,500, fetched 2 h ago",
+        "bans       1,498\n",
+        "Rubbish: 7\n  line 2: `x",
+    ] {
+        assert!(text.contains(part), "{part}\n{text}");
+    }
+    assert_eq!(daemon.guardctl(&["feed", "show", "other"]).0, code(1));
+    daemon.asked();
+    let (_, json) = daemon.guardctl(&["--json", "feed", "refresh", "drop"]);
+    assert_eq!(serde_json::from_str::<Vec<FeedView>>(&json).unwrap(), [feed()]);
+    daemon.guardctl(&["feed", "accept", "drop"]);
+    let name = "drop".to_owned();
+    assert_eq!(
+        daemon.asked(),
+        [Request::FeedRefresh { name: Some(name.clone()) }, Request::FeedAccept { name }]
+    );
+    let (_, text) = daemon.guardctl(&["unban", "--all"]);
+    assert!(text.starts_with("12 bans lifted; 1,498 bans of feeds stay"), "{text}");
+}
+
+#[test]
 fn one_refused_target_fails_the_command_and_says_why() {
     let daemon = Daemon::new(canned);
     let (exit, text) = daemon.guardctl(&["ban", "192.0.2.1", "127.0.0.1"]);
@@ -361,7 +414,7 @@ fn the_other_reads_are_told_in_words() {
         (&["allow", "list"], &["10.0.0.0/8        private range\n"]),
         (&["reload"], &["now in force:\n  decide.threshold: 5 → 7\n", "next start:\n  log.level"]),
         (&["forget", "203.0.113.7"], &["203.0.113.7  done\n"]),
-        (&["unban", "--all"], &["12 bans lifted\n"]),
+        (&["unban", "--all"], &["12 bans lifted"]),
         (&["unlock"], &["unlocked: 12 bans no longer enforced\n"]),
     ] {
         let (exit, text) = daemon.guardctl(line);

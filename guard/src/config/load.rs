@@ -1,13 +1,14 @@
 //! From a file to a validated [`Config`], or everything that is wrong with it.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::settings::SETTINGS;
+use super::settings::{SETTINGS, Setting};
 use super::shape::Wrong;
 use super::units;
 use super::{Config, ConfigError};
@@ -99,21 +100,26 @@ fn check_owner(path: &Path, file: &File) -> Result<(), ConfigError> {
     if !meta.is_file() {
         return Err(unreadable("it is not a regular file".into()));
     }
-    let unsafe_because =
-        |reason: String, remedy: String| Err(ConfigError::Unsafe { path: path.into(), reason, remedy });
+    match writable_by_others(path, &meta) {
+        Some((reason, remedy)) => Err(ConfigError::Unsafe { path: path.into(), reason, remedy }),
+        None => Ok(()),
+    }
+}
+
+/// Whether others than root and the caller may change a file: how, and the command that puts it right.
+pub(crate) fn writable_by_others(path: &Path, meta: &Metadata) -> Option<(String, String)> {
     if meta.uid() != 0 && meta.uid() != rustix::process::geteuid().as_raw() {
-        return unsafe_because(
+        return Some((
             format!("it belongs to user {}, not to root", meta.uid()),
             format!("chown root {}", path.display()),
-        );
+        ));
     }
-    if meta.mode() & 0o022 != 0 {
-        return unsafe_because(
+    (meta.mode() & 0o022 != 0).then(|| {
+        (
             format!("others than its owner may write it (mode {:04o})", meta.mode() & 0o7777),
             format!("chmod go-w {}", path.display()),
-        );
-    }
-    Ok(())
+        )
+    })
 }
 
 fn read_tables(root: &DeTable<'_>, text: &str, path: &Path) -> (Config, Vec<Wrong>) {
@@ -128,6 +134,9 @@ fn read_tables(root: &DeTable<'_>, text: &str, path: &Path) -> (Config, Vec<Wron
                 config.rules = rules;
                 wrong.extend(faults);
             }
+            _ if SETTINGS.iter().any(|setting| setting.key == name) => {
+                read_setting(&mut config, ("", name), value, &mut wrong);
+            }
             _ if !SETTINGS.iter().any(|setting| setting.place().0 == name) => {
                 wrong.push((at, unknown_table(name)));
             }
@@ -141,29 +150,41 @@ fn read_tables(root: &DeTable<'_>, text: &str, path: &Path) -> (Config, Vec<Wron
 fn read_table(config: &mut Config, table: &str, entries: &DeTable<'_>, wrong: &mut Vec<Wrong>) {
     for (key, value) in entries {
         let name = key.get_ref().as_ref();
-        match SETTINGS.iter().find(|setting| setting.place() == (table, name)) {
-            Some(setting) => {
-                if let Err(faults) = (setting.read)(config, value) {
-                    let told = |(at, text)| (at, format!("`{}`: {text}", setting.key));
-                    wrong.extend(faults.into_iter().map(told));
-                }
-            }
-            None => wrong.push((key.span().start, unknown_key(table, name))),
+        if !read_setting(config, (table, name), value, wrong) {
+            wrong.push((key.span().start, unknown_key(table, name)));
         }
     }
 }
 
+/// Reads the option at a place; `false` if there is none.
+fn read_setting(
+    config: &mut Config,
+    place: (&str, &str),
+    value: &Spanned<DeValue<'_>>,
+    wrong: &mut Vec<Wrong>,
+) -> bool {
+    let Some(setting) = SETTINGS.iter().find(|setting| setting.place() == place) else { return false };
+    if let Err(faults) = (setting.read)(config, value) {
+        let told = |(at, text)| (at, format!("`{}`: {text}", setting.key));
+        wrong.extend(faults.into_iter().map(told));
+    }
+    true
+}
+
 fn unknown_table(name: &str) -> String {
-    if let Some(setting) = SETTINGS.iter().find(|setting| setting.place().1 == name) {
+    let in_table = |setting: &&Setting| !setting.place().0.is_empty() && setting.place().1 == name;
+    if let Some(setting) = SETTINGS.iter().find(in_table) {
         return format!("`{name}` stands outside of its table; it belongs under [{}]", setting.place().0);
     }
-    let known = SETTINGS.iter().map(|setting| setting.place().0).chain(["rule"]);
+    let known =
+        SETTINGS.iter().map(Setting::place).map(|(table, key)| if table.is_empty() { key } else { table });
+    let known = known.chain(["rule"]);
     with_hint(format!("unknown table `{name}`"), nearest(name, known), None)
 }
 
 fn unknown_key(table: &str, name: &str) -> String {
-    let known = SETTINGS.iter().map(super::settings::Setting::place).filter(|place| place.0 == table);
-    let elsewhere = SETTINGS.iter().map(super::settings::Setting::place).find(|place| place.1 == name);
+    let known = SETTINGS.iter().map(Setting::place).filter(|place| place.0 == table);
+    let elsewhere = SETTINGS.iter().map(Setting::place).find(|place| place.1 == name);
     let near = nearest(name, known.map(|place| place.1));
     with_hint(format!("unknown key `{table}.{name}`"), near, elsewhere.map(|place| place.0))
 }

@@ -15,6 +15,7 @@ use crate::time::Wall;
 
 mod allowance;
 mod error;
+mod feed;
 mod load;
 mod settings;
 pub(crate) mod shape;
@@ -25,8 +26,10 @@ pub mod units;
 
 pub use allowance::Allowance;
 pub use error::{ConfigError, Fault};
+pub use feed::{Feed, FeedAction, FeedSource};
 #[cfg(feature = "geo")]
 pub(crate) use load::read_bytes;
+pub(crate) use load::writable_by_others;
 pub use load::{load, load_readable, parse};
 pub(crate) use load::{nearest, read_text};
 
@@ -45,6 +48,8 @@ pub struct Config {
     pub rules: Vec<Arc<Rule>>,
     /// What is never banned.
     pub allow: Allow,
+    /// Lists of addresses that others keep. Default none.
+    pub feed: Vec<Feed>,
     /// How bans are enforced.
     pub enforce: Enforce,
     /// The store.

@@ -4,6 +4,7 @@ use toml::Spanned;
 use toml::de::DeValue;
 
 use super::allowance::Allowed;
+use super::feed::Feeds;
 use super::shape::{
     Absolute, BanLength, Choice, FilterNames, Flag, InterfaceNames, List, Listen, LogFile, Name, OrEmpty,
     Score, Shape, Share, Size, Span, Whole, Whole32, Wrong,
@@ -14,7 +15,7 @@ use crate::scan::Mode;
 
 /// One option.
 pub(super) struct Setting {
-    /// Its path in the file: `table.key`.
+    /// Its path in the file: `table.key`, or the name of a list of tables.
     pub(super) key: &'static str,
     /// Whether a reload leaves it as it is until the next start.
     pub(super) at_restart: bool,
@@ -27,7 +28,7 @@ pub(super) struct Setting {
 }
 
 impl Setting {
-    /// Table and key.
+    /// Table and key. A list of tables is in no table.
     pub(super) fn place(&self) -> (&'static str, &'static str) {
         self.key.split_once('.').unwrap_or(("", self.key))
     }
@@ -149,4 +150,14 @@ pub(super) static SETTINGS: &[Setting] = &[
     setting!("api.group", RESTART, api.group, OrEmpty(Name(32))),
     setting!("metrics.listen", RESTART, metrics.listen, Listen),
     setting!("log.level", RESTART, log.level, Level),
+    Setting {
+        key: "feed",
+        at_restart: LIVE,
+        read: |config, value| {
+            config.feed = Feeds.read(value)?;
+            Ok(())
+        },
+        copy: |to, from| to.feed.clone_from(&from.feed),
+        show: |config| Feeds.show(&config.feed),
+    },
 ];

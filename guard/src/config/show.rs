@@ -12,6 +12,11 @@ impl Config {
         let mut table = "";
         for setting in SETTINGS {
             let (its_table, key) = setting.place();
+            if its_table.is_empty() {
+                let shown = (setting.show)(self);
+                out.extend([if shown.is_empty() { "" } else { "\n" }, &shown]);
+                continue;
+            }
             if its_table != table {
                 let gap = if table.is_empty() { "" } else { "\n" };
                 out.extend([gap, "[", its_table, "]\n"]);
@@ -62,5 +67,8 @@ fn changed<'a>(old: &'a Config, new: &'a Config) -> impl Iterator<Item = &'stati
 }
 
 fn told(setting: &Setting, old: &Config, new: &Config) -> String {
+    if setting.place().0.is_empty() {
+        return format!("{}: changed", setting.key);
+    }
     format!("{}: {} → {}", setting.key, (setting.show)(old), (setting.show)(new))
 }

@@ -39,7 +39,10 @@ fn the_shipped_file_is_the_defaults_and_names_every_option() {
     assert_eq!(parsed(&full), Config::default());
     let table: toml::Table = full.parse().unwrap();
     for key in Config::keys() {
-        let (outer, inner) = key.split_once('.').unwrap();
+        let Some((outer, inner)) = key.split_once('.') else {
+            assert!(full.contains(&format!("[[{key}]]")), "{key} is missing in config/guard.toml");
+            continue;
+        };
         assert!(table[outer].get(inner).is_some(), "{key} is missing in config/guard.toml");
     }
 }
@@ -108,6 +111,58 @@ fn every_value_is_read() {
     assert_eq!(config.enforce.interfaces, Interfaces::Named(vec!["eth0".into()]));
     assert_eq!(config.socket(), Path::new("/run/x/guard.sock"));
     assert_eq!(config.metrics.listen, None);
+}
+
+#[test]
+fn feeds_are_read_and_shown() {
+    let text = r#"
+        [[feed]]
+        name = "drop"
+        url = "https://user:secret@lists.example/drop.txt?key=secret"
+        [[feed]]
+        name = "own"
+        path = "/etc/guard/bad.csv"
+        format = "csv"
+        column = "dst_ip"
+        every = "10m"
+        action = "points"
+        points = 1.5
+        max_bytes = "1MiB"
+        max_entries = 10
+        widest_v4 = 16
+        widest_v6 = 32
+        max_shrink = 0.9
+        "#;
+    let config = parsed(text);
+    assert_eq!(config.feed[0].shown_source(), "https://lists.example/drop.txt");
+    assert_eq!(config.feed[0], Feed::new("drop", config.feed[0].from.clone()));
+    let own = &config.feed[1];
+    assert_eq!((own.action, own.points, own.max_shrink), (FeedAction::Points, Points(1500), 900));
+    assert_eq!((own.max_bytes, own.max_entries, own.widest_v4, own.widest_v6), (1 << 20, 10, 16, 32));
+    assert_eq!(parsed(&config.show()), config);
+    assert_eq!(Config::diff(&parsed(""), &config), ["feed: changed"]);
+    for here in ["http://127.0.0.1:8080/x", "http://localhost/x", "http://[::1]/x"] {
+        parsed(&format!("[[feed]]\nname = \"a\"\nurl = \"{here}\""));
+    }
+    for (text, says) in [
+        ("[feed]\nname = \"a\"", "guard.toml:1:1: `feed`: feeds are a list of tables: write [[feed]]"),
+        ("[[feed]]\npath = \"/a\"", "`feed`: `name` is missing"),
+        ("[[feed]]\nname = \"a\"", "feed `a` needs either `url` or `path`"),
+        ("[[feed]]\nname = \"a\"\nurl = \"ftp://x/y\"", "guard.toml:3:7: `feed`: \"ftp://x/y\" is not a URL"),
+        ("[[feed]]\nname = \"a\"\nurl = \"http://lists.example/y\"", "not fetched over TLS"),
+        (
+            "[[feed]]\nname = \"a\"\npth = \"/x\"",
+            "guard.toml:3:1: `feed`: unknown key `pth`; did you mean `path`?",
+        ),
+        (
+            "[[feed]]\nname = \"a\"\npath = \"/x\"\n[[feed]]\nname = \"a\"\npath = \"/y\"",
+            "two feeds are called `a`",
+        ),
+        ("[[fed]]\nname = \"a\"", "unknown table `fed`; did you mean `feed`?"),
+    ] {
+        let error = refused(text);
+        assert!(error.contains(says), "{text}\n  says  {error}\n  wants {says}");
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 use crate::api::server::{ApiCount, Asked};
 use crate::config::Config;
 use crate::enforce::{Backend, Drift, EnforceError, Enforcer};
+use crate::feed::News;
 use crate::judge::Judge;
 use crate::metrics::{Histogram, Snapshot};
 use crate::scan::FilterSet;
@@ -28,6 +29,7 @@ use crate::time::{Clock, Moment, boot_nanoseconds};
 
 use super::commands::Commands;
 use super::denied::Denials;
+use super::feeds::Feeds;
 use super::follow::Followers;
 use super::health::SourceHealth;
 use super::listing::Waiting;
@@ -54,6 +56,8 @@ pub(crate) enum Input {
     Restored(Restored),
     /// The store has given all its bans, or why it could not.
     RestoreDone(Result<(), StoreError>),
+    /// A feed has something new.
+    Feed(News),
     /// Read the configuration again (SIGHUP), and tell when that is done.
     Reload(oneshot::Sender<()>),
     /// Come to an end; enforcement stays.
@@ -106,6 +110,7 @@ pub(super) struct Control {
     /// What the control socket counts.
     pub(super) api: Arc<ApiCount>,
     pub(super) denials: Denials,
+    pub(super) feeds: Feeds,
     /// Sightings by filter and kind.
     pub(super) sightings: HashMap<(u16, Kind), u64>,
     /// Lists that are being gathered.
@@ -171,6 +176,9 @@ impl Control {
             return Duration::ZERO;
         }
         let now = Moment::now();
+        if self.may_follow_feeds() {
+            return Duration::ZERO;
+        }
         let due = self.judge.next_due().map_or(TICK, |at| at.since(now));
         TICK.min(due).min(self.next_reconcile.saturating_duration_since(Instant::now()))
     }
@@ -194,6 +202,7 @@ impl Control {
             Input::RulesetChanged => self.reconcile(),
             Input::Restored(chunk) => self.restore(chunk),
             Input::RestoreDone(result) => self.restore_done(result),
+            Input::Feed(news) => self.hear_of_feed(news),
             Input::Reload(done) => {
                 // Its outcome is in log, status and events; whoever sent the signal cannot be answered.
                 let _ = self.reload();
@@ -228,6 +237,7 @@ impl Control {
         }
         self.sync_allowed();
         self.flush();
+        self.keep_feeds(now);
         if self.problems.has(UNWRITABLE) && self.writer.has_written() {
             self.problems.clear(UNWRITABLE);
         }
@@ -297,7 +307,7 @@ impl Control {
         match self.restore {
             Restore::Settling { .. } | Restore::Done => {}
             // Entries that the store has not given back yet would look foreign.
-            Restore::Reading => {
+            Restore::Reading | Restore::Listing => {
                 self.next_reconcile = Instant::now() + TICK;
                 return;
             }

@@ -32,6 +32,7 @@ mod control;
 mod decide;
 mod denied;
 mod error;
+mod feeds;
 mod follow;
 mod health;
 mod listing;
@@ -54,6 +55,7 @@ pub use error::StartError;
 use commands::Commands;
 use control::{Control, Count, Input, QUEUE, UNWRITABLE};
 use denied::Denials;
+use feeds::Feeds;
 use follow::Followers;
 use health::SourceHealth;
 use problems::Problems;
@@ -114,6 +116,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         restore: Restore::Reading,
         api: serving.count(),
         denials: Denials::default(),
+        feeds: Feeds::new(inputs.clone()),
         sightings: HashMap::new(),
         listings: VecDeque::new(),
         has_new_position: false,
@@ -135,6 +138,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     control.sync_allowed();
     control.start_readers();
     control.start_followers();
+    control.start_feeds();
     let engine =
         thread::Builder::new().name("engine".into()).spawn(move || control.run()).map_err(|source| {
             StartError::System { operation: "start the thread", path: "engine".into(), source }

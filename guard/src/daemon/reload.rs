@@ -56,7 +56,11 @@ impl Control {
         changes.extend(self.filters.differences(&filters));
         self.judge.configure(&new, Clock::now());
         self.use_rules(rules);
+        let feeds = new.feed != self.config.feed;
         self.config = new;
+        if feeds {
+            self.configure_feeds();
+        }
         if reread {
             self.exchange_readers(Arc::new(filters));
         }

@@ -56,6 +56,9 @@ impl Control {
             }
             Request::AllowRemove { targets } => Answer::Targets(self.disallow(&targets, caller)),
             Request::AllowList {} => Answer::Allowed(self.allow_list()),
+            Request::Feeds {} => Answer::Feeds(self.feed_views()),
+            Request::FeedRefresh { name } => return self.refresh_feed(name, reply),
+            Request::FeedAccept { name } => return self.accept_feed(name, reply),
             Request::Reload {} => match self.reload() {
                 Ok((changes, at_restart)) => Answer::Reloaded { changes, at_restart },
                 Err(message) => Answer::Error { class: ErrorClass::Failed, message },

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use tracing::{info, warn};
 
-use crate::enforce::Unknown;
+use crate::ban::BanId;
+use crate::enforce::{Backend, Unknown};
 use crate::store::{StoreError, StoredBan};
 use crate::time::{Clock, Moment};
 
@@ -27,6 +28,8 @@ pub(super) struct Restored {
 pub(super) enum Restore {
     /// The store is still giving its bans.
     Reading,
+    /// The store has given its bans; those of feeds are being taken in.
+    Listing,
     /// What the kernel holds besides is being taken over. Until then nothing in it may count as foreign.
     Adopting {
         /// How many bans only the kernel knew.
@@ -60,7 +63,16 @@ impl Control {
             warn!("{text}");
             self.problems.set("restore", format!("{text}; bans in the kernel stay in force"));
         }
-        self.adopt(0);
+        self.restore = Restore::Listing;
+        self.listed();
+    }
+
+    /// Goes on with the restore once the table follows the copies of all feeds: what these have put into the kernel
+    /// must not look as if nobody wanted it.
+    pub(super) fn listed(&mut self) {
+        if self.restore == Restore::Listing && self.feeds.are_ready() && !self.judge.is_following() {
+            self.adopt(0);
+        }
     }
 
     /// Takes over a part of what only the kernel knows, after that makes both equal. While the kernel cannot be read
@@ -79,6 +91,11 @@ impl Control {
                 return;
             }
         };
+        let mut entries = entries;
+        if self.enforcer.backend() == Backend::Xdp {
+            // Its entries tell whose they are: what a feed has left is not adopted, and goes.
+            entries.retain(|entry| entry.id != BanId::FEED.0 || entry.seconds_left.is_some());
+        }
         let adopted = so_far + self.judge.adopt(entries, Clock::now());
         self.flush();
         self.next_reconcile = Instant::now();
@@ -96,6 +113,7 @@ impl Control {
         if let Restore::Settling { adopted } = self.restore {
             self.restore = Restore::Done;
             self.judge.restored();
+            self.feeds_are_restored();
             info!(bans = self.judge.bans().len(), adopted, took = ?Moment::now().since(self.started), "bans restored");
             crate::memory::give_back();
         }

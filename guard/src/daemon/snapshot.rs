@@ -42,6 +42,7 @@ impl Control {
             counters: self.enforcer.counters().unwrap_or_default(),
             drift: self.count.drift,
             line_to_kernel: self.count.line_to_kernel.distribution(),
+            feeds: self.feed_views(),
             store: StoreCount { queued: store.queued, failures: store.failures, lost: store.lost_events },
             api: (&*self.api).into(),
         }

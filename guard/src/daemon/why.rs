@@ -94,8 +94,10 @@ impl Control {
 
 /// What can be done about it, the plainest first.
 fn ways_back(target: Target, bans: &[BanView], has_past: bool, is_protected: bool) -> Vec<Undo> {
+    // What a feed lists comes back: to allow is the way out.
     let mut undo: Vec<Undo> = bans
         .iter()
+        .filter(|ban| !ban.origin.is_feed())
         .map(|ban| Undo {
             command: format!("guardctl unban {}", ban.target),
             effect: "lifts the ban, forgets what led to it".into(),

@@ -234,8 +234,9 @@ pub trait Enforcer: Send + std::fmt::Debug {
     /// reconciles: nothing is dropped silently.
     fn apply(&mut self, changes: &[Change]) -> Result<(), EnforceError>;
 
-    /// Bans that the store gives back at the start, each new to the ban table; about `to_come` more will follow. What
-    /// the kernel is likely to hold still may be left to [`Self::unknown`], which sees to what is missing.
+    /// Bans that come in numbers, as the store gives them back at the start or a feed lists them, each new to the ban
+    /// table; about `to_come` more will follow. What the kernel is likely to hold still after a start may be left to
+    /// [`Self::unknown`], which sees to what is missing.
     fn restore(&mut self, bans: &[Change], to_come: u64) -> Result<(), EnforceError> {
         let _ = to_come;
         self.apply(bans)

@@ -30,6 +30,7 @@ mod escalate;
 mod evidence;
 mod incident;
 mod kept;
+mod listed;
 mod logins;
 mod members;
 mod pace;

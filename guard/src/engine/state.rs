@@ -9,6 +9,7 @@ use super::detect::LOWEST;
 use super::escalate::{Offenders, Strikes, Term};
 use super::evidence::Ring;
 use super::kept::KeptScore;
+use super::listed::Listed;
 use super::logins::Logins;
 use super::pace::Pace;
 use super::partial::Partials;
@@ -47,6 +48,7 @@ pub struct Engine {
     pub(super) pace: Pace,
     pub(super) storm: Storm,
     pub(super) evidence: Ring,
+    pub(super) listed: Listed,
     pub(super) count: EngineCount,
     /// Decisions besides the one that is answered at once.
     pub(super) further: VecDeque<Decision>,
@@ -78,6 +80,7 @@ impl Engine {
             pace: Pace::new(),
             storm: Storm::default(),
             evidence: Ring::new(evidence, lines),
+            listed: Listed::default(),
             count: EngineCount::default(),
             further: VecDeque::new(),
             now: Moment(i64::MIN),
@@ -124,6 +127,9 @@ impl Engine {
         }
         let is_guess = s.kind.is_guess() && joined.points.0 > 0;
         let source = self.sources.find(s.address, at, self.leak);
+        if !self.listed.is_empty() && source.score.at(at, self.leak).0 == 0 {
+            source.score.add(self.listed.points(canonical(s.address)), at, self.leak);
+        }
         let score = source.score.add(joined.points, at, self.leak);
         self.evidence.push(s, joined, score, at);
         let mut cause = None;

@@ -15,6 +15,7 @@ mod bounds;
 mod detect;
 mod kept;
 mod ladder;
+mod listed;
 mod logins;
 mod random;
 mod witnesses;

@@ -22,7 +22,7 @@ pub struct Target {
 }
 
 /// Every parser.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     Target { name: "line", run: scan::line, seeds: seeds::lines },
     Target { name: "stamp", run: scan::timestamp, seeds: seeds::stamps },
     Target { name: "address", run: scan::addresses, seeds: seeds::addresses },
@@ -36,6 +36,7 @@ pub const TARGETS: [Target; 13] = [
     Target { name: "request", run: request, seeds: seeds::requests },
     Target { name: "answer", run: answer, seeds: seeds::answers },
     Target { name: "config", run: config, seeds: seeds::configs },
+    Target { name: "feed", run: feed, seeds: seeds::feeds },
 ];
 
 impl Target {
@@ -62,6 +63,32 @@ fn request(bytes: &[u8]) {
 fn answer(bytes: &[u8]) {
     if let Ok(answer) = serde_json::from_slice::<crate::api::Answer>(bytes) {
         serde_json::to_vec(&answer).expect("an answer can be written");
+    }
+}
+
+/// A feed in each format: targets of which none covers another and none is too wide, or an error that can be told.
+fn feed(bytes: &[u8]) {
+    use crate::feed::parse::{Column, Form, Format, parse};
+    const WIDEST: [u8; 2] = [8, 19];
+    for format in [Format::Auto, Format::Plain, Format::Csv, Format::Json] {
+        for column in [Column::First, Column::Number(2), Column::Named("ip".to_owned())] {
+            let form = Form { format, column, field: String::new(), widest: WIDEST, max_entries: 1000 };
+            match parse(bytes, &form) {
+                Err(error) => assert!(!error.to_string().is_empty()),
+                Ok(parsed) => {
+                    let list: Vec<_> = parsed.list.iter().collect();
+                    assert!(list.len() <= 1000);
+                    assert!(list.windows(2).all(|pair| pair[0] < pair[1] && !pair[0].overlaps(pair[1])));
+                    let widest =
+                        |target: &crate::target::Target| WIDEST[usize::from(target.address().is_ipv6())];
+                    assert!(list.iter().all(|target| target.length() >= widest(target)));
+                    for named in [parsed.rubbish, parsed.too_wide] {
+                        assert!(named.first.len() as u64 <= named.count);
+                        assert!(named.first.iter().all(|text| !text.contains(char::is_control)));
+                    }
+                }
+            }
+        }
     }
 }
 

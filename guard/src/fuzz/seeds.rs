@@ -131,6 +131,19 @@ pub(super) fn requests() -> Vec<Vec<u8>> {
         r#"{"request":"events","limit":3}"#,
         r#"{"request":"allow-add","targets":["192.0.2.1"],"seconds":null,"comment":"c"}"#,
         r#"{"request":"unlock"}"#,
+        r#"{"request":"feed-refresh","name":"a"}"#,
+    ])
+}
+
+/// Lists in the forms they are published in.
+pub(super) fn feeds() -> Vec<Vec<u8>> {
+    bytes([
+        "; a comment\n192.0.2.0/24 ; SBL1\n2001:db8::/48\r\n192.0.2.1 - 192.0.2.9\n[2001:db8::1]:80\n",
+        "# \"first\",\"ip\"\n\"2026-01-01\",\"192.0.2.1:8080\"\n\"x, y\",\"192.0.2.2\"\n",
+        "ip;port\n192.0.2.1;80\n0.0.0.0/1;0\n",
+        "{\"cidr\":\"192.0.2.0/24\",\"x\":[1,null]}\n{\"type\":\"metadata\"}\n{\"cidr\":7}\n",
+        r#"{"prefixes":[{"ip_prefix":"192.0.2.0/24"}],"x":{"y":["192.0.2.1"]}}"#,
+        r#"["192.0.2.1",["2001:db8::1"],"text",1e9]"#,
     ])
 }
 

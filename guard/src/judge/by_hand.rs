@@ -110,29 +110,47 @@ impl Judge {
             lifted.add(target);
             self.write(Write::Unban(target));
         }
-        if self.lift(target).is_some() {
+        if let Some(Origin::Feed(feed)) = self.bans.get(target).map(|ban| ban.origin) {
+            return Err(format!("the feed {feed} lists it: guardctl allow add {target} lets it pass"));
+        }
+        if self.lift(target, clock).is_some() {
             self.engine.forgive(target);
             self.event("unban", Some(target), &json!({ "uid": uid }), clock);
             self.sync_allowed(clock);
-            return Ok("unbanned".into());
+            return Ok(match self.bans.get(target).map(|ban| ban.origin) {
+                Some(Origin::Feed(feed)) => {
+                    format!(
+                        "unbanned, but the feed {feed} lists it: guardctl allow add {target} lets it pass"
+                    )
+                }
+                _ => "unbanned".into(),
+            });
         }
         Err(self.bans.covering(target.address()).next().map_or_else(
             || "is not banned".into(),
-            |wider| {
-                let wider = wider.target;
-                format!("has no ban of its own, but {wider} covers it: guardctl unban {wider}")
+            |ban| {
+                let wider = ban.target;
+                let undo = match ban.origin {
+                    Origin::Feed(feed) => {
+                        format!(", which the feed {feed} lists: guardctl allow add {target}")
+                    }
+                    _ => format!(": guardctl unban {wider}"),
+                };
+                format!("has no ban of its own, but {wider} covers it{undo}")
             },
         ))
     }
 
-    /// Lifts every ban, and answers how many there were.
+    /// Lifts every ban that a filter or a person decided, and answers how many there were. What feeds list would come
+    /// back.
     pub fn unban_all(&mut self, uid: u32, clock: Clock) -> u64 {
         if let Some(lifted) = &mut self.lifted {
             lifted.add_all();
         }
-        let targets: Vec<Target> = self.bans.iter().map(|ban| ban.target).collect();
+        let own = self.bans.iter().filter(|ban| !ban.origin.is_feed());
+        let targets: Vec<Target> = own.map(|ban| ban.target).collect();
         for &target in &targets {
-            self.lift(target);
+            self.lift(target, clock);
             self.engine.forgive(target);
         }
         self.event("unban", None, &json!({ "uid": uid, "all": targets.len() }), clock);
@@ -198,7 +216,7 @@ impl Judge {
         let is_allowed = |ban: &Target| allowed.iter().any(|target| target.overlaps(*ban));
         let lifted: Vec<Target> = self.protection.forced().filter(is_allowed).collect();
         for &target in &lifted {
-            self.lift(target);
+            self.lift(target, clock);
             self.event("unban", Some(target), &json!({ "uid": uid, "because": "allowed" }), clock);
         }
         lifted

@@ -22,7 +22,7 @@ impl Judge {
         for ban in self.bans.expired(clock.moment, SWEEP) {
             info!(target = %ban.target, "ban ended");
             self.count.expired += 1;
-            self.lifted(ban.target);
+            self.has_gone(&ban, clock);
             self.event("expire", Some(ban.target), &json!({ "strike": ban.strike }), clock);
             if ban.origin.is_forced() {
                 self.sync_allowed(clock);
@@ -31,15 +31,32 @@ impl Judge {
     }
 
     /// Takes a ban out of the table and lines its change and its write up. Answers the ban, if there was one.
-    pub(super) fn lift(&mut self, target: Target) -> Option<Ban> {
+    pub(super) fn lift(&mut self, target: Target, clock: Clock) -> Option<Ban> {
         let ban = self.bans.remove(target)?;
-        self.lifted(target);
+        self.has_gone(&ban, clock);
         Some(ban)
     }
 
-    /// A ban is out of the table: kernel, store and engine have to follow.
-    pub(super) fn lifted(&mut self, target: Target) {
-        self.outcome.changes.push(Change::Unban(target));
+    /// A ban is out of the table: kernel, store and engine have to follow. If feeds list what it covered, their bans do.
+    fn has_gone(&mut self, ban: &Ban, clock: Clock) {
+        if !ban.origin.is_feed() {
+            self.has_ended(ban.target);
+        }
+        if !self.relist(ban.target, clock) {
+            self.outcome.changes.push(Change::Unban(ban.target));
+        }
+    }
+
+    /// A ban has made room for another.
+    pub(super) fn evicted(&mut self, ban: &Ban) {
+        if !ban.origin.is_feed() {
+            self.has_ended(ban.target);
+        }
+        self.outcome.changes.push(Change::Unban(ban.target));
+    }
+
+    /// A ban that was no feed's has ended: store, engine and protections learn of it.
+    fn has_ended(&mut self, target: Target) {
         self.write(Write::Unban(target));
         self.engine.lifted(target);
         self.protection.unforce(target);

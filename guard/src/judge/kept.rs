@@ -48,10 +48,14 @@ impl Judge {
         }
     }
 
-    /// Everything the store has to hold, for one that has lost writes.
+    /// Everything the store has to hold, for one that has lost writes. Bans of feeds are kept as their lists.
     pub fn everything(&self, clock: Clock) -> Vec<Write> {
-        let mut writes: Vec<Write> =
-            self.bans.iter().map(|ban| Write::Ban(stored::ban(ban, clock))).collect();
+        let mut writes: Vec<Write> = self
+            .bans
+            .iter()
+            .filter(|ban| !ban.origin.is_feed())
+            .map(|ban| Write::Ban(stored::ban(ban, clock)))
+            .collect();
         for (target, until, comment) in self.protection.runtime_allowances() {
             writes.push(Write::Allow { target, until: until.map(|until| clock.wall_of(until)), comment });
         }

@@ -15,15 +15,18 @@ use crate::ban::{BanId, BanTable};
 use crate::config::{Config, Decide};
 use crate::enforce::{Change, Desired};
 use crate::engine::{Engine, EngineOptions, Recalled};
+use crate::feed::List;
 use crate::protect::Protection;
 use crate::rules::{Order, RuleSet};
 use crate::scan::FilterSet;
+use crate::sighting::Points;
 use crate::store::{Snapshot, StoredEvent, Write};
 use crate::target::Target;
 use crate::time::{Clock, Moment};
 
 mod by_hand;
 mod ends;
+mod feeds;
 mod kept;
 mod lines;
 mod protected;
@@ -39,6 +42,7 @@ mod told;
 mod tests;
 
 pub use by_hand::{Asker, Said};
+pub use feeds::{FeedCount, Followed};
 pub use lines::Line;
 pub use restore::is_recovered;
 pub use room::Crowding;
@@ -67,6 +71,7 @@ pub struct Judge {
     /// What was lifted while the store was still giving its bans; nothing once it has given all.
     lifted: Option<Lifted>,
     crowding: Crowding,
+    feeds: feeds::Feeds,
     count: Count,
     outcome: Outcome,
 }
@@ -133,6 +138,7 @@ impl Judge {
             allowed: Vec::new(),
             lifted: Some(Lifted::default()),
             crowding: Crowding::default(),
+            feeds: feeds::Feeds::default(),
             count: Count::default(),
             outcome: Outcome::default(),
         };
@@ -156,6 +162,11 @@ impl Judge {
     /// The engine.
     pub const fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Gives these points to whoever is on a list, when its score starts.
+    pub fn set_suspects(&mut self, lists: Vec<(Arc<List>, Points)>) {
+        self.engine.set_listed(lists);
     }
 
     /// The desired set of bans.

@@ -73,14 +73,18 @@ impl Judge {
         let told = &mut self.outcome.changes;
         told.extend(changes.allow.iter().copied().map(Change::Allow));
         told.extend(changes.disallow.iter().copied().map(Change::Disallow));
-        self.allowed = self.protection.targets(now);
+        let before = std::mem::replace(&mut self.allowed, self.protection.targets(now));
+        self.recut(&before, changes.allow.iter().chain(&changes.disallow).copied(), clock);
         let bans = self.bans_touched_by(&changes.allow);
         let mut lifted = Vec::new();
         for (target, because) in self.protection.conflicts(bans, now) {
-            warn!(%target, because, "ban lifted: the target is protected now");
-            self.lift(target);
-            self.event("unban", Some(target), &json!({ "because": because }), clock);
+            let ban = self.lift(target, clock);
             lifted.push(target);
+            // Of a feed's ban what is not protected is still banned, and a list may hold many.
+            if ban.is_some_and(|ban| !ban.origin.is_feed()) {
+                warn!(%target, because, "ban lifted: the target is protected now");
+                self.event("unban", Some(target), &json!({ "because": because }), clock);
+            }
         }
         lifted
     }

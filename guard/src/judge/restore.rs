@@ -62,7 +62,7 @@ impl Judge {
                 self.write(Write::Unban(ban.target));
                 continue;
             }
-            match self.bans.get(ban.target).map(|newer| newer.until) {
+            match self.bans.get(ban.target).filter(|ban| !ban.origin.is_feed()).map(|newer| newer.until) {
                 None => {
                     new.push(Change::Ban { target: ban.target, id: ban.id, until: ban.until });
                     self.tell_engine(&ban);
@@ -88,6 +88,9 @@ impl Judge {
             if entry.seconds_left == Some(0)
                 || self.bans.get(entry.target).is_some()
                 || self.was_lifted(entry.target)
+                || entry.id == BanId::FEED.0
+                    && entry.seconds_left.is_none()
+                    && self.is_left_over(entry.target)
                 || self.protection.refusal(entry.target, clock.moment).is_some()
             {
                 continue;
@@ -112,12 +115,14 @@ impl Judge {
     /// Every ban that stands is known: the engine presumes nothing any more.
     pub fn release_presumed(&mut self) {
         let bans = &self.bans;
-        self.engine.release(|target| bans.get(target).is_some_and(|ban| !is_recovered(ban.origin)));
+        let is_known = |origin: &Origin| !is_recovered(origin) && !origin.is_feed();
+        self.engine.release(|target| bans.get(target).is_some_and(|ban| is_known(ban.origin)));
     }
 
     /// Store and kernel have given all they had.
     pub fn restored(&mut self) {
         self.lifted = None;
+        self.forget_left_over();
     }
 
     /// What forbids a stored ban now. One that a person forced was forced past it.

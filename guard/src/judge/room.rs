@@ -39,7 +39,7 @@ impl Judge {
             let Some(victim) = self.bans.evict() else { break };
             self.count.evicted += 1;
             self.tell_crowding(victim.target, now);
-            self.lifted(victim.target);
+            self.evicted(&victim);
         }
     }
 

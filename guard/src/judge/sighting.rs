@@ -210,7 +210,12 @@ impl Judge {
             self.make_room(clock.moment);
         }
         let is_forced = ban.origin.is_forced();
-        self.bans.insert(ban);
+        if self.bans.get(target).is_some_and(|ban| ban.origin.is_feed()) {
+            // It comes back when this one ends.
+            self.bans.set(ban);
+        } else {
+            self.bans.insert(ban);
+        }
         // The table keeps the later end of the two, so what holds is asked of it.
         if let Some(ban) = self.bans.get(target) {
             self.outcome.changes.push(Change::Ban { target, id: ban.id, until: ban.until });

@@ -3,6 +3,7 @@
 
 use std::sync::atomic::Ordering;
 
+use crate::api::FeedView;
 use crate::api::server::ApiCount;
 use crate::enforce::{Counters, Drift, EnforcerStatus};
 use crate::engine::EngineCount;
@@ -64,6 +65,8 @@ pub struct Snapshot {
     pub drift: Drift,
     /// From the line read to the ban confirmed.
     pub line_to_kernel: Distribution,
+    /// The feeds.
+    pub feeds: Vec<FeedView>,
     /// The store.
     pub store: StoreCount,
     /// The control socket.

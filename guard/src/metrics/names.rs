@@ -133,6 +133,19 @@ metrics! {
     LINE_TO_KERNEL Histogram "guard_line_to_kernel_seconds" []
         "Time from reading the line that tipped a ban to the kernel's confirmation of the ban.";
 
+    FEED_TARGETS Gauge "guard_feed_targets" ["feed"]
+        "Targets that a feed lists; 0 before the first list.";
+    FEED_BANS Gauge "guard_feed_bans" ["feed"]
+        "Bans that stand because a feed lists their targets.";
+    FEED_AGE Gauge "guard_feed_age_seconds" ["feed"]
+        "Time since the list of a feed was fetched; 0 before the first list.";
+    FEED_REFUSED Gauge "guard_feed_refused_entries" ["feed", "because"]
+        "What of the last list was not taken: rubbish, `too_wide`, protected (in part or as a whole), `no_room`.";
+    FEED_HELD Gauge "guard_feed_held" ["feed"]
+        "Whether a new list waits to be accepted because it lost too much (1) or not (0).";
+    FEED_FAILURES Counter "guard_feed_failures_total" ["feed"]
+        "Times a feed could not be fetched or used.";
+
     STORE_QUEUED Gauge "guard_store_queued_writes" []
         "Writes that wait for the store.";
     STORE_FAILURES Counter "guard_store_failures_total" []

@@ -3,6 +3,7 @@
 use super::histogram::{BOUNDS, Distribution};
 use super::names::{self, Metric};
 use super::{Process, Snapshot, SourceCount};
+use crate::api::FeedView;
 use crate::rules::RuleCount;
 use crate::source::ReadCount;
 use crate::source::health::Fault;
@@ -107,7 +108,34 @@ fn kernel(out: &mut Text, snapshot: &Snapshot) {
     out.histogram(&names::LINE_TO_KERNEL, &snapshot.line_to_kernel);
 }
 
+fn feeds(out: &mut Text, feeds: &[FeedView]) {
+    let mut each = |metric: &Metric, value: fn(&FeedView) -> u64| {
+        out.many(metric, feeds.iter().map(|feed| ([feed.name.as_str()], value(feed))));
+    };
+    each(&names::FEED_TARGETS, |feed| feed.targets.unwrap_or(0));
+    each(&names::FEED_BANS, |feed| feed.bans);
+    each(&names::FEED_AGE, |feed| feed.age_seconds.unwrap_or(0));
+    let refused = |feed: &FeedView| {
+        [
+            ("rubbish", feed.rubbish.count),
+            ("too_wide", feed.too_wide.count),
+            ("protected", feed.protected),
+            ("no_room", feed.no_room),
+        ]
+    };
+    let refused = feeds
+        .iter()
+        .flat_map(|feed| refused(feed).map(|(because, count)| ([feed.name.as_str(), because], count)));
+    out.many(&names::FEED_REFUSED, refused);
+    let mut each = |metric: &Metric, value: fn(&FeedView) -> u64| {
+        out.many(metric, feeds.iter().map(|feed| ([feed.name.as_str()], value(feed))));
+    };
+    each(&names::FEED_HELD, |feed| u64::from(feed.held.is_some()));
+    each(&names::FEED_FAILURES, |feed| feed.failures);
+}
+
 fn surroundings(out: &mut Text, snapshot: &Snapshot) {
+    feeds(out, &snapshot.feeds);
     out.plain(&names::STORE_QUEUED, snapshot.store.queued);
     out.plain(&names::STORE_FAILURES, snapshot.store.failures);
     out.plain(&names::STORE_LOST, snapshot.store.lost);

@@ -53,7 +53,7 @@ pub struct Xdp {
     /// Entries in each map of bans, at least as many as there are; `None` for a large map that was taken over, until it
     /// is compared.
     entries: [Option<u64>; PLACES],
-    /// Whether there were bans in the maps that were taken over.
+    /// Whether the maps were taken over with bans in them, and not all of these have been looked at.
     taken_over: bool,
     /// Whether something could not be written at some time.
     failed: bool,
@@ -219,6 +219,7 @@ impl Enforcer for Xdp {
         if let Some(took) = took {
             // What the caller does not keep is foreign to the next comparison.
             let is_settled = !std::mem::take(&mut self.handed_over);
+            self.taken_over = false;
             self.compare_at = is_settled.then(|| Instant::now() + took * COMPARE_SHARE);
         }
         Ok(Unknown { entries, more: took.is_none() })

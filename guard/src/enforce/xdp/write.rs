@@ -79,7 +79,13 @@ impl Xdp {
         let keys: u64 = wanted.iter().map(|(key, _)| Bits::keys(key.target())).sum();
         self.make_bits_room::<K>(keys + keys * to_come / 1024)?;
         let elements: Vec<_> = wanted.iter().map(|(key, entry)| (*key, key.value(*entry))).collect();
-        self.write(&elements, place, new)
+        self.write(&elements, place, new)?;
+        if let Some(round) = &mut self.round {
+            for (key, _) in wanted {
+                round.put(key.target(), place);
+            }
+        }
+        Ok(())
     }
 
     /// Writes elements, of which `new` are new, with their bits before them.

@@ -1,0 +1,280 @@
+//! Whatever comes meanwhile, the table follows the lists, and the kernel never opens a gap.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::Config;
+use crate::feed::tests::{addresses, target};
+use crate::judge::Asker;
+use crate::protect::Protection;
+use crate::scan::{FilterSet, Mode};
+use crate::store::{Snapshot, Write};
+use crate::time::{Moment, Wall};
+
+const NAMES: [&str; 2] = ["first", "second"];
+
+/// A judge with a kernel that does as it is told.
+struct Scene {
+    judge: Judge,
+    kernel: BTreeMap<Target, Option<Moment>>,
+    clock: Clock,
+    lists: BTreeMap<&'static str, List>,
+    /// Addresses that have been listed and free since the table last followed all lists.
+    steady: BTreeSet<IpAddr>,
+}
+
+impl Scene {
+    fn new(max_bans: usize) -> Self {
+        let mut config = Config::default();
+        config.decide.max_bans = max_bans;
+        let filters = Arc::new(FilterSet::compile(&[], Mode::Normal).unwrap());
+        let clock = Clock { moment: Moment(1_000_000), wall: Wall(1_700_000_000_000) };
+        let protection = Protection::new(&config.allow, clock);
+        let mut judge = Judge::new(&config, filters, protection, &Snapshot::default(), 1, clock);
+        judge.sync_allowed(clock);
+        let mut scene =
+            Self { judge, kernel: BTreeMap::new(), clock, lists: BTreeMap::new(), steady: BTreeSet::new() };
+        scene.settle();
+        scene
+    }
+
+    fn set(&mut self, name: &'static str, listed: impl IntoIterator<Item = Target>) {
+        let list: List = listed.into_iter().collect();
+        self.judge.set_feed(name, Arc::new(list.clone()));
+        self.lists.insert(name, list);
+        self.settle();
+    }
+
+    fn follow(&mut self) {
+        while self.judge.is_following() {
+            self.judge.follow_feeds(3, self.clock);
+            self.settle();
+        }
+        self.steady = addresses().filter(|address| self.is_wanted(*address)).collect();
+    }
+
+    fn is_wanted(&self, address: IpAddr) -> bool {
+        let is_protected = self.judge.allowed.iter().any(|known| known.covers(address));
+        !is_protected && self.lists.values().any(|list| list.covering(address).is_some())
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.clock.moment = self.clock.moment + time;
+        self.clock.wall = Wall(self.clock.wall.0 + time.as_millis() as i64);
+        self.judge.expire(self.clock);
+        self.judge.expire_protections(self.clock);
+        self.settle();
+    }
+
+    fn ban(&mut self, target: Target, length: Duration) {
+        let asker = Asker { uid: 0, from: [None, None], force: false };
+        let _ = self.judge.ban(target, Some(length), None, asker, self.clock);
+        self.settle();
+    }
+
+    /// Brings the changes about one by one, and looks after each whether all is as it must be.
+    fn settle(&mut self) {
+        let lists = &self.lists;
+        let allowed = &self.judge.allowed;
+        self.steady.retain(|address| {
+            lists.values().any(|list| list.covering(*address).is_some())
+                && !allowed.iter().any(|known| known.covers(*address))
+        });
+        let outcome = std::mem::take(self.judge.outcome());
+        for change in outcome.changes {
+            match change {
+                Change::Ban { target, until, .. } => {
+                    self.kernel.insert(target, until);
+                }
+                Change::Unban(target) => {
+                    self.kernel.remove(&target);
+                }
+                Change::Allow(_) | Change::Disallow(_) => {}
+            }
+            for address in &self.steady {
+                let drops = self.kernel.keys().any(|target| target.covers(*address));
+                assert!(drops, "a gap for {address} after {change:?}");
+            }
+        }
+        for write in outcome.writes {
+            assert!(
+                !matches!(write, Write::Ban(ban) if ban.origin.starts_with("feed:")),
+                "it is kept as a list"
+            );
+        }
+        let table: BTreeMap<_, _> = self.judge.bans.iter().map(|ban| (ban.target, ban.until)).collect();
+        assert_eq!(self.kernel, table);
+        for target in self.kernel.keys() {
+            assert!(!self.judge.allowed.iter().any(|known| known.overlaps(*target)), "{target} is protected");
+        }
+    }
+
+    /// What feeds have banned.
+    fn of_feeds(&self) -> Vec<String> {
+        let all = self.judge.bans.iter().filter(|ban| ban.origin.is_feed());
+        let mut all: Vec<_> = all.map(|ban| ban.target).collect();
+        all.sort();
+        all.iter().map(Target::to_string).collect()
+    }
+}
+
+fn parsed(texts: &[&str]) -> Vec<Target> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+#[test]
+fn a_listed_target_that_has_a_ban_of_its_own_gets_the_feeds_ban_afterwards() {
+    let mut scene = Scene::new(1000);
+    let listed = parsed(&["203.0.113.7", "203.0.113.9"]);
+    scene.ban(listed[0], Duration::from_secs(60));
+    scene.set("first", listed.clone());
+    scene.follow();
+    assert_eq!(scene.of_feeds(), ["203.0.113.9"]);
+    scene.ban(listed[1], Duration::from_secs(60));
+    assert_eq!(scene.of_feeds(), [] as [&str; 0]);
+    assert!(scene.judge.bans.get(listed[1]).unwrap().until.is_some(), "the person's end holds");
+    scene.pass(Duration::from_secs(61));
+    assert_eq!(scene.of_feeds(), ["203.0.113.7", "203.0.113.9"]);
+    let said = scene.judge.unban(listed[0], 0, scene.clock).unwrap_err();
+    assert!(said.contains("feed first") && said.contains("guardctl allow add 203.0.113.7"), "{said}");
+    assert_eq!(scene.judge.unban_all(0, scene.clock), 0);
+}
+
+#[test]
+fn what_is_allowed_is_cut_out_and_comes_back() {
+    let mut scene = Scene::new(1000);
+    scene.set("first", parsed(&["203.0.113.0/29"]));
+    scene.follow();
+    let owner = parsed(&["203.0.113.5"]);
+    scene.judge.allow(&owner, Some(Duration::from_secs(60)), "", 0, scene.clock);
+    scene.settle();
+    assert_eq!(scene.of_feeds(), ["203.0.113.0/30", "203.0.113.4", "203.0.113.6/31"]);
+    scene.pass(Duration::from_secs(61));
+    assert_eq!(scene.of_feeds(), ["203.0.113.0/29"]);
+}
+
+#[test]
+fn a_full_table_keeps_what_it_has() {
+    let mut scene = Scene::new(1000);
+    let own = |n: u32| Target::host(std::net::Ipv4Addr::from_bits(0x5000_0000 + n).into());
+    for n in 0..999 {
+        scene.ban(own(n), Duration::from_secs(60));
+    }
+    scene.set("first", parsed(&["203.0.113.7", "203.0.113.9"]));
+    scene.follow();
+    assert_eq!(scene.of_feeds(), ["203.0.113.7"]);
+    assert_eq!(scene.judge.feed_count("first").no_room, 1);
+    assert_eq!(scene.judge.count().evicted, 0);
+}
+
+#[test]
+fn entries_that_an_earlier_list_left_are_not_adopted() {
+    use crate::enforce::LiveEntry;
+    let mut scene = Scene::new(1000);
+    scene.judge.set_left_over(vec![Arc::new(parsed(&["203.0.113.0/24"]).into_iter().collect())]);
+    let entry = |text: &str, id, seconds_left| LiveEntry {
+        target: text.parse().unwrap(),
+        id,
+        seconds_left,
+        packets: None,
+        bytes: None,
+    };
+    let entries = vec![
+        entry("203.0.113.0/24", 0, None),
+        entry("203.0.113.128/25", 0, None),
+        entry("203.0.113.7", 9, None),
+        entry("203.0.113.8", 0, Some(60)),
+        entry("198.51.100.7", 0, None),
+    ];
+    assert_eq!(scene.judge.adopt(entries, scene.clock), 3);
+    let mut adopted: Vec<_> = scene.judge.bans.iter().map(|ban| ban.target.to_string()).collect();
+    adopted.sort();
+    assert_eq!(adopted, ["198.51.100.7", "203.0.113.7", "203.0.113.8"]);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Set(usize, Vec<Target>),
+    Drop(usize),
+    Follow(usize),
+    FollowAll,
+    Allow(Target, u64),
+    Disallow(Target),
+    Ban(Target, u64),
+    Unban(Target),
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        2 => (0..2usize, prop::collection::vec(target(), 0..20)).prop_map(|(feed, list)| Step::Set(feed, list)),
+        1 => (0..2usize).prop_map(Step::Drop),
+        3 => (1..6usize).prop_map(Step::Follow),
+        1 => Just(Step::FollowAll),
+        2 => (target(), 1..90u64).prop_map(|(target, seconds)| Step::Allow(target, seconds)),
+        1 => target().prop_map(Step::Disallow),
+        2 => (target(), 1..90u64).prop_map(|(target, seconds)| Step::Ban(target, seconds)),
+        1 => target().prop_map(Step::Unban),
+        2 => (1..60u64).prop_map(Step::Pass),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn the_table_follows_the_lists_without_a_gap(steps in prop::collection::vec(step(), 0..40)) {
+        let mut scene = Scene::new(100_000);
+        for step in steps {
+            match step {
+                Step::Set(feed, list) => scene.set(NAMES[feed], list),
+                Step::Drop(feed) => {
+                    scene.judge.drop_feed(NAMES[feed]);
+                    scene.lists.remove(NAMES[feed]);
+                    scene.settle();
+                }
+                Step::Follow(limit) => {
+                    scene.judge.follow_feeds(limit, scene.clock);
+                    scene.settle();
+                }
+                Step::FollowAll => scene.follow(),
+                Step::Allow(target, seconds) => {
+                    scene.judge.allow(&[target], Some(Duration::from_secs(seconds)), "", 0, scene.clock);
+                    scene.settle();
+                }
+                Step::Disallow(target) => {
+                    let _ = scene.judge.disallow(target, 0, scene.clock);
+                    scene.judge.sync_allowed(scene.clock);
+                    scene.settle();
+                }
+                Step::Ban(target, seconds) => scene.ban(target, Duration::from_secs(seconds)),
+                Step::Unban(target) => {
+                    let _ = scene.judge.unban(target, 0, scene.clock);
+                    scene.settle();
+                }
+                Step::Pass(seconds) => scene.pass(Duration::from_secs(seconds)),
+            }
+        }
+        scene.follow();
+        let own: BTreeSet<Target> =
+            scene.judge.bans.iter().filter(|ban| !ban.origin.is_feed()).map(|ban| ban.target).collect();
+        let mut wanted: BTreeSet<Target> = scene
+            .lists
+            .values()
+            .flat_map(List::iter)
+            .flat_map(|listed| cut(listed, &scene.judge.allowed).targets(listed))
+            .collect();
+        wanted.retain(|target| !own.contains(target));
+        let wanted: Vec<String> = wanted.iter().map(Target::to_string).collect();
+        prop_assert_eq!(scene.of_feeds(), wanted);
+        for ban in scene.judge.bans.iter() {
+            if let Origin::Feed(name) = ban.origin {
+                prop_assert!(scene.lists[&**name].covering(ban.target.address()).is_some(), "{name} lists {}", ban.target);
+            }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Lists that others keep: fetched, banned, swapped and kept.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use harness::{
+    ADMIN, Arena, Daemon, FeedServer, Flood, GUARDED_V4, GUARDED_V6, LogFile, Metrics, Options, attacker_v4,
+    attacker_v6, counter, missing_for_xdp_tests, pings, poll_until, skip,
+};
+use serde_json::Value;
+
+/// A configuration with one feed, which is not fetched by itself while a test runs.
+fn with_feed(mut options: Options, server: &FeedServer, more: &str) -> Options {
+    let _ = write!(
+        options.more,
+        "\n[[feed]]\nname = \"test\"\nurl = \"{}\"\nevery = \"1d\"\n{more}",
+        server.url()
+    );
+    options
+}
+
+fn feed(daemon: &Daemon<'_>) -> Value {
+    daemon.json("feed show test")
+}
+
+fn problems(daemon: &Daemon<'_>) -> String {
+    daemon.json("status")["problems"].to_string()
+}
+
+#[test]
+fn a_feed_is_banned_around_what_is_protected_and_follows_its_server() {
+    for options in [Options::xdp(), Options::nftables()] {
+        if let Some(reason) = missing_for_xdp_tests() {
+            return skip(&reason);
+        }
+        let arena = Arena::new();
+        // The first prefix holds the guarded host itself.
+        let (first, second, third) = (attacker_v4(0), attacker_v6(0), attacker_v4(1));
+        let list = format!("# test\n203.0.113.0/29\n{first} ; seen\n{second}\n{third}\nrubbish\n0.0.0.0/1\n");
+        let server = FeedServer::new(&arena.host, list.clone());
+        let daemon = Daemon::start(&arena.host, with_feed(options, &server, ""));
+        daemon.await_drop(first);
+        poll_until(Duration::from_secs(10), "all of it is banned", || {
+            (feed(&daemon)["bans"] == 6).then_some(())
+        });
+        assert!(!pings(&arena.outside, first, GUARDED_V4) && !pings(&arena.outside, second, GUARDED_V6));
+        assert!(pings(&arena.outside, attacker_v4(2), GUARDED_V4), "others pass");
+        assert!(daemon.drops(Ipv4Addr::new(203, 0, 113, 2).into()));
+        let own = daemon.json(&format!("check {GUARDED_V4}"));
+        assert_eq!((&own["bans"], &own["verdict"]["dropped"]), (&Value::Array(vec![]), &false.into()));
+        let shown = feed(&daemon);
+        assert_eq!(
+            (&shown["targets"], &shown["protected"], &shown["rubbish"]["count"]),
+            (&4.into(), &1.into(), &1.into())
+        );
+        assert_eq!(shown["rubbish"]["first"][0], "line 6: `rubbish`");
+        assert_eq!(shown["too_wide"]["first"][0], "line 7: `0.0.0.0/1`");
+        let why = daemon.json(&format!("why {first}"));
+        assert_eq!(why["bans"][0]["origin"]["feed"], "test", "{why}");
+
+        // Unchanged, it is not sent again.
+        daemon.json("feed refresh test");
+        assert_eq!(server.asked(), (1, 1));
+
+        // A person's word stands above it.
+        let refused = daemon.ctl(&format!("unban {first}"));
+        assert!(refused.code == 1 && refused.output.contains("guardctl allow add"), "{refused:?}");
+        daemon.json("unban --all");
+        assert!(daemon.drops(first));
+        daemon.json(&format!("allow add {first}"));
+        assert!(pings(&arena.outside, first, GUARDED_V4));
+        daemon.json(&format!("allow remove {first}"));
+        daemon.await_drop(first);
+
+        // It loses most of what it had: nothing changes until that is accepted.
+        server.set(format!("{third}\n"));
+        daemon.json("feed refresh");
+        assert_eq!(feed(&daemon)["held"], 1);
+        assert!(problems(&daemon).contains("guardctl feed accept test"));
+        assert!(!pings(&arena.outside, first, GUARDED_V4));
+        daemon.json("feed accept test");
+        poll_until(Duration::from_secs(10), "the short list is in force", || {
+            (!daemon.drops(first)).then_some(())
+        });
+        assert!(pings(&arena.outside, first, GUARDED_V4) && daemon.drops(third));
+        assert_eq!(problems(&daemon), "[]");
+    }
+}
+
+#[test]
+fn a_restart_without_its_server_opens_no_gap_and_a_feed_that_goes_leaves_nothing() {
+    for options in [Options::xdp(), Options::nftables()] {
+        if let Some(reason) = missing_for_xdp_tests() {
+            return skip(&reason);
+        }
+        let arena = Arena::new();
+        let listed = attacker_v4(0);
+        let server = FeedServer::new(&arena.host, format!("{listed}\n198.51.100.0/24\n"));
+        let mut daemon = Daemon::start(&arena.host, with_feed(options, &server, ""));
+        daemon.await_drop(listed);
+        daemon.json(&format!("ban {} --for 1h", attacker_v4(1)));
+        drop(server);
+
+        let place = SocketAddr::new(GUARDED_V4, 9);
+        let passed = counter(&arena.host, place);
+        let flood = Flood::start(&arena.outside, listed, place);
+        for _ in 0..3 {
+            daemon.kill();
+            daemon.start_again();
+            poll_until(Duration::from_secs(20), "everything is restored", || {
+                (daemon.json("status")["restored"] == true).then_some(())
+            });
+        }
+        poll_until(Duration::from_secs(20), "enough was sent", || (flood.sent() > 100_000).then_some(()));
+        drop(flood);
+        assert_eq!(passed.load(Ordering::Relaxed), 0);
+        assert_eq!(daemon.json("status")["bans"], 3);
+        assert_eq!(feed(&daemon)["bans"], 2);
+        assert_ne!(daemon.ctl("feed refresh test").code, 0, "nobody is there");
+        assert!(problems(&daemon).contains("feed test: "));
+        daemon.await_drop(listed);
+
+        // Taken out of the configuration while guard does not run: what it left in the kernel is nobody's ban.
+        daemon.stop();
+        let config = fs::read_to_string(daemon.config()).unwrap();
+        fs::write(daemon.config(), config.split("\n[[feed]]").next().unwrap()).unwrap();
+        daemon.start_again();
+        poll_until(Duration::from_secs(20), "what it listed passes", || {
+            (!daemon.drops(listed)).then_some(())
+        });
+        let bans = daemon.json("list");
+        assert_eq!(bans.as_array().unwrap().len(), 1, "{bans}");
+        assert!(pings(&arena.outside, listed, GUARDED_V4) && daemon.drops(attacker_v4(1)));
+
+        // And back by a reload, with another server.
+        let server = FeedServer::new(&arena.host, format!("{listed}\n"));
+        let without = fs::read_to_string(daemon.config()).unwrap();
+        let with = format!("{without}\n[[feed]]\nname = \"test\"\nurl = \"{}\"\n", server.url());
+        fs::write(daemon.config(), with).unwrap();
+        daemon.json("reload");
+        daemon.await_drop(listed);
+        fs::write(daemon.config(), without).unwrap();
+        daemon.json("reload");
+        poll_until(Duration::from_secs(10), "what it listed passes", || {
+            (!daemon.drops(listed)).then_some(())
+        });
+    }
+}
+
+#[test]
+fn who_is_listed_starts_with_points() {
+    if let Some(reason) = missing_for_xdp_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::new();
+    let listed = attacker_v4(0);
+    let server = FeedServer::new(&arena.host, format!("{listed}\n"));
+    let more = "action = \"points\"\npoints = 3\n";
+    let daemon = Daemon::start(&arena.host, with_feed(Options::xdp().file(log.path()), &server, more));
+    poll_until(Duration::from_secs(10), "it is fetched", || (feed(&daemon)["targets"] == 1).then_some(()));
+    assert!(!daemon.drops(listed));
+    log.guesses(attacker_v4(1), 2);
+    log.guesses(listed, 2);
+    daemon.await_drop(listed);
+    assert!(!daemon.drops(attacker_v4(1)));
+}
+
+/// So many entries, each tenth line of them rubbish; those of two `editions` differ but for the steady ones.
+fn long_list(entries: u32, edition: u32, steady: &[IpAddr]) -> String {
+    let mut text = String::new();
+    for address in steady {
+        let _ = writeln!(text, "{address}");
+    }
+    for n in 0..entries {
+        let address = Ipv4Addr::from_bits(0x1000_0000 + n * 8 + edition);
+        let _ = if n % 10 == 0 {
+            writeln!(text, "{address} rubbish\nrubbish {n}")
+        } else {
+            writeln!(text, "{address}")
+        };
+    }
+    text
+}
+
+/// Long lists are swapped under as many packets as one thread sends, while lines are judged and commands answered.
+#[test]
+fn a_long_feed_is_swapped_without_a_stall() {
+    // A program that is not optimised needs minutes for a million beside two threads that send.
+    const ENTRIES: u32 = if cfg!(debug_assertions) { 200_000 } else { 1_000_000 };
+    if let Some(reason) = missing_for_xdp_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::new();
+    let (steady, clean) = (attacker_v4(0), attacker_v4(7));
+    let server = FeedServer::new(&arena.host, long_list(ENTRIES, 0, &[steady]));
+    let more = "max_entries = 2000000\n";
+    let daemon = Daemon::start(&arena.host, with_feed(Options::xdp().file(log.path()), &server, more));
+    let limit = Duration::from_secs(120);
+    let wanted = u64::from(ENTRIES) + 1;
+    poll_until(limit, "the first list is in force", || (feed(&daemon)["bans"] == wanted).then_some(()));
+    let shown = feed(&daemon);
+    assert_eq!(shown["rubbish"]["count"], ENTRIES / 10, "{shown}");
+    assert!(!pings(&arena.outside, steady, GUARDED_V4));
+
+    let (closed, open) = (SocketAddr::new(GUARDED_V4, 9), SocketAddr::new(GUARDED_V4, 10));
+    let (passed, arrived) = (counter(&arena.host, closed), counter(&arena.host, open));
+    let floods = [Flood::start(&arena.outside, steady, closed), Flood::start(&arena.outside, clean, open)];
+    server.set(long_list(ENTRIES, 1, &[steady]));
+    let start = Instant::now();
+    let old = |n: u32| IpAddr::from(Ipv4Addr::from_bits(0x1000_0000 + n * 8));
+    std::thread::scope(|scope| {
+        let swap = scope.spawn(|| daemon.json("feed refresh test"));
+        let (mut judged, mut slowest, mut seen, mut last) = (0, Duration::ZERO, 0, Instant::now());
+        poll_until(limit, "the second list is in force", || {
+            let asked = Instant::now();
+            let there = daemon.json("status")["bans"].as_u64()?;
+            slowest = slowest.max(asked.elapsed());
+            let now = arrived.load(Ordering::Relaxed);
+            if now > seen {
+                (seen, last) = (now, Instant::now());
+            }
+            assert!(last.elapsed() < Duration::from_secs(2), "clean packets do not arrive");
+            if judged < 5 {
+                judged += 1;
+                log.guesses(attacker_v4(judged), 5);
+                daemon.await_drop(attacker_v4(judged));
+            }
+            let is_over = judged == 5
+                && there == wanted + 5
+                && !daemon.drops(old(1))
+                && !daemon.drops(old(ENTRIES - 1));
+            is_over.then_some(())
+        });
+        swap.join().unwrap();
+        println!("swapped in {:?}, slowest answer {slowest:?}", start.elapsed());
+        assert!(slowest < Duration::from_secs(5), "an answer took {slowest:?}");
+    });
+    let [sent, _] = floods.each_ref().map(Flood::sent);
+    println!("{sent} packets in {:?}", start.elapsed());
+    drop(floods);
+    assert_eq!(passed.load(Ordering::Relaxed), 0, "of {sent} packets of who is on both lists");
+    assert!(daemon.drops(IpAddr::from(Ipv4Addr::from_bits(0x1000_0000 + (ENTRIES / 2) * 8 + 1))));
+    assert!(pings(&arena.outside, ADMIN, GUARDED_V4));
+    let metrics = Metrics::scrape(&arena.host, SocketAddr::from(([127, 0, 0, 1], 19187))).unwrap();
+    assert_eq!(metrics.count("guard_feed_targets{feed=\"test\"}"), wanted);
+    assert_eq!(metrics.count("guard_feed_bans{feed=\"test\"}"), wanted);
+    assert_eq!(
+        metrics.count("guard_feed_refused_entries{feed=\"test\",because=\"rubbish\"}"),
+        u64::from(ENTRIES / 10)
+    );
+}
