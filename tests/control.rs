@@ -223,7 +223,7 @@ fn old_logs_are_replayed_without_a_daemon() {
     let seconds = summary["bans"][0].as_object_mut().unwrap().remove("seconds").unwrap().as_u64().unwrap();
     assert!((3240..=3960).contains(&seconds), "{seconds}");
     let expected = json!({
-        "lines": 8, "bytes": first.len() + second.len(), "matched": 7, "cut": 0, "sources": 2, "refused": 0,
+        "lines": 8, "bytes": first.len() + second.len(), "matched": 7, "cut": 0, "sources": 2, "refused": 0, "incidents": 0,
         "bans": [{
             "target": "203.0.113.7", "at": "2026-03-01T10:00:30Z", "rule": "sshd", "score": 5.0,
             "logged_in_later": false,
@@ -315,7 +315,7 @@ fn a_full_ban_table_is_told_of_and_keeps_bans_by_hand() {
     }
     let arena = Arena::new();
     let log = LogFile::new();
-    let more = format!("[decide]\nmax_bans = {MOST}\nthreshold = 1\n");
+    let more = format!("[decide]\nmax_bans = {MOST}\nthreshold = 1\nprefix_hosts = 0\n");
     let daemon = Daemon::start(&arena.host, Options { more, ..Options::xdp() }.file(log.path()));
     let by_hand = [attacker_v4(0), attacker_v6(0)];
     // They would end before all others.

@@ -51,7 +51,7 @@ fn metrics_tell_of_an_attack() {
             ("guard_bans_total{rule=\"manual\"}".into(), 1),
             (format!("guard_active_bans{{family=\"ipv4\",backend=\"{backend}\"}}"), 2),
             (format!("guard_active_bans{{family=\"ipv6\",backend=\"{backend}\"}}"), 1),
-            ("guard_tracked_sources".into(), 1),
+            ("guard_tracked_sources".into(), 3),
             ("guard_problems".into(), 0),
             ("guard_restored".into(), 1),
         ] {

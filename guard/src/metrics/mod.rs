@@ -39,7 +39,7 @@ pub struct Snapshot {
     pub sightings: Vec<(String, Kind, u64)>,
     /// The engine's counters.
     pub engine: EngineCount,
-    /// Addresses with a score.
+    /// Addresses that are remembered.
     pub tracked: u64,
     /// Bans since the start by rule: a filter's name, `rule:` and a rule's, or `manual`.
     pub bans: Vec<(String, u64)>,
@@ -47,6 +47,14 @@ pub struct Snapshot {
     pub bans_refused: u64,
     /// Bans that made room for others.
     pub bans_evicted: u64,
+    /// Incidents by their name.
+    pub incidents: Vec<(&'static str, u64)>,
+    /// Storms that began.
+    pub storms: u64,
+    /// Whether there is one.
+    pub is_storm: bool,
+    /// Bans of prefixes that had to wait for the end of one.
+    pub held: u64,
     /// What rules have done, by name.
     pub rules: Vec<(String, RuleCount)>,
     /// Commands of rules.

@@ -88,7 +88,7 @@ metrics! {
     SIGHTINGS_TOO_OLD Counter "guard_sightings_too_old_total" []
         "Sightings older than the window.";
     TRACKED Gauge "guard_tracked_sources" []
-        "Addresses that have a score now.";
+        "Addresses that are remembered: those with a score, and those that have guessed within a day.";
     EVICTED Counter "guard_evicted_sources_total" []
         "Addresses forgotten to make room: raise `decide.max_sources` if this grows.";
 
@@ -100,6 +100,17 @@ metrics! {
         "Bans given up before their end because `decide.max_bans` was reached.";
     BANS_ACTIVE Gauge "guard_active_bans" ["family", "backend"]
         "Bans in force, by address family and by what enforces them.";
+
+    INCIDENTS Counter "guard_incidents_total" ["incident"]
+        "Incidents: what people should know of besides bans, such as `success-after-failures`.";
+    PREFIXES_SPARED Counter "guard_prefixes_spared_total" []
+        "Prefixes not banned because somebody had logged in from them within a day.";
+    STORMS Counter "guard_storms_total" []
+        "Times that many bans came at once: bans of single addresses go on, prefixes wait.";
+    STORM Gauge "guard_storm" []
+        "Whether there is such a storm now.";
+    HELD Counter "guard_held_bans_total" []
+        "Bans of prefixes that had to wait for the end of a storm.";
 
     RULE_MATCHES Counter "guard_rule_matches_total" ["rule"]
         "Sightings a rule held for, by its name; the rules behind the first hundred are `other`.";

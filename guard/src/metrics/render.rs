@@ -64,6 +64,11 @@ fn engine(out: &mut Text, snapshot: &Snapshot) {
     out.many(&names::BANS, snapshot.bans.iter().map(|(rule, n)| ([rule.as_str()], *n)));
     out.plain(&names::BANS_REFUSED, snapshot.bans_refused);
     out.plain(&names::BANS_EVICTED, snapshot.bans_evicted);
+    out.many(&names::INCIDENTS, snapshot.incidents.iter().map(|(name, count)| ([*name], count)));
+    out.plain(&names::PREFIXES_SPARED, snapshot.engine.spared);
+    out.plain(&names::STORMS, snapshot.storms);
+    out.plain(&names::STORM, snapshot.is_storm.into());
+    out.plain(&names::HELD, snapshot.held);
     let mut each = |metric: &Metric, value: fn(&RuleCount) -> u64| {
         out.many(metric, snapshot.rules.iter().map(|(rule, count)| ([rule.as_str()], value(count))));
     };
