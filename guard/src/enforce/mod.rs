@@ -1,6 +1,7 @@
 //! Enforcers make the kernel equal to the ban table, and prove it.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -129,6 +130,18 @@ pub struct LiveEntry {
     pub bytes: Option<u64>,
 }
 
+impl LiveEntry {
+    /// Whether it drops for longer than until then. Its end is known to the second only, rounded up.
+    pub fn outlasts(&self, until: Option<Moment>, now: Moment) -> bool {
+        let second = Duration::from_secs(1);
+        match (self.seconds_left, until) {
+            (None, until) => until.is_some(),
+            (Some(left), Some(until)) => now + Duration::from_secs(left) > until + second,
+            (Some(_), None) => false,
+        }
+    }
+}
+
 /// How one interface is covered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfaceStatus {
@@ -166,7 +179,7 @@ pub struct MapStatus {
     pub capacity: u64,
 }
 
-/// A part of what the kernel holds and the ban table does not: see [`Enforcer::unknown`].
+/// A part of what the kernel holds and the ban table does not, or not for as long: see [`Enforcer::unknown`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unknown {
     /// The entries, in no particular order.
@@ -254,11 +267,13 @@ pub trait Enforcer: Send + std::fmt::Debug {
     /// The bans the kernel holds now, in no particular order.
     fn live(&mut self) -> Result<Vec<LiveEntry>, EnforceError>;
 
-    /// What the kernel holds and the ban table does not, in parts as [`Self::reconcile_part`]: what a start adopts.
-    /// Takes nothing out of the kernel; what the caller does not want to keep it has to unban.
+    /// What the kernel holds and the ban table does not, or not for as long, in parts as [`Self::reconcile_part`]: what
+    /// a start adopts. Takes nothing out of the kernel; what the caller does not want to keep it has to unban.
     fn unknown(&mut self, desired: Desired<'_>) -> Result<Unknown, EnforceError> {
         let mut entries = self.live()?;
-        entries.retain(|entry| desired.bans.get(entry.target).is_none());
+        let now = desired.now;
+        entries
+            .retain(|entry| desired.bans.get(entry.target).is_none_or(|ban| entry.outlasts(ban.until, now)));
         Ok(Unknown { entries, more: false })
     }
 

@@ -90,8 +90,6 @@ pub(super) struct Offenders {
     changed_limit: usize,
     /// The last sentence's target and its past before it.
     undo: Option<(Target, Option<Past>)>,
-    /// Where the length's random part comes from.
-    seed: u64,
     /// Targets forgotten to make room.
     pub(super) evicted: u64,
 }
@@ -107,7 +105,6 @@ impl Offenders {
             changed: Vec::new(),
             changed_limit: 1024,
             undo: None,
-            seed,
             evicted: 0,
         }
     }
@@ -126,7 +123,7 @@ impl Offenders {
         }
         let strike = past.map_or(0, |past| forgiven(past, now, decide)) + 1;
         let bans_of_day = self.remember_recent(target, past, now);
-        let until = self.length(target, term, strike, bans_of_day, now, decide).map(|length| now + length);
+        let until = length(target, term, strike, bans_of_day, decide).map(|length| now + length);
         self.undo = Some((target, past));
         self.put(
             target,
@@ -251,26 +248,6 @@ impl Offenders {
             + self.changed.capacity() * size_of::<Target>()
     }
 
-    /// The length of a ban, its random part included; `None` for good.
-    fn length(
-        &self,
-        target: Target,
-        term: Term,
-        strike: u32,
-        bans_of_day: usize,
-        now: Moment,
-        decide: &Decide,
-    ) -> Option<Duration> {
-        let length = match term {
-            Term::Fixed(length) => length,
-            Term::Ladder { percent } => percent_of(sentence(strike, bans_of_day, decide)?, percent),
-        };
-        let extra = length.as_millis() as u64 / 1000 * u64::from(decide.jitter_permille);
-        // Chance follows from the case itself: what happened to others has no part in it.
-        let case = target.hash(Seed::new(self.seed)) ^ now.0 as u64;
-        Some(length + Duration::from_millis(Chance::new(case).below(extra + 1)))
-    }
-
     /// Notes that a ban begins, and answers how many of the target's bans began within a day, this one included.
     fn remember_recent(&mut self, target: Target, past: Option<Past>, now: Moment) -> usize {
         let fresh = |moment: &Moment| now.since(*moment) < RECIDIVE_WINDOW;
@@ -342,6 +319,19 @@ impl Offenders {
             None => drop(self.others.all.remove(target)),
         }
     }
+}
+
+/// The length of a ban, its random part included; `None` for good.
+fn length(target: Target, term: Term, strike: u32, bans_of_day: usize, decide: &Decide) -> Option<Duration> {
+    let length = match term {
+        Term::Fixed(length) => length,
+        Term::Ladder { percent } => percent_of(sentence(strike, bans_of_day, decide)?, percent),
+    };
+    let extra = length.as_millis() as u64 / 1000 * u64::from(decide.jitter_permille);
+    // Chance follows from the case alone. Decided once more, because a crash lay between kernel and store, it lasts as
+    // long, and so ends no earlier than the kernel was told.
+    let case = target.hash(Seed::new(u64::from(strike)));
+    Some(length + Duration::from_millis(Chance::new(case).below(extra + 1)))
 }
 
 /// The length of a ban without its random part; `None` for good.

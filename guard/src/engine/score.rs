@@ -27,6 +27,11 @@ impl Leak {
         Self { period: (window * step / threshold).max(1), step }
     }
 
+    /// Time from one step to the next.
+    pub(super) const fn period(self) -> Duration {
+        Duration::from_millis(self.period as u64)
+    }
+
     /// Points that leak away in `steps` steps.
     fn of(self, steps: i64) -> i64 {
         steps.saturating_mul(self.step)

@@ -176,8 +176,12 @@ impl Engine {
         self.sources.changed().into_iter().map(|(address, score)| KeptScore::of(address, score)).collect()
     }
 
-    /// Takes over a score from the store, less what has leaked away since.
+    /// Takes over a score from the store, less what has leaked away since. Where it lies in the future the wall clock was
+    /// set back meanwhile: nobody knows how old it is, and the points of an hour ago must not count as those of now.
     pub fn restore_score(&mut self, kept: &KeptScore, now: Moment) {
+        if kept.settled.since(now) > self.leak.period() {
+            return;
+        }
         let score = kept.score(now);
         if score.at(now, self.leak).0 > 0 {
             self.sources.find(canonical(kept.address), now, self.leak).score = score;

@@ -7,7 +7,7 @@ use serde_json::json;
 use tracing::warn;
 
 use super::{Judge, stored};
-use crate::ban::{Ban, BanId, Origin};
+use crate::ban::{Ban, BanId, BanRef, Origin};
 use crate::enforce::{Change, LiveEntry};
 use crate::protect::Protection;
 use crate::sighting::Points;
@@ -79,14 +79,15 @@ impl Judge {
         new
     }
 
-    /// Takes entries that only the kernel knows into the table, unless something speaks against it; how many.
+    /// Takes entries that only the kernel knows into the table, unless something speaks against it; how many. A ban that
+    /// the kernel holds for longer than the table lasts that long.
     ///
-    /// A crash between kernel and store leaves such a ban. It was decided, so it stays.
+    /// A crash between kernel and store leaves such a ban. It was decided, so it stays. The end of a stored ban is wall
+    /// time, so whoever sets the clock while guard is down moves it; the kernel's does not move.
     pub fn adopt(&mut self, entries: Vec<LiveEntry>, clock: Clock) -> usize {
         let mut kept = 0;
         for entry in entries {
             if entry.seconds_left == Some(0)
-                || self.bans.get(entry.target).is_some()
                 || self.was_lifted(entry.target)
                 || entry.id == BanId::FEED.0
                     && entry.seconds_left.is_none()
@@ -95,11 +96,20 @@ impl Judge {
             {
                 continue;
             }
+            let until = entry.seconds_left.map(|left| clock.moment + Duration::from_secs(left));
+            if let Some(ban) = self.bans.get(entry.target).map(BanRef::to_ban) {
+                if entry.outlasts(ban.until, clock.moment) {
+                    let ban = Ban { until, ..ban };
+                    self.tell_engine(&ban);
+                    self.insert(ban, clock);
+                }
+                continue;
+            }
             let ban = Ban {
                 id: if entry.id == 0 { self.bans.next_id() } else { BanId(entry.id) },
                 target: entry.target,
                 since: clock.moment,
-                until: entry.seconds_left.map(|left| clock.moment + Duration::from_secs(left)),
+                until,
                 origin: Origin::Filter(RECOVERED.into()),
                 score: Points(0),
                 strike: 1,

@@ -78,7 +78,8 @@ impl Xdp {
     /// Goes on with the round, or begins one. The time the whole round took once it is over. After an error the next
     /// call begins anew.
     ///
-    /// With `unknown`, entries the table does not have are put there instead of being removed.
+    /// With `unknown`, entries the table does not have, or not for as long, are put there instead of being removed or
+    /// written anew.
     pub(super) fn compare_part(
         &mut self,
         desired: Desired<'_>,
@@ -164,12 +165,17 @@ impl Xdp {
             let entry = key.entry(value);
             let target = key.target();
             match (desired.bans.meet(target), entry, &mut unknown) {
-                (Some(ban), entry, _) => {
+                (Some(ban), entry, unknown) => {
                     *found += 1;
                     let wanted =
                         Entry { deadline: deadline(ban.until), id: ban.id.0, ..entry.unwrap_or_default() };
-                    if !entry.is_some_and(|entry| is_as_wanted(entry, wanted)) {
-                        repairs.push((*key, key.value(wanted)));
+                    if entry.is_some_and(|entry| is_as_wanted(entry, wanted)) {
+                        return;
+                    }
+                    let entry = entry.map(|entry| live(target, entry, now));
+                    match (entry.filter(|entry| entry.outlasts(ban.until, desired.now)), unknown) {
+                        (Some(entry), Some(unknown)) => unknown.push(entry),
+                        _ => repairs.push((*key, key.value(wanted))),
                     }
                 }
                 (None, Some(entry), Some(unknown)) => unknown.push(live(target, entry, now)),

@@ -32,6 +32,24 @@ fn scores_survive_through_the_store_and_leak_meanwhile() {
 }
 
 #[test]
+fn a_score_of_the_future_does_not_count_as_one_of_now() {
+    let mut scene = Scene::new();
+    scene.at(HOUR);
+    for _ in 0..4 {
+        scene.fail(ATTACKER);
+    }
+    let kept = scene.engine.scores().next().unwrap();
+    let restored = |at: i64| {
+        let mut next = Scene::new();
+        next.at(at);
+        next.engine.restore_score(&kept, next.now);
+        next.score(ATTACKER)
+    };
+    assert_eq!(restored(HOUR - 2 * MINUTE), 4.0, "the clock was set right by a little");
+    assert_eq!(restored(HOUR - 3 * MINUTE), 0.0, "it was set back: nobody knows how old this is");
+}
+
+#[test]
 fn each_score_that_changed_is_told_once() {
     let mut scene = Scene::with(|decide| decide.max_sources = 1000);
     scene.fail("203.0.113.1");

@@ -64,6 +64,20 @@ fn bans_get_random_extra_time_within_bounds() {
 }
 
 #[test]
+fn a_ban_that_is_decided_once_more_after_a_crash_ends_no_earlier() {
+    let ends = |seed: u64, at: i64| {
+        let decide = Decide { jitter_permille: 500, ..Decide::default() };
+        let mut scene = Scene::new();
+        scene.engine = Engine::new(EngineOptions { decide, seed, evidence: 0 });
+        let (_, length) = scene.at(at).until_banned(ATTACKER);
+        at + length.unwrap()
+    };
+    for later in [1, 10, SECOND, MINUTE] {
+        assert_eq!(ends(7, 0) + later, ends(8, later), "the next engine has another seed, and a later clock");
+    }
+}
+
+#[test]
 fn lines_in_flight_lead_to_no_second_ban() {
     let mut scene = Scene::new();
     scene.until_banned(ATTACKER);

@@ -44,6 +44,8 @@ pub struct Protection {
     forced: BTreeSet<Target>,
     /// What [`Protection::take_changes`] has told last.
     told: BTreeSet<Target>,
+    /// Until when that holds if nothing else changes; `None` once something has.
+    told_until: Option<Moment>,
     evicted: u64,
 }
 
@@ -103,6 +105,7 @@ impl Protection {
             password_logins: BTreeSet::new(),
             forced: BTreeSet::new(),
             told: BTreeSet::new(),
+            told_until: None,
             evicted: 0,
         };
         protection.rebuild();
@@ -158,6 +161,7 @@ impl Protection {
         };
         let protected: Vec<IpAddr> =
             records.intersection(&connected).copied().filter(|address| !by_password(*address)).collect();
+        self.told_until = None;
         self.passing.retain(|target, passing| {
             passing.recorded = passing.recorded && protected.contains(&target.address());
             !passing.is_empty()
@@ -177,6 +181,7 @@ impl Protection {
     pub fn session_end(&mut self, address: IpAddr, port: u16) {
         if let Some(passing) = self.passing.get_mut(Target::host(address)).filter(|_| port != 0) {
             passing.sessions.retain(|s| s.port != port);
+            self.told_until = None;
         }
     }
 
@@ -189,6 +194,7 @@ impl Protection {
         let by_address: BTreeSet<IpAddr> = connections.iter().filter(to_ssh).map(|c| c.peer).collect();
         self.passing.retain(|target, passing| {
             let address = target.address();
+            let before = passing.sessions.len();
             passing.sessions.retain(|s| {
                 let lives = match s.port {
                     0 => by_address.contains(&address),
@@ -196,6 +202,9 @@ impl Protection {
                 };
                 lives || s.since >= seen_at
             });
+            if passing.sessions.len() < before {
+                self.told_until = None;
+            }
             !passing.is_empty()
         });
     }
@@ -225,11 +234,14 @@ impl Protection {
     /// A person's ban of this target holds whatever allows or protects it, until [`Self::unforce`].
     pub fn force(&mut self, target: Target) {
         self.forced.insert(target);
+        self.told_until = None;
     }
 
     /// No forced ban of this target stands any more.
     pub fn unforce(&mut self, target: Target) {
-        self.forced.remove(&target);
+        if self.forced.remove(&target) {
+            self.told_until = None;
+        }
     }
 
     /// The bans that people forced.
@@ -240,6 +252,7 @@ impl Protection {
     /// Allows a target at run time, in place of an earlier allowance of the same.
     pub fn allow_runtime(&mut self, target: Target, until: Option<Moment>, comment: &str) {
         let comment = comment.chars().take(200).collect();
+        self.told_until = None;
         self.passing.entry(target, Passing::default).allowance = Some(Allowance { until, comment });
     }
 
@@ -247,6 +260,7 @@ impl Protection {
     pub fn disallow_runtime(&mut self, target: Target) -> bool {
         let taken = self.passing.get_mut(target).and_then(|p| p.allowance.take()).is_some();
         if taken {
+            self.told_until = None;
             self.passing.retain(|_, p| !p.is_empty());
         }
         taken
@@ -313,8 +327,13 @@ impl Protection {
         forced::without(widest, &self.forced)
     }
 
-    /// What has to be told to the kernel since the last call. At first, that is everything.
+    /// What has to be told to the kernel since the last call. At first, that is everything. Asked after every batch of
+    /// lines, it costs nothing as long as nothing has changed.
     pub fn take_changes(&mut self, now: Moment) -> Changes {
+        if self.told_until.is_some_and(|until| now < until) {
+            return Changes::default();
+        }
+        self.told_until = Some(self.first_end(now));
         let wanted: BTreeSet<Target> = self.targets(now).into_iter().collect();
         let changes = Changes {
             allow: wanted.difference(&self.told).copied().collect(),
@@ -324,8 +343,16 @@ impl Protection {
         changes
     }
 
-    /// Those of the given bans that must not be any more, each with what protects it; those that are forced stay. Worth asking when
-    /// [`Changes::allow`] is not empty.
+    /// When the first of the reasons ends that end by themselves.
+    fn first_end(&self, now: Moment) -> Moment {
+        let fixed =
+            self.fixed.iter().flat_map(|(_, reasons)| reasons.iter().filter_map(|reason| reason.until));
+        let ends = fixed.chain(self.passing.iter().flat_map(|(_, passing)| passing.ends()));
+        ends.filter(|end| *end > now).min().unwrap_or(Moment(i64::MAX))
+    }
+
+    /// Those of the given bans that must not be any more, each with what protects it; those that are forced stay. Worth
+    /// asking when [`Changes::allow`] is not empty.
     pub fn conflicts(&self, bans: impl IntoIterator<Item = Target>, now: Moment) -> Vec<(Target, String)> {
         let free = bans.into_iter().filter(|ban| !self.forced.contains(ban));
         free.filter_map(|ban| Some((ban, self.refusal(ban, now)?))).collect()
@@ -337,6 +364,7 @@ impl Protection {
     }
 
     fn rebuild(&mut self) {
+        self.told_until = None;
         self.fixed = TargetMap::default();
         let private: &[_] = if self.allow.private { ranges::PRIVATE } else { &[] };
         for (text, name) in ranges::ALWAYS.iter().chain(private) {
@@ -362,6 +390,7 @@ impl Protection {
     }
 
     fn passing(&mut self, address: IpAddr) -> &mut Passing {
+        self.told_until = None;
         let target = Target::host(address);
         if self.passing.len() >= MAX_ADDRESSES && self.passing.get_mut(target).is_none() {
             self.evict();
@@ -430,6 +459,11 @@ impl Passing {
     /// The reason that holds longest.
     fn reason(&self, now: Moment) -> Option<Reason> {
         self.reasons(now).into_iter().next()
+    }
+
+    /// When a reason ends, if it does by itself.
+    fn ends(&self) -> impl Iterator<Item = Moment> {
+        self.login_until.into_iter().chain(self.allowance.iter().filter_map(|allowance| allowance.until))
     }
 
     fn reasons(&self, now: Moment) -> Vec<Reason> {

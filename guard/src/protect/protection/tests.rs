@@ -347,3 +347,92 @@ fn who_is_logged_in_and_connected_is_protected_unless_by_a_password() {
     assert_eq!(refusal(&protection, "198.51.100.1"), None, "logged out");
     assert!(!protection.has_sessions());
 }
+
+/// Something that changes who is protected.
+#[derive(Clone, Debug)]
+enum Step {
+    Login(IpAddr, u16),
+    Found(IpAddr, u16),
+    End(IpAddr, u16),
+    Live(Vec<(IpAddr, u16)>),
+    Allow(Target, Option<i64>),
+    Disallow(Target),
+    Expire,
+    Configure(Target, i64),
+    Recorded(Vec<(IpAddr, u16)>),
+    Force(Target),
+    Unforce(Target),
+}
+
+fn any_host() -> impl Strategy<Value = IpAddr> {
+    (0..6u8).prop_map(|host| IpAddr::from([198, 51, 100, host]))
+}
+
+fn near_target() -> impl Strategy<Value = Target> {
+    (any_host(), 28..=32u8).prop_map(|(host, length)| Target::prefix(host, length).unwrap())
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        (any_host(), 0..3u16).prop_map(|(host, port)| Step::Login(host, port)),
+        (any_host(), 0..3u16).prop_map(|(host, port)| Step::Found(host, port)),
+        (any_host(), 0..3u16).prop_map(|(host, port)| Step::End(host, port)),
+        prop::collection::vec((any_host(), 0..3u16), 0..4).prop_map(Step::Live),
+        (near_target(), prop::option::of(0..3000i64)).prop_map(|(target, end)| Step::Allow(target, end)),
+        near_target().prop_map(Step::Disallow),
+        Just(Step::Expire),
+        (near_target(), 0..3000i64).prop_map(|(target, end)| Step::Configure(target, end)),
+        prop::collection::vec((any_host(), 0..3u16), 0..4).prop_map(Step::Recorded),
+        near_target().prop_map(Step::Force),
+        near_target().prop_map(Step::Unforce),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn what_the_kernel_was_told_is_what_is_protected(
+        steps in prop::collection::vec((any_step(), 0..1000i64), 0..60),
+    ) {
+        let mut protection = plain();
+        let (mut now, mut told) = (NOW, BTreeSet::new());
+        for (step, wait) in steps {
+            now = Moment(now.0 + wait * 1000);
+            match step {
+                Step::Login(host, port) => protection.key_login(host, port, now),
+                Step::Found(host, port) => protection.found_session(host, port, now),
+                Step::End(host, port) => protection.session_end(host, port),
+                Step::Live(live) => {
+                    let connection = |(peer, peer_port)| Connection { local_port: 2222, peer, peer_port };
+                    let live: Vec<_> = live.into_iter().map(connection).collect();
+                    protection.set_live_sessions(&live, now);
+                }
+                Step::Allow(target, end) => {
+                    protection.allow_runtime(target, end.map(|end| Moment(now.0 + end * 1000)), "");
+                }
+                Step::Disallow(target) => {
+                    protection.disallow_runtime(target);
+                }
+                Step::Expire => drop(protection.expire(now)),
+                Step::Configure(target, end) => {
+                    let clock = Clock { moment: now, wall: Wall(now.0) };
+                    let until = Some(Wall(now.0 + end * 1000));
+                    let targets = vec![Allowance { target, until, comment: String::new() }];
+                    protection.configure(&Allow { targets, ..Allow::default() }, clock);
+                }
+                Step::Recorded(live) => {
+                    let records = live.iter().map(|(peer, _)| *peer).collect();
+                    let connection = |(peer, peer_port)| Connection { local_port: 2222, peer, peer_port };
+                    let live: Vec<_> = live.into_iter().map(connection).collect();
+                    protection.set_recorded_logins(&records, &live);
+                }
+                Step::Force(target) => protection.force(target),
+                Step::Unforce(target) => protection.unforce(target),
+            }
+            let changes = protection.take_changes(now);
+            told.retain(|target| !changes.disallow.contains(target));
+            told.extend(changes.allow);
+            let wanted: BTreeSet<Target> = protection.targets(now).into_iter().collect();
+            prop_assert_eq!(&told, &wanted);
+        }
+    }
+}
