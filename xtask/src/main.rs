@@ -1,4 +1,4 @@
-//! guard's own commands: `cargo xtask build-ebpf | test | fuzz | run | demo | bench | clean-root | booted`.
+//! guard's own commands: `cargo xtask build-ebpf | test | fuzz | run | demo | bench | simulate | clean-root | booted`.
 //!
 //! Each command sets up what it needs on the machine it runs on, says what it does, and leaves nothing running.
 
@@ -15,6 +15,7 @@ mod mounts;
 mod packages;
 mod process;
 mod run;
+mod simulate;
 mod test;
 mod workspace;
 
@@ -66,6 +67,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Simulate attackers, honest users and faults, and write the table of docs/decisions.md
+    Simulate(simulate::Options),
     /// Try the two commands of the README as a new user, in a fresh Debian root (minutes, needs root)
     CleanRoot(clean_root::Options),
     /// Try guard's systemd unit under attack on a booted Debian, in a container (minutes, needs root)
@@ -91,6 +94,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Run { arguments } => run::run(&workspace, &arguments)?,
         Command::Demo { nftables } => return demo::run(&workspace, nftables),
         Command::Bench { arguments } => bench::run(&workspace, &arguments)?,
+        Command::Simulate(options) => simulate::run(&workspace, &options)?,
         Command::CleanRoot(options) => clean_root::run(&workspace, &options)?,
         Command::Booted(options) => booted::run(&workspace, &options)?,
     }
