@@ -104,7 +104,9 @@ fn kills_at_any_point_ban_each_attacker_once_and_nobody_else() {
 /// A daemon that follows a log and has kept its place in it: only from then on is what is written meanwhile read after
 /// a crash.
 fn started_before<'a>(arena: &'a Arena, log: &LogFile) -> Daemon<'a> {
-    let mut daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
+    // Each attacker for himself, though they are neighbours.
+    let more = "[decide]\nprefix_hosts = 0\n".to_owned();
+    let mut daemon = Daemon::start(&arena.host, Options { more, ..Options::xdp() }.file(log.path()));
     daemon.stop();
     daemon.start_again();
     daemon

@@ -332,7 +332,11 @@ fn launch(namespace: &Namespace, folder: &Path, options: &Options) -> Background
     let mut command = match &options.logins {
         None => command(folder, options.denied),
         Some(logins) => {
-            let script = format!("mount --bind '{}' {LOGIND} && exec \"$@\"", logins.display());
+            // Where systemd does not run there may be no such folder.
+            let script = format!(
+                "mount -t tmpfs tmpfs /run && mkdir -p {LOGIND} && mount --bind '{}' {LOGIND} && exec \"$@\"",
+                logins.display()
+            );
             in_other_mounts(&script, &program("guard"))
         }
     };

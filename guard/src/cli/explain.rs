@@ -33,7 +33,8 @@ struct Matched {
     account: Option<String>,
     kind: &'static str,
     points: f64,
-    /// What rules do about it.
+    /// What rules do about it, if any do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     rules: Vec<Ruled>,
 }
 

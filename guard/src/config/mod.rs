@@ -192,7 +192,7 @@ pub struct Decide {
     pub accounts_within: Duration,
     /// Guesses of one address, far apart, that make an incident. Default 4; 0: none do.
     pub slow_guesses: usize,
-    /// How far apart: the median of the last ones. Default 10 min.
+    /// How far apart: the median of the last ones. Default 2 min: slower than points leak away.
     pub slow_gap: Duration,
     /// Addresses that fail at one account and so make an incident. Default 20; 0: none do.
     pub account_addresses: usize,
@@ -401,7 +401,7 @@ impl Default for Decide {
             accounts: 6,
             accounts_within: Duration::from_secs(300),
             slow_guesses: 4,
-            slow_gap: Duration::from_secs(600),
+            slow_gap: Duration::from_secs(120),
             account_addresses: 20,
             account_within: Duration::from_secs(HOUR),
             prefix_hosts: 10,

@@ -39,6 +39,7 @@ pub(super) struct Outcome {
     /// Bans, in the order they were decided.
     pub(super) bans: Vec<Ban>,
     /// Rules that held for a line, and what they did.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) rules: Vec<Ruled>,
 }
 

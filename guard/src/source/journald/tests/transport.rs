@@ -10,8 +10,7 @@ use crate::scan::{FilterSet, Mode, Scanner};
 const FIRST: &str = r#"2026/11/20 10:00:00 [error] 1#1: *1 open() "/srv/www/x"#;
 const FORGED: &str =
     r#"2026/11/20 10:00:00 [error] 1#1: *1 user "a": password mismatch, client: 198.51.100.1, x" failed"#;
-const REAL: &str =
-    r#"2026/11/20 10:00:00 [error] 1#1: *1 user "a": password mismatch, client: 203.0.113.9, server: x"#;
+const REAL: &str = r#"2026/11/20 10:00:00 [error] 1#1: *1 user "a": password mismatch, client: 203.0.113.9, server: x, request: "GET / HTTP/1.1", host: "x""#;
 
 #[test]
 fn a_newline_in_a_message_makes_no_entry_that_is_believed() {
