@@ -16,6 +16,9 @@ pub(super) const LOWEST: Points = Points(2000);
 /// Different accounts, of those that are told apart, from which on slow guesses are no forgotten robot with an old
 /// password.
 const SLOW_SORTS: u32 = 3;
+/// And guesses of a day: where several people share an address and one of them forgets a password now and then, somebody
+/// will have logged in by then.
+const SLOW_GUESSES: u16 = 10;
 /// A password is right after so many wrong guesses of a day: nobody forgets it that often.
 const GUESSES: u16 = 6;
 /// Fewer will do from an address that is new, if many try the same account.
@@ -97,7 +100,8 @@ impl Engine {
         if is_news {
             self.tell(Incident::of(Trouble::SlowGuessing { guesses: trail.guesses().into() }, s, at));
         }
-        (trail.sorts() >= SLOW_SORTS && !self.logins.from(s.address, now)).then_some(Cause::Slow)
+        let is_attack = trail.sorts() >= SLOW_SORTS && trail.guesses() >= SLOW_GUESSES;
+        (is_attack && !self.logins.from(s.address, now)).then_some(Cause::Slow)
     }
 
     /// Somebody logged in with a password: whether that is good news.

@@ -106,7 +106,8 @@ impl Judge {
                 continue;
             }
             let ban = Ban {
-                id: if entry.id == 0 { self.bans.next_id() } else { BanId(entry.id) },
+                // Its own may have been given out again: the store did not know of it.
+                id: self.bans.next_id(),
                 target: entry.target,
                 since: clock.moment,
                 until,

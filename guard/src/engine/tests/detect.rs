@@ -97,8 +97,9 @@ fn one_guess_each_ten_minutes_is_seen() {
 fn slow_guesses_at_several_accounts_are_a_ban() {
     let mut scene = Scene::new();
     let accounts = ["root", "admin", "anna", "test", "oracle", "git", "ubuntu", "bert"];
-    let decisions: Vec<_> =
-        (0..8).filter_map(|i| scene.at(i as i64 * 11 * MINUTE).fail_at(ATTACKER, accounts[i])).collect();
+    let decisions: Vec<_> = (0..16)
+        .filter_map(|i| scene.at(i as i64 * 11 * MINUTE).fail_at(ATTACKER, accounts[i % accounts.len()]))
+        .collect();
     let [Decision::Ban(order), ..] = &decisions[..] else { panic!("{decisions:?}") };
     assert_eq!((order.cause, order.until), (Cause::Slow, Some(order.since + Duration::from_secs(3600))));
 }
