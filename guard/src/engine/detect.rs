@@ -114,8 +114,10 @@ impl Engine {
             self.accounts.addresses(key, at, within)
         });
         let enough = self.decide.account_addresses;
-        let is_attacked = enough > 0 && addresses >= enough && !self.logins.from(s.address, now);
-        if guesses >= GUESSES || is_attacked && guesses >= FEW_GUESSES {
+        let is_attacked = enough > 0 && addresses >= enough;
+        // Where somebody logs in day by day, somebody else may have guessed.
+        let is_news = !self.logins.from(s.address, now);
+        if is_news && (guesses >= GUESSES || is_attacked && guesses >= FEW_GUESSES) {
             let score = self.score(s.address, at);
             self.evidence.push(s, Joined { points: Points(0), joined: false }, score, at);
             let trouble =

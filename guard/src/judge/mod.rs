@@ -49,6 +49,8 @@ pub use room::Crowding;
 
 use restore::Lifted;
 
+/// Identities that are skipped at a start: what a crash kept from the store must not be given out again. There are 2^47.
+const LOST_IDS: u64 = 1 << 20;
 /// Lines kept as evidence for each source that has a score.
 const EVIDENCE_LINES: usize = 8;
 
@@ -118,7 +120,9 @@ impl Judge {
         clock: Clock,
     ) -> Self {
         let mut bans = BanTable::new();
-        bans.reserve_ids(BanId(snapshot.last_id));
+        if snapshot.last_id > 0 {
+            bans.reserve_ids(BanId(snapshot.last_id + LOST_IDS));
+        }
         let recalled = snapshot.engine.as_deref().and_then(Recalled::read);
         let seed = recalled.as_ref().map_or(seed, Recalled::seed);
         let mut engine =
