@@ -154,6 +154,7 @@ or change in length (~).
 
 Examples:
   guardctl replay /var/log/auth.log
+  guardctl replay /var/log/journal/*/system@*.journal
   zcat /var/log/auth.log.2.gz | guardctl replay --json -
   guardctl replay --against stricter.toml /var/log/auth.log.1 /var/log/auth.log
   guardctl replay --threads 4 /srv/old/auth.log"
@@ -426,7 +427,7 @@ pub struct Replay {
     /// path among their files read it alone, and all filters what is nobody's]
     #[arg(long, value_name = "NAME")]
     pub filter: Vec<String>,
-    /// The logs, in the order they were written; `-`: standard input
+    /// The logs, in the order they were written, files of the systemd journal too; `-`: standard input
     #[arg(required = true, value_name = "FILE")]
     pub files: Vec<PathBuf>,
 }

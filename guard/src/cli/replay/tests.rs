@@ -1,3 +1,4 @@
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -278,6 +279,46 @@ fn rules_decide_in_a_replay() {
     }
     let text = Logs::try_replay(&config, &[&log]).unwrap();
     assert!(text.contains("rule ours held for 9 lines, acted on 9"), "{text}");
+}
+
+#[test]
+fn a_journal_is_read_like_the_daemon_reads_it() {
+    const REMOTE: &str = "/lib/systemd/systemd-journal-remote";
+    if !std::path::Path::new(REMOTE).exists() {
+        return harness::skip(&format!("{REMOTE} is not installed"));
+    }
+    let mut export = String::new();
+    for n in 0..12 {
+        // Every second one is from somebody who is not root.
+        let (user, host) = [(0, 7), (1000, 8)][n % 2];
+        let at = 1_790_000_000_000_000 + n as u64 * 1_000_000;
+        write!(
+            export,
+            "__REALTIME_TIMESTAMP={at}\n__MONOTONIC_TIMESTAMP={at}\n_BOOT_ID={:032x}\nSYSLOG_IDENTIFIER=sshd\n\
+             _UID={user}\n_COMM=sshd\n_PID={}\n_SYSTEMD_UNIT=ssh.service\n_TRANSPORT=syslog\n\
+             MESSAGE=Failed password for root from 203.0.113.{host} port {} ssh2\n\n",
+            1,
+            100 + n,
+            4000 + n,
+        )
+        .unwrap();
+    }
+    let logs = Logs::new();
+    let (input, journal) = (logs.file("export", export), logs.file("system.journal", ""));
+    std::fs::remove_file(&journal).unwrap();
+    let written = std::process::Command::new(REMOTE).args(["-o", &journal, &input]).output().unwrap();
+    assert!(written.status.success(), "{written:?}");
+
+    let outcome: Value = serde_json::from_str(&logs.replay("", &["--json", &journal])).unwrap();
+    assert_eq!((&outcome["lines"], &outcome["matched"]), (&12.into(), &6.into()), "{outcome}");
+    assert_eq!(targets(&outcome["bans"]), ["203.0.113.7"]);
+    let at = outcome["bans"][0]["at"].as_str().unwrap();
+    assert!(at.starts_with("2026-09-21T14:13:28"), "the fifth entry's time: {at}");
+
+    let damaged = logs.file("damaged.journal", &std::fs::read(&journal).unwrap()[..5000]);
+    let config = logs.config("guard.toml", "");
+    let refused = Logs::try_replay(&config, &[&damaged]).unwrap_err().to_string();
+    assert!(refused.contains("damaged.journal"), "{refused}");
 }
 
 #[test]

@@ -6,7 +6,9 @@ use hashbrown::HashMap;
 use super::decompress;
 use super::format::COMPRESSED;
 use super::journal::{Found, Journal, JournalError};
-use crate::source::{MAX_LINE, Sender, Transport};
+use crate::sighting::Sighting;
+use crate::source::{Entry, MAX_LINE, ReadCount, Scan, Sender, Transport};
+use crate::time::Wall;
 
 /// Values that are remembered per file; with more, all are forgotten and learnt again.
 const KNOWN: usize = 8192;
@@ -52,6 +54,30 @@ impl Fields {
     /// Who sent the entry; `None` if it does not say.
     pub(super) fn sender(&self) -> Option<Sender<'_>> {
         Some(Sender { uid: self.uid?, unit: &self.unit, command: &self.comm, transport: self.transport })
+    }
+
+    /// What the scan makes of an entry of `journal`, if it believes its sender; counts it either way.
+    pub(super) fn sighting<'a>(
+        &'a mut self,
+        journal: &'a mut Journal,
+        known: &mut Known,
+        found: &Found,
+        scan: &'a mut dyn Scan,
+        count: &mut ReadCount,
+    ) -> Result<Option<Sighting<'a>>, JournalError> {
+        self.read(journal, known, found)?;
+        let identifier = journal.identifier(found.stream);
+        count.bytes += self.message.len() as u64;
+        count.cut += u64::from(self.cut);
+        let Some(sender) = self.sender().filter(|sender| scan.trusts(identifier, sender)) else {
+            count.untrusted += 1;
+            return Ok(None);
+        };
+        let at = Wall((found.realtime / 1000) as i64);
+        count.known += 1;
+        let sighting = scan.entry(&Entry { at, identifier, sender, pid: self.pid, message: &self.message });
+        count.matched += u64::from(sighting.is_some());
+        Ok(sighting)
     }
 
     /// Reads the fields of an entry of `journal`. An entry whose message cannot be decompressed is an error.

@@ -23,6 +23,9 @@ pub(super) const FIELD_NEXT_IN_BUCKET: u64 = 24;
 pub(super) const FIELD_VALUES: u64 = 32;
 pub(super) const FIELD_NAME: u64 = 40;
 
+/// What a journal file begins with.
+pub(super) const MAGIC: &[u8; 8] = b"LPKSHHRH";
+
 /// `ENTRY`: items begin here, after seqnum, realtime, monotonic, boot id and hash.
 pub(super) const ENTRY_ITEMS: u64 = 64;
 
@@ -85,7 +88,7 @@ pub(crate) enum HeaderError {
 
 impl Header {
     pub(super) fn parse(bytes: &[u8; HEADER]) -> Result<Self, HeaderError> {
-        if &bytes[..8] != b"LPKSHHRH" {
+        if !bytes.starts_with(MAGIC) {
             return Err(HeaderError::Signature);
         }
         let u64_at = |at: usize| le64(&bytes[at..]);

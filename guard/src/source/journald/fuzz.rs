@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use super::decompress;
 use super::fields::{Fields, Known};
-use super::format::{ARRAY_ITEMS, DATA, ENTRY, ENTRY_ARRAY, FIELD, HEADER, LZ4, XZ, ZSTD};
+use super::format::{ARRAY_ITEMS, DATA, ENTRY, ENTRY_ARRAY, FIELD, HEADER, LZ4, MAGIC, XZ, ZSTD};
 use super::journal::{Journal, JournalError};
 use crate::source::MAX_LINE;
 
@@ -100,7 +100,7 @@ struct Builder {
 impl Builder {
     fn new(compact: bool) -> Self {
         let mut bytes = vec![0; HEADER];
-        bytes[..8].copy_from_slice(b"LPKSHHRH");
+        bytes[..8].copy_from_slice(MAGIC);
         bytes[12] = if compact { 4 | 8 | 16 } else { 4 | 8 };
         Self { bytes, compact }
     }

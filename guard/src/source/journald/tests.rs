@@ -14,8 +14,10 @@ use std::thread::JoinHandle;
 
 use super::*;
 use crate::sighting::{Kind, PatternId, Points, Sighting};
-use crate::source::{ReadCount, Scanned, Sender};
+use crate::source::{Entry, ReadCount, Scanned, Sender};
+use crate::time::Wall;
 
+mod compressed;
 mod many;
 mod transport;
 

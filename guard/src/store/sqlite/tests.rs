@@ -2,7 +2,6 @@ use std::fs;
 use std::io::{BufRead, BufReader, Seek, SeekFrom, Write as _};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use super::*;
 use crate::ban::BanId;
@@ -427,61 +426,4 @@ fn a_full_disk_refuses_whole_batches_and_recovers() {
         drop(store);
         assert_eq!(bans(&mut open_quietly(&disk.join("state")), 0).len(), 101);
     });
-}
-
-/// Prints what a million bans cost; run with `--release -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn a_million_bans() {
-    const TOTAL: u64 = 1_000_000;
-    let folder = tempfile::tempdir().unwrap();
-    let mut store = open_quietly(folder.path());
-    let spread = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % (1 << 31);
-    let began = Stopwatch::start();
-    for first in (0..TOTAL).step_by(131_072) {
-        let numbers = first..TOTAL.min(first + 131_072);
-        let writes: Vec<Write> = numbers.map(|n| Write::Ban(ban(spread(n)))).collect();
-        store.write(&writes).unwrap();
-    }
-    println!("write in batches of 131072: {began}");
-    let began = Stopwatch::start();
-    drop(store);
-    println!("close: {began}, {} bytes", fs::metadata(folder.path().join("guard.db")).unwrap().len());
-    for abandoned in [false, true] {
-        if abandoned {
-            fs::write(folder.path().join("lock"), "1").unwrap();
-        }
-        let began = Stopwatch::start();
-        let mut store = open_quietly(folder.path());
-        println!("open, abandoned {abandoned}: {began}");
-        let began = Stopwatch::start();
-        let mut count = 0;
-        store
-            .bans(Wall(0), &mut |chunk| {
-                count += chunk.len();
-                true
-            })
-            .unwrap();
-        println!("{count} bans: {began}");
-    }
-}
-
-/// Wall-clock and processor time: the latter is what other work on the machine does not distort.
-struct Stopwatch(Instant, Duration);
-
-impl Stopwatch {
-    fn start() -> Self {
-        Self(Instant::now(), Self::processor())
-    }
-
-    fn processor() -> Duration {
-        let t = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-        Duration::new(t.tv_sec as u64, t.tv_nsec as u32)
-    }
-}
-
-impl std::fmt::Display for Stopwatch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.0?} ({:.0?} processor)", self.0.elapsed(), Self::processor().saturating_sub(self.1))
-    }
 }
