@@ -28,8 +28,11 @@ pub(super) struct Candidate {
 pub(super) struct Seen(HashMap<PathBuf, (u64, u64)>);
 
 impl Seen {
+    /// A file that nobody writes to any more. The one that is written to is never settled.
     pub(super) fn add(&mut self, path: PathBuf, id: (u64, u64)) {
-        self.0.insert(path, id);
+        if path.file_name().is_some_and(|name| is_journal(name.as_bytes()) == Some(false)) {
+            self.0.insert(path, id);
+        }
     }
 }
 
@@ -108,6 +111,15 @@ pub(super) fn candidates(
     (found, troubles)
 }
 
+/// Whether a file has another name by now, or none: rotation renames it after its last entry, and vacuum deletes it. A
+/// system that cannot tell says nothing of the file.
+pub(super) fn is_put_away(path: &Path, id: (u64, u64)) -> bool {
+    match std::fs::symlink_metadata(path) {
+        Ok(meta) => (meta.dev(), meta.ino()) != id,
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
 fn open(path: &Path) -> Result<(File, (u64, u64), Header), JournalError> {
     let file = crate::source::open::open(path)?;
     let meta = file.metadata()?;
@@ -156,6 +168,28 @@ mod tests {
         {
             assert_eq!(put_away(OsStr::new(other)), None, "{other}");
         }
+    }
+
+    #[test]
+    fn the_file_that_is_written_to_is_never_settled() {
+        let mut seen = Seen::default();
+        seen.add("/j/system.journal".into(), (1, 2));
+        seen.add("/j/system@1-2-3.journal".into(), (1, 3));
+        assert_eq!(seen.0.len(), 1);
+    }
+
+    #[test]
+    fn a_file_is_put_away_when_its_name_is_another_s_or_nobody_s() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("system.journal");
+        std::fs::write(&path, "").unwrap();
+        let meta = path.metadata().unwrap();
+        let id = (meta.dev(), meta.ino());
+        assert!(!is_put_away(&path, id));
+        assert!(is_put_away(&path, (id.0, id.1 + 1)));
+        assert!(is_put_away(&dir.path().join("other"), id));
+        // No folder can be looked at below a file: that says nothing of the one below it.
+        assert!(!is_put_away(&path.join("system.journal"), id));
     }
 
     #[test]

@@ -229,10 +229,16 @@ impl Journal {
         if self.identifiers != 0 {
             self.list_values(wants)?;
         }
+        let mut grown = false;
         for stream in 0..self.streams.len() {
             let available = self.number(self.streams[stream].data + DATA_ENTRIES)?;
             let stream = &mut self.streams[stream];
             stream.available = available.max(stream.consumed);
+            grown |= stream.available > stream.consumed;
+        }
+        if grown {
+            // journald counts an entry after it has written and listed it: what was read before the counts may be older.
+            self.windows.forget();
         }
         Ok(())
     }

@@ -28,8 +28,7 @@ impl JournalReader {
             self.trouble = Some(format!("{}: {error}", path.display()));
         }
         for open in &mut self.open {
-            // Rotation renames a file after its last entry; vacuum deletes it.
-            open.finished |= !candidates.iter().any(|c| c.id == open.id && c.active);
+            open.finished |= folder::is_put_away(&open.path, open.id);
         }
         if self.cursor.is_none() {
             self.cursor = Some(at_the_end(&candidates));
@@ -78,14 +77,14 @@ impl JournalReader {
         let Candidate { path, file, id, header, active } = candidate;
         // journald numbers upwards: a file in use that ends below the place contradicts it, and then times tell.
         let known = cursor.last(header.series).filter(|last| !active || *last <= header.tail_seqnum);
-        let old = header.entries > 0
-            && known.map_or(header.tail_realtime <= cursor.realtime, |last| header.tail_seqnum <= last);
+        let floor = Floor::new(cursor, self.boot, known.is_some());
+        let past = || floor.is_past(header.tail_boot, header.tail_monotonic, header.tail_realtime);
+        let old = header.entries > 0 && known.map_or_else(past, |last| header.tail_seqnum <= last);
         if old && !active {
             self.seen.add(path, id);
             return;
         }
         let after = known.unwrap_or(0);
-        let floor = Floor::new(cursor, known.is_some());
         match Journal::open(file, after, &mut |name| self.scan.wants(name)) {
             Ok(journal) => self.open.push(Open {
                 counted: entries_up_to(journal.header(), after),
@@ -97,11 +96,7 @@ impl JournalReader {
                 path,
                 id,
             }),
-            Err(e) => {
-                self.pending.gaps += 1;
-                self.trouble = Some(format!("{}: {e}", path.display()));
-                self.seen.add(path, id);
-            }
+            Err(e) => self.give_up(path, id, &e),
         }
     }
 }

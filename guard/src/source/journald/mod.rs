@@ -105,6 +105,10 @@ pub struct JournalReader {
     /// Files in reading order; the ones that are still written to come last.
     open: Vec<Open>,
     seen: Seen,
+    /// The file that was given up last.
+    given_up: Option<(u64, u64)>,
+    /// The boot that lasts; 0 where the kernel does not tell.
+    boot: u128,
     /// Files whose names the kernel has told since the last look: series, and number of the first entry.
     put_away: HashSet<(u128, u64)>,
     fields: Fields,
@@ -160,6 +164,8 @@ impl JournalReader {
             cursor,
             open: Vec::new(),
             seen: Seen::default(),
+            given_up: None,
+            boot: present_boot(),
             put_away: HashSet::new(),
             fields: Fields::default(),
             trouble: None,
@@ -274,6 +280,12 @@ impl JournalReader {
         let place = self.cursor.as_ref().map(Cursor::encode).unwrap_or_default();
         Position { source: NAME.to_owned(), place }
     }
+}
+
+/// The id of the boot that lasts (random(4)), as entries have it; 0 where the kernel does not tell.
+fn present_boot() -> u128 {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    u128::from_str_radix(&id.trim().replace('-', ""), 16).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! From entries to batches.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use super::journal::{Found, JournalError};
 use super::open::Open;
-use super::{BATCH, BATCH_BYTES, JournalReader};
+use super::{BATCH, BATCH_BYTES, JournalReader, RETRY};
 use crate::source::{Batch, Closed, Delivery, Sink, Stop};
 use crate::time::{Wall, boot_nanoseconds};
 
@@ -80,16 +81,25 @@ impl JournalReader {
         }
     }
 
-    /// Gives the rest of a damaged file up, and goes on behind it if journald does.
+    /// Passes over the rest of a damaged file, and goes on behind it if journald does.
     fn pass_over(&mut self, at: usize, error: &JournalError) {
         let open = &mut self.open[at];
-        self.pending.gaps += 1;
-        self.trouble = Some(format!("{}: {error}", open.path.display()));
         if open.finished || open.journal.skip_to_end().is_err() {
             // Its header's numbers are not believed either: one that is too high would hide what comes later.
             let open = self.open.remove(at);
-            self.seen.add(open.path, open.id);
+            self.give_up(open.path, open.id, error);
+        } else {
+            self.pending.gaps += 1;
+            self.trouble = Some(format!("{}: {error}", open.path.display()));
         }
+    }
+
+    /// Reads a file no further. The one that journald writes to is tried again, and is one gap however often.
+    pub(super) fn give_up(&mut self, path: PathBuf, id: (u64, u64), error: &JournalError) {
+        self.trouble = Some(format!("{}: {error}", path.display()));
+        self.pending.gaps += u64::from(self.given_up.replace(id) != Some(id));
+        self.seen.add(path, id);
+        self.next_look = self.next_look.min(Instant::now() + RETRY);
     }
 
     pub(super) fn new_batch(&mut self) -> Batch {

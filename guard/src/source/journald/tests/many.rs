@@ -99,3 +99,46 @@ fn beside_five_hundred_archived_files_a_new_entry_is_delivered_within_a_second()
     run.expect(&["meanwhile"]);
     assert!(begun.elapsed() < SOON, "{:?} after a restart", begun.elapsed());
 }
+
+#[test]
+fn a_boot_whose_clock_is_behind_is_read_though_its_numbers_say_nothing() {
+    if lacks(REMOTE) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("system.journal");
+    write_boot(&path, true, 1, 5000..5600);
+    let mut run = Run::all(dir.path());
+    run.until("the old boot", |run| run.count.lines >= 600);
+    let (_, _, position) = run.end();
+    // A journal in memory ends with its boot.
+    fs::remove_file(&path).unwrap();
+    write_boot(&path, true, present_boot(), 1..600);
+    let new = journalctl(dir.path());
+    assert!(new.len() > 100);
+    let mut run = Run::new(dir.path(), position);
+    run.until("the new boot", |run| run.rows.len() >= new.len());
+    assert_eq!(run.end().0, new);
+}
+
+#[test]
+fn the_file_in_use_is_tried_again_after_it_could_not_be_read() {
+    if lacks(REMOTE) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("system.journal");
+    write_journal(&path, true, 1..3000);
+    let (all, bytes) = (journalctl(dir.path()), fs::read(&path).unwrap());
+    let used = bytes.iter().rposition(|b| *b != 0).unwrap();
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_len(used as u64 * 3 / 4).unwrap();
+    let mut run = Run::all(dir.path());
+    run.until("the damage", |run| run.count.gaps > 0);
+    assert!(run.rows.len() < all.len());
+    (&file).write_all(&bytes).unwrap();
+    run.until("the rest", |run| run.rows.len() >= all.len());
+    let (rows, count, _) = run.end();
+    assert_eq!(rows, all);
+    assert_eq!(count.gaps, 1, "however often it was tried");
+}
