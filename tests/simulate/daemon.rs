@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use guard::enforce::Change;
-use guard::judge::{Asker, Judge};
+use guard::judge::{Asker, Judge, Voucher};
 use guard::protect::Protection;
 use guard::sighting::SourceId;
 use guard::source::Position;
@@ -192,9 +192,10 @@ impl World {
             let line = &machine.logs[source][at];
             let fact = &line.fact;
             let connections = &machine.connections;
-            let is_there = |address: IpAddr, port: u16| vouched || connections.contains_key(&(address, port));
+            let is_connected = |address: IpAddr, port: u16| Some(connections.contains_key(&(address, port)));
+            let voucher = if vouched { Voucher::Kernel } else { Voucher::Sockets(&is_connected) };
             reader.read(fact, line.at, clock.wall, |sighting| {
-                daemon.judge.sighting(sighting, SourceId(source as u16), is_there, clock);
+                daemon.judge.sighting(sighting, SourceId(source as u16), voucher, clock);
             });
             watch.judged(fact.from);
             let peer = (fact.from, fact.port);

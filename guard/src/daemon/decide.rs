@@ -1,9 +1,11 @@
 //! What the machine tells, for the judge: batches of sightings, sessions, own addresses.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
+use crate::judge::Voucher;
 use crate::protect::system::connections;
-use crate::protect::{SystemAddresses, session};
+use crate::protect::{Connection, SystemAddresses, session};
 use crate::sighting::SourceId;
 use crate::source::{Batch, journald};
 use crate::store::Write;
@@ -17,16 +19,16 @@ impl Control {
         let clock = Clock::now();
         let vouched_for = self.is_vouched_for(batch.source);
         let mut banned = false;
+        let sockets = OnceCell::new();
+        let is_connected = |address, port| {
+            let read = || connections().ok();
+            let here = |c: &Connection| c.peer == address && c.peer_port == port;
+            sockets.get_or_init(read).as_ref().map(|all| all.iter().any(here))
+        };
+        let voucher = if vouched_for { Voucher::Kernel } else { Voucher::Sockets(&is_connected) };
         for sighting in batch.sightings() {
             *self.sightings.entry((sighting.pattern.filter, sighting.kind)).or_default() += 1;
-            // What only a log file says is believed if the connection exists.
-            let is_there = |address, port| {
-                let here = |connection: &crate::protect::Connection| {
-                    connection.peer == address && connection.peer_port == port
-                };
-                vouched_for || connections().is_ok_and(|all| all.iter().any(here))
-            };
-            banned |= self.judge.sighting(&sighting, batch.source, is_there, clock);
+            banned |= self.judge.sighting(&sighting, batch.source, voucher, clock);
         }
         if self.apply() && banned {
             self.count
@@ -73,12 +75,10 @@ impl Control {
 
     /// Reads own addresses, gateways and resolvers anew.
     pub(super) fn read_system(&mut self) {
-        let (system, faults) = SystemAddresses::read();
+        let (system, faults) = SystemAddresses::read(self.judge.protection().system());
         let problems = faults.iter().map(|fault| format!("{fault}; guard tries again")).collect();
         self.problems.replace("system", problems);
-        if faults.is_empty() {
-            self.judge.protection_mut().set_system(system);
-        }
+        self.judge.protection_mut().set_system(system);
         self.sync_allowed();
     }
 

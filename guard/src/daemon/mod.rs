@@ -18,11 +18,11 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use crate::config::{self, Config};
-use crate::judge::Judge;
+use crate::judge::{Judge, kept_logins};
 use crate::protect::system::connections;
 use crate::protect::{Protection, SystemAddresses};
 use crate::scan::FilterSet;
-use crate::store::{Snapshot, Writer, WriterOptions};
+use crate::store::{Snapshot, StoredAllow, Writer, WriterOptions};
 use crate::time::{Clock, Moment, boot_nanoseconds};
 use crate::{enforce, protect, store};
 
@@ -90,7 +90,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     let (writer, snapshot) = start_store(store, &config, inputs.clone())?;
     let mut problems = Problems::default();
     problems.replace(topic, notes);
-    let protection = start_protection(&config, &mut problems);
+    let protection = start_protection(&config, &snapshot.allowed, &mut problems);
     let (serving, no_metrics) = serve::Listeners::open(&config)?;
     problems.replace("metrics", no_metrics.into_iter().collect());
     let (enforcer, reasons) = enforce::select(&config, options.observe)?;
@@ -212,18 +212,19 @@ fn start_store(
     Ok((writer, snapshot))
 }
 
-fn start_protection(config: &Config, problems: &mut Problems) -> Protection {
+fn start_protection(config: &Config, kept: &[StoredAllow], problems: &mut Problems) -> Protection {
     let clock = Clock::now();
     for ended in config.allow.ended(clock.wall) {
         warn!("{ended}");
     }
     let mut protection = Protection::new(&config.allow, clock);
-    let (system, faults) = SystemAddresses::read();
+    let (system, faults) = SystemAddresses::read(&SystemAddresses::default());
     protection.set_system(system);
     problems.replace("system", faults.iter().map(|fault| format!("{fault}; guard tries again")).collect());
     match connections() {
         Ok(connections) => {
-            for session in protect::session::open_sessions(&connections) {
+            let logins = kept_logins(kept, clock.wall);
+            for session in protect::session::open_sessions(&connections, &logins) {
                 info!(peer = %session.peer, port = session.peer_port, "protected: an open session");
                 protection.found_session(session.peer, session.peer_port, clock.moment);
             }

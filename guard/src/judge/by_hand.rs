@@ -231,7 +231,7 @@ impl Judge {
                 |because| format!("was not allowed at run time; it is protected because {because}"),
             ));
         }
-        self.write(Write::Disallow(target));
+        self.store_no_allowance(target, clock);
         self.event("disallow", Some(target), &json!({ "uid": uid }), clock);
         Ok("no longer allowed".into())
     }

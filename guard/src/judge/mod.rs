@@ -6,6 +6,7 @@
 //! a simulation with models of them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,8 +45,10 @@ mod tests;
 pub use by_hand::{Asker, Said};
 pub use feeds::{FeedCount, Followed};
 pub use lines::Line;
+pub use protected::kept_logins;
 pub use restore::is_recovered;
 pub use room::Crowding;
+pub use sighting::Voucher;
 
 use restore::Lifted;
 
@@ -59,6 +62,8 @@ const EVIDENCE_LINES: usize = 8;
 pub struct Judge {
     decide: Decide,
     key_login_for: Duration,
+    /// Until when the store has addresses allowed because of their logins by key.
+    kept_logins: BTreeMap<IpAddr, Moment>,
     /// For the names of filters and patterns.
     filters: Arc<FilterSet>,
     /// What people want done whatever the engine says.
@@ -133,6 +138,7 @@ impl Judge {
         let mut judge = Self {
             decide: config.decide.clone(),
             key_login_for: config.allow.key_login_for,
+            kept_logins: BTreeMap::new(),
             filters,
             rules: RuleSet::default(),
             tags: Vec::new(),

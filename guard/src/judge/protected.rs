@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde_json::json;
 use tracing::{info, warn};
@@ -9,12 +10,36 @@ use tracing::{info, warn};
 use super::Judge;
 use crate::enforce::Change;
 use crate::protect::Connection;
-use crate::store::Write;
+use crate::store::{StoredAllow, Write};
 use crate::target::Target;
-use crate::time::{Clock, Moment};
+use crate::time::{Clock, Moment, Wall};
 
 /// Comment of the stored allowance that a key login leaves.
 const KEY_LOGIN: &str = "key login";
+
+/// For how long beyond the present the store keeps the login of a session that lives on, and how much of that is left when it
+/// is written anew. After a restart the login protects, and tells which connections were sessions.
+const SESSION_KEPT: Duration = Duration::from_secs(3600);
+const SESSION_LEFT: Duration = Duration::from_secs(1800);
+
+/// Logins that are kept at most. Only who holds a key can fill this.
+const MAX_LOGINS: usize = 65_536;
+
+/// Addresses whose key logins the store has kept until after `now`.
+pub fn kept_logins(allowed: &[StoredAllow], now: Wall) -> BTreeSet<IpAddr> {
+    let lasts = |allow: &&StoredAllow| is_login(allow) && allow.until.is_none_or(|until| until > now);
+    allowed.iter().filter(lasts).map(|allow| allow.target.address()).collect()
+}
+
+fn is_login(allow: &StoredAllow) -> bool {
+    allow.comment == KEY_LOGIN && allow.target.is_host()
+}
+
+/// How the store keeps a login by key: as an allowance with its end.
+fn stored_login(address: IpAddr, until: Moment, clock: Clock) -> Write {
+    let (target, until) = (Target::host(address), Some(clock.wall_of(until)));
+    Write::Allow { target, until, comment: KEY_LOGIN.to_owned() }
+}
 
 impl Judge {
     /// Protects the address of a key login, if it is believed.
@@ -27,25 +52,63 @@ impl Judge {
             return;
         }
         self.protection.key_login(address, port, at);
-        self.keep_login(address, at, clock);
+        self.keep_login(address, at + self.key_login_for, clock);
         self.sync_allowed(clock);
+    }
+
+    /// Takes what the store has allowed at run time over: the allowances that people made, and logins by key.
+    pub(super) fn remember_allowed(&mut self, allowed: &[StoredAllow], clock: Clock) {
+        for allow in allowed {
+            let until = allow.until.map(|until| clock.moment_of(until));
+            match until.filter(|_| is_login(allow)) {
+                Some(until) => {
+                    self.protection.restore_login(allow.target.address(), until);
+                    self.kept_logins.insert(allow.target.address(), until);
+                }
+                None => self.protection.allow_runtime(allow.target, until, &allow.comment),
+            }
+        }
     }
 
     /// Lets the protection of a key login outlive the daemon: as an allowance with its end, unless a person has made
     /// one of his own for this address.
-    fn keep_login(&mut self, address: IpAddr, at: Moment, clock: Clock) {
-        let target = Target::host(address);
-        let until = at + self.key_login_for;
-        let by_hand = |(known, _, comment): (Target, _, String)| known == target && comment != KEY_LOGIN;
-        if until > clock.moment && !self.protection.runtime_allowances().any(by_hand) {
-            let until = Some(clock.wall_of(until));
-            self.write(Write::Allow { target, until, comment: KEY_LOGIN.to_owned() });
+    fn keep_login(&mut self, address: IpAddr, until: Moment, clock: Clock) {
+        let known = self.kept_logins.get(&address).copied();
+        let is_news = known.map_or(self.kept_logins.len() < MAX_LOGINS, |kept| kept < until);
+        if until <= clock.moment || !is_news {
+            return;
+        }
+        self.kept_logins.insert(address, until);
+        if !self.protection.is_allowed_by_hand(Target::host(address)) {
+            self.write(stored_login(address, until, clock));
         }
     }
 
-    /// These connections were established at `clock`: sessions without one are over.
+    /// No person allows this target at run time any more: what is left for the store is a login by key, if there was one.
+    pub(super) fn store_no_allowance(&mut self, target: Target, clock: Clock) {
+        let login = self.kept_logins.get(&target.address()).filter(|_| target.is_host());
+        let left = login.map(|until| stored_login(target.address(), *until, clock));
+        self.write(left.unwrap_or(Write::Disallow(target)));
+    }
+
+    /// The logins by key that the store is to have.
+    pub(super) fn logins_to_keep(&self, clock: Clock) -> impl Iterator<Item = Write> {
+        let own = |address: &IpAddr| !self.protection.is_allowed_by_hand(Target::host(*address));
+        let logins = self.kept_logins.iter().filter(move |(address, _)| own(address));
+        logins.map(move |(address, until)| stored_login(*address, *until, clock))
+    }
+
+    /// These connections were established at `clock`: sessions without one are over, and the others go on being kept.
     pub fn live_connections(&mut self, connections: &[Connection], clock: Clock) {
         self.protection.set_live_sessions(connections, clock.moment);
+        let soon = clock.moment + SESSION_LEFT;
+        // One that was found at the start is the one that was kept.
+        let is_due = |(address, by_key): (IpAddr, bool)| {
+            self.kept_logins.get(&address).map_or(by_key, |until| *until < soon).then_some(address)
+        };
+        for address in self.protection.sessions().filter_map(is_due).collect::<Vec<_>>() {
+            self.keep_login(address, clock.moment + SESSION_KEPT, clock);
+        }
     }
 
     /// The machine's login records have users from these addresses, and these connections are established.
@@ -55,8 +118,17 @@ impl Judge {
 
     /// Forgets protections whose time is over.
     pub fn expire_protections(&mut self, clock: Clock) {
+        let is_over = |(_, until): &(&IpAddr, &Moment)| **until <= clock.moment;
+        let over: Vec<IpAddr> =
+            self.kept_logins.iter().filter(is_over).map(|(address, _)| *address).collect();
+        for address in over {
+            self.kept_logins.remove(&address);
+            if !self.protection.is_allowed_by_hand(Target::host(address)) {
+                self.write(Write::Disallow(Target::host(address)));
+            }
+        }
         for target in self.protection.expire(clock.moment) {
-            self.write(Write::Disallow(target));
+            self.store_no_allowance(target, clock);
             self.event("disallow", Some(target), &json!({ "because": "its time is over" }), clock);
         }
         self.sync_allowed(clock);

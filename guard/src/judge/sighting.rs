@@ -15,28 +15,59 @@ use crate::store::Write;
 use crate::target::Target;
 use crate::time::Clock;
 
+/// Who stands for what a line tells of logins and sessions.
+#[derive(Clone, Copy)]
+pub enum Voucher<'a> {
+    /// The kernel, which told journald who wrote the line.
+    Kernel,
+    /// Nobody: into a log file every local user can write a line in the name of sshd. So a login is believed if there is a
+    /// connection from this address and port; `None` where connections cannot be read, and then it is believed, too: rather
+    /// somebody is protected without cause than the owner is not.
+    Sockets(&'a dyn Fn(IpAddr, u16) -> Option<bool>),
+}
+
+impl Voucher<'_> {
+    const fn is_kernel(&self) -> bool {
+        matches!(self, Self::Kernel)
+    }
+
+    /// Whether a login from there is to be believed.
+    fn shows(&self, address: IpAddr, port: u16) -> bool {
+        match self {
+            Self::Kernel => true,
+            Self::Sockets(is_connected) => is_connected(address, port).unwrap_or(true),
+        }
+    }
+}
+
+impl std::fmt::Debug for Voucher<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.is_kernel() { "Kernel" } else { "Sockets" })
+    }
+}
+
 impl Judge {
-    /// Judges one sighting that came through the source `via`. `is_there` is asked whether a key login from an address
-    /// and port may be believed. Answers whether somebody was banned.
+    /// Judges one sighting that came through the source `via`; `voucher` stands for what it tells of logins and sessions.
+    /// Answers whether somebody was banned.
     pub fn sighting(
         &mut self,
         sighting: &Sighting<'_>,
         via: SourceId,
-        is_there: impl FnOnce(IpAddr, u16) -> bool,
+        voucher: Voucher<'_>,
         clock: Clock,
     ) -> bool {
         let Some(mut ruling) = self.ruling(sighting, clock) else {
-            return self.observe(sighting, via, is_there, clock);
+            return self.observe(sighting, via, voucher, clock);
         };
         self.tags = std::mem::take(&mut ruling.tags);
         let scored = Sighting { points: ruling.points, ..*sighting };
         // Whom a login protects must be known before a rule bans; whom a rule bans, before the engine does.
         let banned = if sighting.kind.is_benign() {
-            let banned = self.observe(&scored, via, is_there, clock);
+            let banned = self.observe(&scored, via, voucher, clock);
             self.ban_by_rule(&ruling, sighting, clock) || banned
         } else {
             let banned = self.ban_by_rule(&ruling, sighting, clock);
-            !ruling.ignored && self.observe(&scored, via, is_there, clock) || banned
+            !ruling.ignored && self.observe(&scored, via, voucher, clock) || banned
         };
         self.tell_of_rules(ruling, sighting, clock);
         self.tags.clear();
@@ -48,23 +79,29 @@ impl Judge {
         &mut self,
         sighting: &Sighting<'_>,
         via: SourceId,
-        is_there: impl FnOnce(IpAddr, u16) -> bool,
+        voucher: Voucher<'_>,
         clock: Clock,
     ) -> bool {
         let at = sighting.at.map_or(clock.moment, |wall| clock.moment_of(wall).min(clock.moment));
         let mut banned = match self.engine.observe(sighting, via, at, clock.moment) {
             Some(Decision::KeyLogin { address, port, at }) => {
-                self.key_login(address, port, at, is_there(address, port), clock);
+                self.key_login(address, port, at, voucher.shows(address, port), clock);
                 false
             }
             Some(Decision::SessionEnd { address, port }) => {
-                self.protection.session_end(address, port);
+                // Otherwise its connection tells, when it is gone.
+                if voucher.is_kernel() {
+                    self.protection.session_end(address, port);
+                }
                 false
             }
             Some(Decision::Ban(order)) => self.order(&order, Some(sighting), clock),
             // Not part of a key login: the engine would say so.
             None if sighting.kind == Kind::PasswordLogin => {
-                self.protection.password_login(sighting.address, sighting.port);
+                // A session that is known began otherwise, and takes its port from all others.
+                if voucher.is_kernel() || !self.protection.has_session(sighting.address, sighting.port) {
+                    self.protection.password_login(sighting.address, sighting.port);
+                }
                 false
             }
             Some(_) | None => false,

@@ -10,6 +10,8 @@ use crate::config::Allow;
 use crate::store::{Memory, Store as _};
 use crate::time::Wall;
 
+mod logins;
+
 const START: Clock = Clock { wall: Wall(1_800_000_000_000), moment: Moment(1_000_000) };
 
 fn after(seconds: i64) -> Clock {

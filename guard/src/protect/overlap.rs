@@ -31,6 +31,10 @@ impl<T> TargetMap<T> {
         })
     }
 
+    pub(super) fn get(&self, target: Target) -> Option<&T> {
+        self.entries.get(&target)
+    }
+
     pub(super) fn get_mut(&mut self, target: Target) -> Option<&mut T> {
         self.entries.get_mut(&target)
     }

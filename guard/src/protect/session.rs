@@ -22,10 +22,11 @@ pub fn caller_peer(pid: i32) -> Option<IpAddr> {
 }
 
 /// Sessions that are open now, each with its live connection: the one this process was started from, and remote
-/// logins that systemd-logind or utmp know. To be asked at every start: sessions may be older than the daemon.
-pub fn open_sessions(connections: &[Connection]) -> Vec<Connection> {
+/// logins that systemd-logind or utmp know, or that were `kept` from before. To be asked at every start: sessions may be
+/// older than the daemon.
+pub fn open_sessions(connections: &[Connection], kept: &BTreeSet<IpAddr>) -> Vec<Connection> {
     let starter = ssh_connection_of(std::process::id() as i32);
-    sessions_among(connections, starter, &recorded_logins())
+    sessions_among(connections, starter, &(&recorded_logins() | kept))
 }
 
 /// Where users are logged in from, as systemd-logind and utmp have it now. wtmp, which is a history and keeps logins

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::config::{self, Config};
+use crate::judge::Voucher;
 use crate::protect::Protection;
 use crate::scan::{FilterSet, Mode};
 use crate::sighting::{Kind, PatternId, SourceId};
@@ -55,7 +56,7 @@ impl Court {
             request: None,
             line: line.as_bytes(),
         };
-        let banned = self.judge.sighting(&sighting, SourceId(0), |_, _| true, self.now);
+        let banned = self.judge.sighting(&sighting, SourceId(0), Voucher::Kernel, self.now);
         for write in self.judge.outcome().writes.drain(..) {
             if let Write::Event(event) = write {
                 self.events.push((event.kind, serde_json::from_str(&event.detail).unwrap()));

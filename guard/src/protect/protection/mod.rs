@@ -139,6 +139,29 @@ impl Protection {
         passing.open(Session { port, since: at, found: false });
     }
 
+    /// A key login of before a restart: it protects until then.
+    pub fn restore_login(&mut self, address: IpAddr, until: Moment) {
+        let passing = self.passing(address);
+        passing.login_until = passing.login_until.max(Some(until));
+    }
+
+    /// Addresses with a live session, and whether one is known to have authenticated by key.
+    pub fn sessions(&self) -> impl Iterator<Item = (IpAddr, bool)> {
+        let with_sessions = self.passing.iter().filter(|(_, passing)| !passing.sessions.is_empty());
+        with_sessions.map(|(target, passing)| (target.address(), passing.sessions.iter().any(|s| !s.found)))
+    }
+
+    /// Whether a live session of this address has this port.
+    pub fn has_session(&self, address: IpAddr, port: u16) -> bool {
+        let known = |passing: &Passing| passing.sessions.iter().any(|session| session.port == port);
+        self.passing.get(Target::host(address)).is_some_and(known)
+    }
+
+    /// The machine's own addresses, gateways and resolvers as they are protected.
+    pub const fn system(&self) -> &SystemAddresses {
+        &self.system
+    }
+
     /// Someone logged in with a password alone. That earns no trust, so no login record speaks for this connection.
     pub fn password_login(&mut self, address: IpAddr, port: u16) {
         if self.password_logins.len() < MAX_ADDRESSES {
@@ -264,6 +287,11 @@ impl Protection {
             self.passing.retain(|_, p| !p.is_empty());
         }
         taken
+    }
+
+    /// Whether a person has allowed this very target at run time.
+    pub fn is_allowed_by_hand(&self, target: Target) -> bool {
+        self.passing.get(target).is_some_and(|passing| passing.allowance.is_some())
     }
 
     /// The run-time allowances, each with its end and its comment.

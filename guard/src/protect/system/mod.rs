@@ -34,25 +34,70 @@ pub struct SystemAddresses {
     pub ssh_unseen: bool,
 }
 
+/// What is read from one source.
+#[derive(Clone, Copy, Debug)]
+enum Part {
+    Own,
+    Routes,
+    Resolvers,
+    SshPorts,
+}
+
+impl Part {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Own => "own addresses",
+            Self::Routes => "routes",
+            Self::Resolvers => "name servers",
+            Self::SshPorts => "ports of the SSH server",
+        }
+    }
+}
+
 impl SystemAddresses {
-    /// Reads them all. What one source does not give is left out and named: the others are still worth having.
-    pub fn read() -> (Self, Vec<io::Error>) {
+    /// Reads them all. What one source does not give is named, and stays as it was `known`: the others are still worth
+    /// having.
+    pub fn read(known: &Self) -> (Self, Vec<io::Error>) {
         let mut system = Self::default();
         let mut errors = Vec::new();
-        let mut note = |what: &str, read: io::Result<()>| {
+        let mut failed = Vec::new();
+        let mut note = |part: Part, read: io::Result<()>| {
             if let Err(e) = read {
-                errors.push(io::Error::new(e.kind(), format!("reading {what} failed: {e}")));
+                errors.push(io::Error::new(e.kind(), format!("reading {} failed: {e}", part.name())));
+                failed.push(part);
             }
         };
-        note("own addresses", addresses::read_own(&mut system));
-        note("routes", addresses::read_gateways(&mut system));
-        note("name servers", resolvers::read(&mut system.resolvers));
+        note(Part::Own, addresses::read_own(&mut system));
+        note(Part::Routes, addresses::read_gateways(&mut system));
+        note(Part::Resolvers, resolvers::read(&mut system.resolvers));
         let ssh = ssh::ssh_ports().map(|seen| {
             system.ssh_ports = seen.ports;
             system.ssh_unseen = seen.unseen;
         });
-        note("ports of the SSH server", ssh);
+        note(Part::SshPorts, ssh);
+        if !failed.is_empty() {
+            system.keep(known, &failed);
+        }
         (system, errors)
+    }
+
+    /// Keeps what is known of the parts that could not be read.
+    fn keep(&mut self, known: &Self, failed: &[Part]) {
+        for part in failed {
+            match part {
+                // Both tell of gateways: the far end of an own address is one.
+                Part::Own | Part::Routes => {
+                    self.own.extend(known.own.iter().cloned());
+                    self.broadcast.extend(known.broadcast.iter().cloned());
+                    self.gateways.extend(&known.gateways);
+                }
+                Part::Resolvers => self.resolvers.extend(&known.resolvers),
+                Part::SshPorts => {
+                    self.ssh_ports.clone_from(&known.ssh_ports);
+                    self.ssh_unseen = known.ssh_unseen;
+                }
+            }
+        }
     }
 
     /// Each protected address with the reason in words.

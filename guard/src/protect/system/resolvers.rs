@@ -11,14 +11,16 @@ use crate::target::canonical;
 const FILES: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 
 pub(super) fn read(resolvers: &mut BTreeSet<IpAddr>) -> io::Result<()> {
+    let mut failed = Ok(());
     for file in FILES {
-        match fs::read_to_string(file) {
-            Ok(text) => resolvers.extend(name_servers(&text)),
+        match fs::read(file) {
+            // Comments may be in any encoding.
+            Ok(text) => resolvers.extend(name_servers(&String::from_utf8_lossy(&text))),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-            Err(e) => return Err(e),
+            Err(e) => failed = Err(io::Error::new(e.kind(), format!("{file}: {e}"))),
         }
     }
-    Ok(())
+    failed
 }
 
 fn name_servers(text: &str) -> impl Iterator<Item = IpAddr> {

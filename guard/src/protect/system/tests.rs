@@ -26,7 +26,7 @@ fn ip(arguments: &str) {
 }
 
 fn read() -> SystemAddresses {
-    let (system, errors) = SystemAddresses::read();
+    let (system, errors) = SystemAddresses::read(&SystemAddresses::default());
     assert!(errors.is_empty(), "{errors:?}");
     system
 }
@@ -136,4 +136,29 @@ fn connections_are_seen_and_gone() {
         drop((client, server));
         eventually("the connection is still there", || !connections().unwrap().contains(&wanted));
     });
+}
+
+#[test]
+fn what_cannot_be_read_stays_as_it_was_known() {
+    let address = |text: &str| text.parse().unwrap();
+    let known = SystemAddresses {
+        own: [(address("192.0.2.1"), "eth0".to_owned())].into(),
+        gateways: [address("192.0.2.254")].into(),
+        resolvers: [address("192.0.2.53")].into(),
+        ssh_ports: [2222].into(),
+        ssh_unseen: true,
+        ..SystemAddresses::default()
+    };
+    let new = SystemAddresses {
+        own: [(address("198.51.100.1"), "eth0".to_owned())].into(),
+        resolvers: [address("198.51.100.53")].into(),
+        ..SystemAddresses::default()
+    };
+    let mut kept = new.clone();
+    kept.keep(&known, &[Part::Resolvers]);
+    assert_eq!(kept.resolvers, &new.resolvers | &known.resolvers);
+    assert_eq!((&kept.own, &kept.gateways, kept.ssh_unseen), (&new.own, &new.gateways, false));
+    kept.keep(&known, &[Part::Routes, Part::SshPorts]);
+    assert_eq!((kept.own, kept.gateways), (&new.own | &known.own, known.gateways));
+    assert_eq!((kept.ssh_ports, kept.ssh_unseen), (known.ssh_ports, true));
 }
