@@ -44,13 +44,15 @@ pub enum ListenError {
 pub struct Listener {
     pub(super) socket: UnixListener,
     pub(super) group: Option<u32>,
+    not_given: Option<io::Error>,
     path: PathBuf,
     inode: u64,
 }
 
 impl Listener {
-    /// Binds the socket: mode 0660 and the group if one is named, 0600 otherwise. A socket file that nobody
-    /// listens on is replaced; the folder is made if it is missing and refused if others may write it.
+    /// Binds the socket: mode 0660 and the group if one is named, 0600 otherwise and where the system does not let this
+    /// process give it to the group. A socket file that nobody listens on is replaced; the folder is made if it is missing
+    /// and refused if others may write it.
     pub fn bind(path: &Path, group: Option<&str>) -> Result<Self, ListenError> {
         let failed = |operation| {
             let path = path.to_path_buf();
@@ -61,15 +63,19 @@ impl Listener {
         clear_stale(path)?;
         let socket = UnixListener::bind(path).map_err(failed("binding"))?;
         socket.set_nonblocking(true).map_err(failed("opening"))?;
-        if group.is_some() {
-            chown(path, None, group).map_err(failed("changing the group of"))?;
-        }
+        let not_given = group.and_then(|group| chown(path, None, Some(group)).err());
+        let group = group.filter(|_| not_given.is_none());
         // Who gets in before this is judged by its credentials like everyone.
         let mode = if group.is_some() { 0o660 } else { 0o600 };
         fs::set_permissions(path, fs::Permissions::from_mode(mode))
             .map_err(failed("changing the mode of"))?;
         let inode = fs::symlink_metadata(path).map_err(failed("looking at"))?.ino();
-        Ok(Self { socket, group, path: path.into(), inode })
+        Ok(Self { socket, group, not_given, path: path.into(), inode })
+    }
+
+    /// Why the group that was named cannot use it.
+    pub fn not_given(&self) -> Option<&io::Error> {
+        self.not_given.as_ref()
     }
 
     /// Where it is.
@@ -161,6 +167,31 @@ mod tests {
         assert_eq!(mode(&path), 0o660);
         let error = Listener::bind(&path, Some("no-such-group")).unwrap_err();
         assert!(std::error::Error::source(&error).unwrap().to_string().contains("no group `no-such-group`"));
+    }
+
+    #[test]
+    fn a_socket_that_may_not_be_given_to_its_group_stays_its_owner_s() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guard.sock");
+        let bind = || {
+            let listener = Listener::bind(&path, Some("daemon")).unwrap();
+            (mode(&path), listener.not_given().map(io::Error::kind))
+        };
+        // Capabilities are a thread's own.
+        let bound = std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                rustix::thread::set_capabilities(None, without_chown()).unwrap();
+                bind()
+            });
+            thread.join().unwrap()
+        });
+        assert_eq!(bound, (0o600, Some(io::ErrorKind::PermissionDenied)));
+    }
+
+    fn without_chown() -> rustix::thread::CapabilitySets {
+        let mut sets = rustix::thread::capabilities(None).unwrap();
+        sets.effective.remove(rustix::thread::CapabilitySet::CHOWN);
+        sets
     }
 
     #[test]

@@ -237,8 +237,8 @@ pub struct List {
     #[arg(long)]
     pub reverse: bool,
     /// Show at most this many
-    #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
 }
 
 impl List {
@@ -409,7 +409,7 @@ pub enum Rule {
     #[command(after_help = "Example:\n  grep sshd /var/log/auth.log | guardctl rule test -")]
     Test {
         /// Log lines
-        #[arg(value_name = "LINE")]
+        #[arg(value_name = "LINE", allow_hyphen_values = true)]
         lines: Vec<String>,
     },
 }

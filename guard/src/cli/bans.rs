@@ -98,7 +98,7 @@ fn told(result: &TargetResult) -> Vec<Piece> {
 }
 
 pub(super) fn list(client: &mut Client, screen: &mut Screen<'_>, list: &List) -> Result<ExitCode, CliError> {
-    let mut rest = list.limit.unwrap_or(usize::MAX);
+    let mut rest = list.limit.map_or(usize::MAX, |limit| limit as usize);
     let mut columns = Columns::default();
     let mut after = None;
     let mut shown = 0;

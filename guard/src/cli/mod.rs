@@ -60,7 +60,7 @@ pub fn main(line: impl IntoIterator<Item = OsString>) -> ExitCode {
             if code != ExitCode::SUCCESS {
                 // What was written before the error still comes first.
                 let _ = out.flush();
-                eprintln!("guardctl: {error}");
+                eprintln!("guardctl: {}", screen::inert_lines(&error.to_string()));
             }
             code
         }
@@ -81,14 +81,14 @@ pub fn run(cli: &Cli, screen: &mut Screen<'_>) -> Result<ExitCode, CliError> {
         Command::Events(events) if events.follow => events::follow(|| connect(cli), screen, events),
         Command::Events(events) => events::events(&mut connect(cli)?, screen, events),
         Command::Explain { filter, mode, lines } => {
-            explain::explain(screen, &effective(cli.config.as_deref())?, filter.as_deref(), *mode, lines)
+            explain::explain(screen, &effective(cli)?, filter.as_deref(), *mode, lines)
         }
-        Command::Rule(command) => rules::rule(screen, &effective(cli.config.as_deref())?, command),
-        Command::Filter(command) => filters::filter(screen, &effective(cli.config.as_deref())?, command),
+        Command::Rule(command) => rules::rule(screen, &effective(cli)?, command),
+        Command::Filter(command) => filters::filter(screen, &effective(cli)?, command),
         Command::Replay(args::Replay { against, threads, filter, files }) => {
             let (against, threads) = (against.as_deref(), (*threads).into());
             let asked = replay::Replayed { files, filters: filter, against, threads };
-            replay::replay(screen, &effective(cli.config.as_deref())?, &asked)
+            replay::replay(screen, &effective(cli)?, &asked)
         }
         Command::Feed(command) => feeds::feed(&mut connect(cli)?, screen, command),
         Command::Reload => configuration::reload(&mut connect(cli)?, screen),
@@ -128,17 +128,20 @@ fn readable(cli: &Cli) -> Config {
     let (config, error) = config::load_readable(cli.config.as_deref().unwrap_or(Path::new(CONFIG)));
     match error {
         Some(ConfigError::Missing { .. }) if cli.config.is_none() => {}
-        Some(error) => eprintln!("guardctl: {error}\nguardctl: going on with what could be read of it"),
+        Some(error) => {
+            let error = screen::inert_lines(&error.to_string());
+            eprintln!("guardctl: {error}\nguardctl: going on with what could be read of it");
+        }
         None => {}
     }
     config
 }
 
-/// The configuration that a file gives; its defaults where the usual file does not exist.
-fn effective(file: Option<&Path>) -> Result<Config, CliError> {
-    match (file, config::load(file.unwrap_or(Path::new(CONFIG)))) {
-        (None, Err(ConfigError::Missing { .. })) => Ok(Config::default()),
-        (_, loaded) => Ok(loaded?),
+/// The configuration that a file gives. Of the usual one, which nobody has named, what can be read.
+fn effective(cli: &Cli) -> Result<Config, CliError> {
+    match &cli.config {
+        Some(named) => Ok(config::load(named)?),
+        None => Ok(readable(cli)),
     }
 }
 

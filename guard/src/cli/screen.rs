@@ -224,6 +224,11 @@ fn inert(text: &str) -> String {
     text.chars().map(|c| if c.is_control() || is_layout(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// The same of text that may have several lines.
+pub(super) fn inert_lines(text: &str) -> String {
+    text.lines().map(inert).collect::<Vec<_>>().join("\n")
+}
+
 /// JSON whose texts hold no such characters either: JSON itself escapes only those below U+0020.
 fn inert_json(json: &str) -> String {
     let mut out = String::with_capacity(json.len());

@@ -91,8 +91,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     let mut problems = Problems::default();
     problems.replace(topic, notes);
     let protection = start_protection(&config, &snapshot.allowed, &mut problems);
-    let (serving, no_metrics) = serve::Listeners::open(&config)?;
-    problems.replace("metrics", no_metrics.into_iter().collect());
+    let serving = serve::Listeners::open(&config, &mut problems)?;
     let (enforcer, reasons) = enforce::select(&config, options.observe)?;
     info!(backend = enforcer.backend().name(), "enforcing with");
     problems.replace("backend", reasons);

@@ -22,6 +22,7 @@ use crate::time::boot_nanoseconds;
 
 use super::StartError;
 use super::control::Input;
+use super::problems::Problems;
 
 /// How often the watchdog is fed, if it does not want to be fed more often.
 const FEED: Duration = Duration::from_secs(5);
@@ -36,23 +37,32 @@ pub(super) struct Listeners {
 }
 
 impl Listeners {
-    /// Opens the sockets the configuration names. Without its metrics guard starts all the same; the second value
-    /// then says why they are missing.
-    pub(super) fn open(config: &Config) -> Result<(Self, Option<String>), StartError> {
+    /// Opens the sockets the configuration names. Without its metrics, or its group at the control socket, guard starts all
+    /// the same and says why in `problems`.
+    pub(super) fn open(config: &Config, problems: &mut Problems) -> Result<Self, StartError> {
         let api = Listener::bind(&config.socket(), config.api.group.as_deref())?;
+        if let (Some(group), Some(cause)) = (&config.api.group, api.not_given()) {
+            let advice = "systemd's unit needs SupplementaryGroups= for it in a drop-in";
+            problems.set(
+                "api",
+                format!("only root may ask: the socket cannot be given to {group} ({cause}); {advice}"),
+            );
+        }
         let listen = |address| {
             let listener = std::net::TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
             Ok(listener)
         };
-        let (metrics, missing) = match config.metrics.listen.map(|address| (address, listen(address))) {
-            None => (None, None),
-            Some((_, Ok(listener))) => (Some(listener), None),
+        let metrics = match config.metrics.listen.map(|address| (address, listen(address))) {
+            None => None,
+            Some((_, Ok(listener))) => Some(listener),
             Some((address, Err::<_, io::Error>(cause))) => {
-                (None, Some(format!("no metrics until the next start: cannot listen on {address}: {cause}")))
+                let why = format!("no metrics until the next start: cannot listen on {address}: {cause}");
+                problems.set("metrics", why);
+                None
             }
         };
-        Ok((Self { api, count: Arc::default(), metrics }, missing))
+        Ok(Self { api, count: Arc::default(), metrics })
     }
 
     /// What the control socket counts.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{CliError, Screen, effective};
+use super::{CliError, Screen};
 use crate::config::{Config, Sources};
 use crate::rules::{Geo, RuleSet};
 use crate::scan::{FilterSet, Scanner};
@@ -48,7 +48,7 @@ pub(super) fn replay(
 ) -> Result<ExitCode, CliError> {
     let mut sides = vec![Side::new(config)?];
     if let Some(other) = asked.against {
-        sides.push(Side::new(&effective(Some(other))?)?);
+        sides.push(Side::new(&crate::config::load(other)?)?);
     }
     let mut replay = Replay { sides, threads: asked.threads, volume: Volume::default() };
     for name in asked.filters {
