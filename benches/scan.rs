@@ -137,7 +137,7 @@ impl Guards {
             self.plain(log).with_goal(goal, SEARCH),
             self.more(log).with_goal(MORE, GUARD),
             replay("guard, sshd filter only", &self.only_sshd, &[], log),
-            replay("guard, `--threads 2`", &self.shipped, &["--threads", "2"], log),
+            replay("guard, `--threads 1`", &self.shipped, &["--threads", "1"], log),
         ]
     }
 }

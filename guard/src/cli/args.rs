@@ -157,7 +157,7 @@ Examples:
   guardctl replay /var/log/journal/*/system@*.journal
   zcat /var/log/auth.log.2.gz | guardctl replay --json -
   guardctl replay --against stricter.toml /var/log/auth.log.1 /var/log/auth.log
-  guardctl replay --threads 4 /srv/old/auth.log"
+  guardctl replay --threads 1 /srv/old/auth.log"
     )]
     Replay(Replay),
     /// Read the configuration again; a wrong one changes nothing
@@ -420,9 +420,9 @@ pub struct Replay {
     /// Compare with this configuration
     #[arg(long, value_name = "OTHER.toml")]
     pub against: Option<PathBuf>,
-    /// Scan each file with so many threads; standard input always with one
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=64))]
-    pub threads: u8,
+    /// Read each log with so many threads; what comes of it is the same [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub threads: Option<u8>,
     /// Read the logs as this service's own files, wherever they are; may be repeated [default: filters that have the
     /// path among their files read it alone, and all filters what is nobody's]
     #[arg(long, value_name = "NAME")]

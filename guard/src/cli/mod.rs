@@ -86,8 +86,9 @@ pub fn run(cli: &Cli, screen: &mut Screen<'_>) -> Result<ExitCode, CliError> {
         Command::Rule(command) => rules::rule(screen, &effective(cli)?, command),
         Command::Filter(command) => filters::filter(screen, &effective(cli)?, command),
         Command::Replay(args::Replay { against, threads, filter, files }) => {
-            let (against, threads) = (against.as_deref(), (*threads).into());
-            let asked = replay::Replayed { files, filters: filter, against, threads };
+            let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+            let threads = threads.map_or_else(processors, usize::from);
+            let asked = replay::Replayed { files, filters: filter, against: against.as_deref(), threads };
             replay::replay(screen, &effective(cli)?, &asked)
         }
         Command::Feed(command) => feeds::feed(&mut connect(cli)?, screen, command),

@@ -236,6 +236,12 @@ impl Batch {
         })
     }
 
+    /// Takes all sightings away and keeps the room they had.
+    pub fn clear(&mut self) {
+        self.sightings.clear();
+        self.text.clear();
+    }
+
     /// Number of sightings.
     pub fn len(&self) -> usize {
         self.sightings.len()

@@ -36,7 +36,7 @@ pub(super) struct Volume {
 
 /// Reads a log chunk by chunk.
 pub(super) struct Chunks<'a> {
-    input: &'a mut dyn Read,
+    input: &'a mut (dyn Read + Send),
     /// The beginning of a line whose end has not been read.
     rest: Vec<u8>,
     /// The rest of a line that was cut is skipped up to its newline.
@@ -46,7 +46,7 @@ pub(super) struct Chunks<'a> {
 
 impl<'a> Chunks<'a> {
     /// The chunks of a log.
-    pub(super) fn of(input: &'a mut dyn Read) -> Self {
+    pub(super) fn of(input: &'a mut (dyn Read + Send)) -> Self {
         Self { input, rest: Vec::new(), skipping: false, volume: Volume::default() }
     }
 

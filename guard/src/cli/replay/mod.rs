@@ -37,7 +37,7 @@ pub(super) struct Replayed<'a> {
     pub(super) against: Option<&'a Path>,
     /// The filters whose services' own files the logs are; none: as the configuration and the filters have it.
     pub(super) filters: &'a [String],
-    /// Scanners at work on one file.
+    /// Threads that read one log.
     pub(super) threads: usize,
 }
 
@@ -152,17 +152,16 @@ impl Replay {
 
     fn file(&mut self, path: &Path) -> io::Result<()> {
         if path == Path::new("-") {
-            return self.read(&mut io::stdin(), Wall::now(), 1);
+            return self.read(&mut io::stdin(), Wall::now());
         }
         let mut file = File::open(path)?;
-        let known = file.metadata()?;
         if is_journal(&file) {
             return self.journal(&file);
         }
         // Stamps without a year are those of the time when the file was last written to.
-        let age = known.modified()?.duration_since(std::time::UNIX_EPOCH);
+        let age = file.metadata()?.modified()?.duration_since(std::time::UNIX_EPOCH);
         let reference = Wall(age.map_or(0, |age| age.as_millis() as i64));
-        self.read(&mut file, reference, if known.is_file() { self.threads } else { 1 })
+        self.read(&mut file, reference)
     }
 
     /// Entries of the systemd journal have an identifier and a sender each: all filters read them, as in the daemon.
@@ -182,8 +181,8 @@ impl Replay {
         Ok(())
     }
 
-    fn read(&mut self, input: &mut (dyn Read + Send), reference: Wall, threads: usize) -> io::Result<()> {
-        let Volume { bytes, cut } = threads::replay(&mut self.sides, input, reference, threads)?;
+    fn read(&mut self, input: &mut (dyn Read + Send), reference: Wall) -> io::Result<()> {
+        let Volume { bytes, cut } = threads::replay(&mut self.sides, input, reference, self.threads)?;
         self.volume.bytes += bytes;
         self.volume.cut += cut;
         Ok(())

@@ -1,13 +1,13 @@
-//! A log, one thread that reads it, and scanners. What is read next comes from the kernel while what was read before is
-//! scanned; with one scanner the calling thread scans and decides. With more, each has a thread, chunks are dealt out to them
-//! in turn, and the calling thread decides what they saw, taking from them in the same turn: so in the order of the log.
+//! A log and the threads that read it. Each takes the next chunk from the log, scans it where it was read, and hands in
+//! what it saw; what was handed in is decided in the order of the log, by whoever hands in what is next. So no thread does
+//! only one of these things, and nobody waits for a turn. One thread does the same without handing anything in.
 //!
 //! What a scanner learns makes it faster but changes nothing it finds, so the outcome does not depend on their number.
-//! A fixed number of chunks goes round: what has not been decided bounds what is read.
 
+use std::collections::BTreeMap;
 use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread::{self, ScopedJoinHandle};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use super::Side;
 use super::chunks::{Chunk, Chunks, Volume};
@@ -16,112 +16,226 @@ use crate::sighting::{Sighting, Take};
 use crate::source::Batch;
 use crate::time::Wall;
 
-/// Chunks for each scanner: one that is read, some that wait for it, one it scans.
-const CHUNKS: usize = 4;
-/// Scanned chunks of one scanner that wait to be decided on.
-const WAITING: usize = 4;
+/// Chunks of each thread that may have been scanned and wait for an earlier one.
+const AHEAD: u64 = 3;
 
 /// What one side's scanner saw in a chunk.
+#[derive(Default)]
 struct Seen {
     sightings: Batch,
     lines: u64,
     matched: u64,
 }
 
-/// Replays a log with so many scanners.
+/// Replays a log with so many threads, at least one.
 pub(super) fn replay(
     sides: &mut [Side],
     input: &mut (dyn Read + Send),
     reference: Wall,
     count: usize,
 ) -> io::Result<Volume> {
+    let log = Log { chunks: Chunks::of(input), taken: 0, outcome: Ok(()) };
+    if count <= 1 {
+        return alone(sides, log.chunks, reference);
+    }
+    let scanners: Scanners = sides.iter().map(|side| (side.scanner.clone(), side.asks_line)).collect();
+    let log = Mutex::new(log);
+    let decided = Decided::new(sides, count as u64 * AHEAD);
     thread::scope(|scope| {
-        let (empty, empties) = channel();
-        for _ in 0..CHUNKS * count {
-            // Its receiver stands beside it.
-            let _ = empty.send(Chunk::new());
+        for scanners in vec![scanners.clone(); count - 1] {
+            scope.spawn(|| work(scanners, &log, &decided, reference));
         }
-        let (inputs, mut chunks): (Vec<_>, Vec<_>) = (0..count).map(|_| channel()).unzip();
-        let reader = scope.spawn(move || read(input, &inputs, &empties));
-        if count == 1 {
-            for chunk in chunks.remove(0) {
-                for side in &mut *sides {
-                    side.scan(chunk.text(), reference);
-                }
-                // The reader has gone when the log has ended.
-                let _ = empty.send(chunk);
-            }
-            return volume(reader);
-        }
-        let mut outputs = Vec::new();
-        for chunks in chunks {
-            let (seen, output) = sync_channel(WAITING);
-            let scanners = sides.iter().map(|side| (side.scanner.clone(), side.asks_line)).collect();
-            let empty = empty.clone();
-            scope.spawn(move || scan(scanners, reference, &chunks, &seen, &empty));
-            outputs.push(output);
-        }
-        drop(empty);
-        // The first scanner without another chunk has been dealt the last one before: none has any after it.
-        for output in outputs.iter().cycle() {
-            let Ok(seen) = output.recv() else { break };
-            for (side, seen) in sides.iter_mut().zip::<Vec<Seen>>(seen) {
-                seen.sightings.sightings().for_each(|sighting| side.judge.expect(&sighting));
-                seen.sightings.sightings().for_each(|sighting| side.judge.take(&sighting));
-                side.lines += seen.lines;
-                side.matched += seen.matched;
-            }
-        }
-        // Nobody waits for room in them any more.
-        drop(outputs);
-        volume(reader)
-    })
+        work(scanners, &log, &decided, reference);
+    });
+    let log = log.into_inner().unwrap_or_else(PoisonError::into_inner);
+    log.outcome.map(|()| log.chunks.volume())
 }
 
-fn volume(reader: ScopedJoinHandle<'_, io::Result<Volume>>) -> io::Result<Volume> {
-    reader.join().unwrap_or_else(|_| Err(io::Error::other("the reading thread ended in a panic")))
-}
-
-/// Reads the log and deals its chunks out in turn.
-fn read(input: &mut dyn Read, scanners: &[Sender<Chunk>], empties: &Receiver<Chunk>) -> io::Result<Volume> {
-    let mut chunks = Chunks::of(input);
-    for scanner in scanners.iter().cycle() {
-        let Ok(mut chunk) = empties.recv() else { break };
-        if !chunks.next(&mut chunk)? {
-            return Ok(chunks.volume());
-        }
-        if scanner.send(chunk).is_err() {
-            break;
+/// Reads, scans and decides chunk by chunk.
+fn alone(sides: &mut [Side], mut chunks: Chunks<'_>, reference: Wall) -> io::Result<Volume> {
+    let mut chunk = Chunk::new();
+    while chunks.next(&mut chunk)? {
+        for side in &mut *sides {
+            side.scan(chunk.text(), reference);
         }
     }
-    Err(io::Error::other("a scanner has ended"))
+    Ok(chunks.volume())
 }
+
+/// One scanner for each side, and whether its rules look at the text of lines.
+type Scanners = Vec<(Scanner, bool)>;
 
 /// Scans chunks until there are no more.
-fn scan(
-    mut scanners: Vec<(Scanner, bool)>,
-    reference: Wall,
-    chunks: &Receiver<Chunk>,
-    seen: &SyncSender<Vec<Seen>>,
-    empty: &Sender<Chunk>,
-) {
-    for chunk in chunks {
-        let all = scanners.iter_mut().map(|(scanner, lines)| look(scanner, *lines, chunk.text(), reference));
-        let all = all.collect();
-        // The reader has gone when the log has ended.
-        let _ = empty.send(chunk);
-        if seen.send(all).is_err() {
-            return;
+fn work(mut scanners: Scanners, log: &Mutex<Log<'_>>, decided: &Decided<'_>, reference: Wall) {
+    let mut chunk = Chunk::new();
+    loop {
+        let Some(number) = locked(log).next(&mut chunk) else { return };
+        let mut seen = decided.spare();
+        seen.resize_with(scanners.len(), Seen::default);
+        for ((scanner, lines), seen) in scanners.iter_mut().zip(&mut seen) {
+            seen.look(scanner, *lines, chunk.text(), reference);
+        }
+        decided.hand_in(number, seen);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The log, and how many of its chunks have been taken.
+struct Log<'a> {
+    chunks: Chunks<'a>,
+    taken: u64,
+    /// Why it could not be read to its end.
+    outcome: io::Result<()>,
+}
+
+impl Log<'_> {
+    /// Reads the next chunk and answers its number; `None` at the end of the log, and where it cannot be read.
+    fn next(&mut self, chunk: &mut Chunk) -> Option<u64> {
+        if self.outcome.is_err() {
+            return None;
+        }
+        match self.chunks.next(chunk) {
+            Ok(true) => {
+                self.taken += 1;
+                Some(self.taken - 1)
+            }
+            Ok(false) => None,
+            Err(error) => {
+                self.outcome = Err(error);
+                None
+            }
         }
     }
 }
 
-fn look(scanner: &mut Scanner, lines: bool, text: &[u8], reference: Wall) -> Seen {
-    let mut sightings = Batch::default();
-    let scanned = scanner.scan(text, reference, |sighting| {
-        // A replay keeps no evidence; only rules may want to see it.
-        let line = if lines { sighting.line } else { &[] };
-        sightings.push(&Sighting { line, ..*sighting });
-    });
-    Seen { sightings, lines: scanned.lines, matched: scanned.matched }
+/// What has been seen, on its way to the judges.
+struct Decided<'a> {
+    queue: Mutex<Queue<'a>>,
+    /// Something has been decided.
+    moved: Condvar,
+    /// Chunks that may have been scanned before the one that is decided next.
+    ahead: u64,
+}
+
+struct Queue<'a> {
+    /// The chunk that is decided next.
+    next: u64,
+    /// What was seen in chunks, by their number.
+    waiting: BTreeMap<u64, Vec<Seen>>,
+    /// What decides, unless somebody has it.
+    sides: Option<&'a mut [Side]>,
+    /// Decided, to be filled again.
+    spare: Vec<Vec<Seen>>,
+}
+
+impl<'a> Decided<'a> {
+    fn new(sides: &'a mut [Side], ahead: u64) -> Self {
+        let queue = Queue { next: 0, waiting: BTreeMap::new(), sides: Some(sides), spare: Vec::new() };
+        Self { queue: Mutex::new(queue), moved: Condvar::new(), ahead }
+    }
+
+    /// Something to be filled.
+    fn spare(&self) -> Vec<Seen> {
+        locked(&self.queue).spare.pop().unwrap_or_default()
+    }
+
+    /// Takes up what was seen in a chunk, and decides what is next as long as nobody else does. Waits while too much is
+    /// ahead of what is decided: whoever has what is next never does.
+    fn hand_in(&self, number: u64, seen: Vec<Seen>) {
+        let mut queue = locked(&self.queue);
+        queue.waiting.insert(number, seen);
+        if let Some(sides) = queue.sides.take() {
+            while let Some(mut seen) = queue.take_next() {
+                drop(queue);
+                for (side, seen) in sides.iter_mut().zip(&mut seen) {
+                    seen.decide(side);
+                }
+                queue = locked(&self.queue);
+                queue.next += 1;
+                queue.spare.push(seen);
+                self.moved.notify_all();
+            }
+            queue.sides = Some(sides);
+        }
+        let full = |queue: &mut Queue<'_>| number >= queue.next + self.ahead;
+        drop(self.moved.wait_while(queue, full).unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Queue<'_> {
+    fn take_next(&mut self) -> Option<Vec<Seen>> {
+        self.waiting.remove(&self.next)
+    }
+}
+
+impl Seen {
+    /// Scans a chunk.
+    fn look(&mut self, scanner: &mut Scanner, lines: bool, text: &[u8], reference: Wall) {
+        let sightings = &mut self.sightings;
+        let scanned = scanner.scan(text, reference, |sighting| {
+            // A replay keeps no evidence; only rules may want to see it.
+            let line = if lines { sighting.line } else { &[] };
+            sightings.push(&Sighting { line, ..*sighting });
+        });
+        (self.lines, self.matched) = (scanned.lines, scanned.matched);
+    }
+
+    /// Hands everything to the judge, and is empty then.
+    fn decide(&mut self, side: &mut Side) {
+        self.sightings.sightings().for_each(|sighting| side.judge.expect(&sighting));
+        self.sightings.sightings().for_each(|sighting| side.judge.take(&sighting));
+        self.sightings.clear();
+        side.lines += self.lines;
+        side.matched += self.matched;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_first_is_decided_first_and_little_is_ahead() {
+        let (threads, count, ahead) = (4, 200, 2);
+        let decided = Decided::new(&mut [], ahead);
+        thread::scope(|scope| {
+            for first in 0..threads {
+                let decided = &decided;
+                scope.spawn(move || {
+                    for number in (first..count).step_by(threads as usize) {
+                        decided.hand_in(number, Vec::new());
+                        let next = locked(&decided.queue).next;
+                        assert!(number < next + ahead, "{number} was ahead of {next}");
+                    }
+                });
+            }
+        });
+        let queue = locked(&decided.queue);
+        assert_eq!((queue.next, queue.waiting.len()), (count, 0));
+        assert!(queue.spare.len() > 0, "what was decided is filled again");
+    }
+
+    /// A log that cannot be read to its end.
+    struct Broken(usize);
+
+    impl Read for Broken {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.0 = self.0.checked_sub(1).ok_or_else(|| io::Error::other("broken"))?;
+            buffer.fill(b'\n');
+            Ok(buffer.len())
+        }
+    }
+
+    #[test]
+    fn a_log_that_breaks_off_is_an_error() {
+        for count in [1, 2, 5] {
+            let error = replay(&mut [], &mut Broken(30), Wall(0), count).unwrap_err();
+            assert_eq!(error.to_string(), "broken", "{count} threads");
+            let volume = replay(&mut [], &mut io::repeat(b'\n').take(1 << 24), Wall(0), count).unwrap();
+            assert_eq!(volume.bytes, 1 << 24, "{count} threads");
+        }
+    }
 }
