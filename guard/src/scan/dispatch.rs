@@ -58,7 +58,7 @@ pub(super) struct Fit {
 
 impl Heads {
     /// A tree over no heads.
-    fn empty() -> Self {
+    pub(super) fn empty() -> Self {
         Self { nodes: Vec::new(), branches: Vec::new(), openings: Openings::new(&[], |_| Start::default()) }
     }
 

@@ -5,17 +5,18 @@
 //! the literals its forms begin with and one search for the literals they hold, so a record costs the number of
 //! different keys, not of patterns. Only then are the other fields of the few patterns that are left compared.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aho_corasick::AhoCorasick;
 
 use super::dispatch::Start;
-use super::filter::{FilterError, Format};
+use super::filter::{FilterError, Format, Pattern};
 use super::messages::refuse_two_readings;
 use super::pattern::{Ending, Form, Found, Fronts};
 use super::record::Fields;
 use super::set::{Hit, Use};
-use super::shape::FieldForms;
+use super::shape::{FieldForms, Shape};
+use crate::sighting::PatternId;
 
 /// Forms of one field that begin with free text.
 const MAX_HOLDING: usize = 1024;
@@ -26,6 +27,14 @@ pub(super) struct RecordPatterns {
     pub(super) format: Format,
     /// The fields that patterns name.
     pub(super) fields: Fields,
+    hits: Vec<Hit>,
+    /// Made for the first record.
+    compiled: OnceLock<Compiled>,
+}
+
+/// What finds the patterns that a record can be.
+#[derive(Debug, Default)]
+struct Compiled {
     candidates: Vec<Candidate>,
     keys: Vec<Key>,
 }
@@ -55,9 +64,9 @@ struct Best<'a> {
     found: Option<(Hit, Found<'a>)>,
 }
 
-/// Patterns that have been compiled, by what they say. Many programs write records that the same filters read.
+/// Patterns over fields, by what they say. Many programs write records that the same filters read.
 #[derive(Debug, Default)]
-pub(super) struct KnownPatterns(Vec<(Vec<Hit>, Arc<RecordPatterns>)>);
+pub(super) struct KnownPatterns(Vec<Arc<RecordPatterns>>);
 
 impl RecordPatterns {
     /// The patterns over fields that are in use, for each format.
@@ -67,37 +76,35 @@ impl RecordPatterns {
     ) -> Result<Vec<Arc<Self>>, FilterError> {
         let mut all = Vec::new();
         for format in Format::ALL {
-            let mut patterns: Vec<(Vec<FieldForms>, Hit)> = Vec::new();
-            for (pattern, hit) in usage.patterns() {
-                if usage.format(hit.pattern) == Some(format) {
-                    let fields = usage.field_forms(pattern, hit)?;
-                    patterns.extend((!fields.is_empty()).then_some((fields, hit)));
-                }
-            }
+            let of_format = |(_, hit): &(&Pattern, Hit)| usage.format(hit.pattern) == Some(format);
+            let fields = |(pattern, hit)| Some((named(pattern)?, pattern, hit));
+            let patterns: Vec<_> = usage.patterns().filter(of_format).filter_map(fields).collect();
             if patterns.is_empty() {
                 continue;
             }
-            let names = names(&patterns);
-            refuse_clashes(usage, &names, &patterns)?;
-            let hits: Vec<Hit> = patterns.iter().map(|(_, hit)| *hit).collect();
-            let compiled = if let Some((_, compiled)) = known.0.iter().find(|(known, _)| *known == hits) {
-                Arc::clone(compiled)
+            let hits: Vec<Hit> = patterns.iter().map(|(_, _, hit)| *hit).collect();
+            let one = if let Some(one) = known.0.iter().find(|known| known.hits == hits) {
+                Arc::clone(one)
             } else {
-                let compiled = Arc::new(Self::new(usage, format, &names, &patterns)?);
-                known.0.push((hits, Arc::clone(&compiled)));
-                compiled
+                let mut names: Vec<&str> = patterns.iter().flat_map(|(names, _, _)| names.clone()).collect();
+                names.sort_unstable();
+                names.dedup();
+                let one = Arc::new(Self::new(usage, format, &names, hits)?);
+                known.0.push(Arc::clone(&one));
+                one
             };
-            all.push(compiled);
+            if !usage.is_known() {
+                let forms =
+                    patterns.iter().map(|(_, pattern, hit)| Ok((usage.field_forms(pattern, *hit)?, *hit)));
+                one.prove(usage, &forms.collect::<Result<Vec<_>, _>>()?)?;
+            }
+            all.push(one);
         }
         Ok(all)
     }
 
-    fn new(
-        usage: &Use<'_>,
-        format: Format,
-        names: &[&str],
-        patterns: &[(Vec<FieldForms>, Hit)],
-    ) -> Result<Self, FilterError> {
+    /// Patterns that say this and name these fields, in order.
+    fn new(usage: &Use<'_>, format: Format, names: &[&str], hits: Vec<Hit>) -> Result<Self, FilterError> {
         let mut fields = Fields::default();
         for name in names {
             let known = format.names().is_none_or(|mut known| known.any(|known| known == *name));
@@ -105,6 +112,41 @@ impl RecordPatterns {
                 return Err(usage.no_field(format, name));
             }
         }
+        Ok(Self { format, fields, hits, compiled: OnceLock::new() })
+    }
+
+    /// Refuses patterns that are not good together, and compiles those that are.
+    fn prove(&self, usage: &Use<'_>, patterns: &[(Vec<FieldForms>, Hit)]) -> Result<(), FilterError> {
+        refuse_clashes(usage, patterns)?;
+        if self.compiled.get().is_none() {
+            let compiled = Compiled::new(patterns).ok_or_else(|| usage.too_large())?;
+            // Nobody else has these patterns yet.
+            let _ = self.compiled.set(compiled);
+        }
+        Ok(())
+    }
+
+    /// Reads a record, whose fields `value` answers by number; `pattern` answers patterns by theirs. Of several that fit,
+    /// the one that gives the most points is taken; among equals the first.
+    pub(super) fn read<'a, 'p>(
+        &self,
+        pattern: impl Fn(PatternId) -> &'p Pattern,
+        value: impl Fn(usize) -> Option<&'a [u8]>,
+        found: &mut Found<'a>,
+    ) -> Option<Hit> {
+        let compiled = self.compiled.get_or_init(|| {
+            // They were good when guard was tested, or when the filters were loaded.
+            let forms = |hit: &Hit| (pattern(hit.pattern).field_forms().unwrap_or_default(), *hit);
+            Compiled::new(&self.hits.iter().map(forms).collect::<Vec<_>>()).unwrap_or_default()
+        });
+        compiled.read(value, found)
+    }
+}
+
+impl Compiled {
+    /// `None` if there are more forms than can be told apart.
+    fn new(patterns: &[(Vec<FieldForms>, Hit)]) -> Option<Self> {
+        let names = names(patterns);
         let number =
             |field: &FieldForms| names.iter().position(|name| *name == field.name).unwrap_or_default();
         let mut candidates = Vec::with_capacity(patterns.len());
@@ -117,25 +159,18 @@ impl RecordPatterns {
             let mut rest: Vec<&FieldForms> = fields.iter().filter(|field| field.name != key.name).collect();
             rest.sort_by_key(|field| field.forms[0].has_address());
             let rest = rest.into_iter().map(|field| Some((number(field), known.fronts(&field.forms)?)));
-            let rest = rest.collect::<Option<_>>().ok_or_else(|| usage.too_large())?;
-            candidates.push(Candidate { hit: *hit, rest });
+            candidates.push(Candidate { hit: *hit, rest: rest.collect::<Option<_>>()? });
         }
         let mut keys = Vec::new();
         for (field, forms) in keyed.into_iter().enumerate() {
             if !forms.is_empty() {
-                keys.push(Key::new(field, &forms).ok_or_else(|| usage.too_large())?);
+                keys.push(Key::new(field, &forms)?);
             }
         }
-        Ok(Self { format, fields, candidates, keys })
+        Some(Self { candidates, keys })
     }
 
-    /// Reads a record, whose fields `value` answers by number. Of several patterns that fit, the one that gives the
-    /// most points is taken; among equals the first.
-    pub(super) fn read<'a>(
-        &self,
-        value: impl Fn(usize) -> Option<&'a [u8]>,
-        found: &mut Found<'a>,
-    ) -> Option<Hit> {
+    fn read<'a>(&self, value: impl Fn(usize) -> Option<&'a [u8]>, found: &mut Found<'a>) -> Option<Hit> {
         let mut best = Best { found: None };
         for key in &self.keys {
             let Some(text) = value(key.field) else { continue };
@@ -172,7 +207,15 @@ impl RecordPatterns {
     }
 }
 
-/// The fields that patterns name.
+/// The fields that a pattern names, if it looks at fields.
+fn named(pattern: &Pattern) -> Option<Vec<&str>> {
+    match &pattern.shape {
+        Shape::Message => None,
+        Shape::Record(fields) => Some(fields.keys().map(String::as_str).collect()),
+    }
+}
+
+/// The fields that patterns name, in order.
 fn names(patterns: &[(Vec<FieldForms>, Hit)]) -> Vec<&str> {
     let fields = patterns.iter().flat_map(|(fields, _)| fields);
     let mut names: Vec<&str> = fields.map(|field| field.name.as_str()).collect();
@@ -181,15 +224,11 @@ fn names(patterns: &[(Vec<FieldForms>, Hit)]) -> Vec<&str> {
     names
 }
 
-fn refuse_clashes(
-    usage: &Use<'_>,
-    names: &[&str],
-    patterns: &[(Vec<FieldForms>, Hit)],
-) -> Result<(), FilterError> {
-    for name in names {
+fn refuse_clashes(usage: &Use<'_>, patterns: &[(Vec<FieldForms>, Hit)]) -> Result<(), FilterError> {
+    for name in names(patterns) {
         let mut forms: Vec<(&Form, Hit)> = Vec::new();
         for (fields, hit) in patterns {
-            let field = fields.iter().find(|field| field.name == *name);
+            let field = fields.iter().find(|field| field.name == name);
             let with_address = field.iter().flat_map(|field| &field.forms).filter(|form| form.has_address());
             forms.extend(with_address.map(|form| (form, *hit)));
         }

@@ -7,7 +7,7 @@ use super::dispatch::Start;
 use super::filter::FilterError;
 use super::openings::OPENING;
 use super::pattern::{self, Form, Found, Fronts};
-use super::set::{Hit, Proof, Use};
+use super::set::{Hit, Use};
 use crate::encode::printable;
 use crate::sighting::{PatternId, Points};
 
@@ -17,7 +17,7 @@ const REPEATED: &[u8] = b"message repeated ";
 const MAX_REPEATS: i32 = 50;
 
 /// The forms of every filter that reads messages of some programs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Messages {
     fronts: Fronts<Hit>,
 }
@@ -91,11 +91,7 @@ impl Messages {
 /// Refuses forms, sorted by head, that would read one text with two addresses: an attacker could choose which.
 pub(super) fn refuse_two_readings(usage: &Use<'_>, forms: &[(&Form, Hit)]) -> Result<(), FilterError> {
     let filters = usage.filters;
-    let is_known = |hit: &Hit| match usage.proof {
-        Proof::All => false,
-        Proof::Own => filters[usize::from(hit.pattern.filter)].shipped,
-        Proof::Known => true,
-    };
+    let is_known = |hit: &Hit| usage.knows(hit.pattern.filter);
     if forms.iter().all(|(_, hit)| is_known(hit)) {
         return Ok(());
     }

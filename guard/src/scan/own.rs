@@ -84,7 +84,9 @@ impl OwnLines {
             let Some(patterns) = filters.records(*service).get(*index) else { continue };
             let Some(record) = records.read(*format, text) else { continue };
             let mut found = Found::default();
-            if let Some(hit) = patterns.read(|field| record.get(FieldId(field as u16)), &mut found) {
+            if let Some(hit) =
+                filters.read_record(patterns, |field| record.get(FieldId(field as u16)), &mut found)
+            {
                 return Some(OwnRead { hit, found, stamp: record.stamp(), request: record.request() });
             }
         }

@@ -1,7 +1,9 @@
 //! The loaded filters, compiled to a dispatch on identifier and beginning of the message.
 //!
 //! A line costs one look-up of its identifier, however many filters there are; then the beginning of its message, or
-//! the fields of its record, lead to the few patterns it can be.
+//! the fields of its record, lead to the few patterns it can be. What reads the lines of a program is compiled when the first
+//! of them comes: a machine has few of the services there are filters for. Only filters of which it has not been shown yet
+//! that they are good are compiled when they are loaded, so that a wrong one is refused there.
 
 use foldhash::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -38,7 +40,8 @@ pub struct FilterSet {
 /// What reads lines of one sort: the patterns of every filter that does.
 #[derive(Debug)]
 pub(super) struct Service {
-    pub(super) messages: Messages,
+    /// Compiled for the first message.
+    messages: OnceLock<Messages>,
     /// Patterns over fields, for each format its filters know.
     pub(super) records: Vec<Arc<RecordPatterns>>,
     /// Whether a filter reads lines that begin with a stamp, which may come as messages too.
@@ -126,6 +129,13 @@ impl FilterSet {
             (&file.name, &file.text).hash(&mut hasher);
         }
         Self::build(&filters, mode, hasher.finish(), (proof, proof), Common::Form, |_| true, |_| true)
+    }
+
+    /// How many services there are, and how many of them have been compiled.
+    #[cfg(test)]
+    pub(super) fn compiled(&self) -> (usize, usize) {
+        let compiled = self.services.iter().filter(|service| service.messages.get().is_some());
+        (self.services.len(), compiled.count())
     }
 
     /// The same filters, to take others from: it reads nothing itself, and takes little memory.
@@ -316,7 +326,22 @@ impl FilterSet {
     #[inline(always)]
     pub(super) fn messages(&self, service: u32) -> Option<&Messages> {
         let service = self.services.get(service as usize)?;
-        service.is_plain().then_some(&service.messages)
+        service.is_plain().then(|| self.messages_of(service))
+    }
+
+    /// The messages of a service, which are compiled for the first one that is read.
+    #[inline(always)]
+    fn messages_of<'a>(&'a self, service: &'a Service) -> &'a Messages {
+        service.messages.get_or_init(|| {
+            // They were good when guard was tested, or when the filters were loaded.
+            Messages::new(&self.known(&service.filters)).unwrap_or_default()
+        })
+    }
+
+    /// What filters that are known to be good are read for.
+    fn known<'a>(&'a self, readers: &'a [u16]) -> Use<'a> {
+        let (proof, common) = (Proof::Known, Common::Program);
+        Use { filters: &self.filters, readers, mode: self.mode, proof, common }
     }
 
     /// Whether messages of a service may be more than plain text.
@@ -338,12 +363,23 @@ impl FilterSet {
     /// Reads a message of a service.
     #[inline(always)]
     pub(super) fn read<'a>(&self, service: u32, message: &'a [u8], found: &mut Found<'a>) -> Option<Hit> {
-        self.services.get(service as usize)?.messages.read(message, found)
+        self.messages_of(self.services.get(service as usize)?).read(message, found)
     }
 
     /// The patterns over fields that a service has.
     pub(super) fn records(&self, service: u32) -> &[Arc<RecordPatterns>] {
         self.services.get(service as usize).map_or(&[], |service| &service.records)
+    }
+
+    /// Reads a record with patterns of [`Self::records`]; `value` answers its fields by number.
+    pub(super) fn read_record<'a>(
+        &self,
+        patterns: &RecordPatterns,
+        value: impl Fn(usize) -> Option<&'a [u8]>,
+        found: &mut Found<'a>,
+    ) -> Option<Hit> {
+        let pattern = |id: PatternId| &self.filters[usize::from(id.filter)].patterns[usize::from(id.pattern)];
+        patterns.read(pattern, value, found)
     }
 
     /// The pattern that fits furthest from the front, and how many bytes of the message do.
@@ -356,9 +392,7 @@ impl FilterSet {
 
     /// The forms that messages of some filters have.
     fn message_forms(&self, readers: &[u16]) -> Vec<(PatternId, Form)> {
-        let (filters, mode) = (&*self.filters, self.mode);
-        let (proof, common) = (Proof::Known, Common::Program);
-        let usage = Use { filters, readers, mode, proof, common };
+        let usage = self.known(readers);
         let forms = usage.patterns().flat_map(|(pattern, hit)| {
             // They were good when the filter was read.
             let forms = pattern.message_forms().unwrap_or_default();
@@ -385,7 +419,8 @@ impl Service {
         let records = RecordPatterns::of_each_format(usage, known)?;
         let stamped = |reader: &u16| usage.filters[usize::from(*reader)].format == Some(Format::Stamped);
         let stamps = usage.readers.iter().any(stamped);
-        let (messages, filters) = (Messages::new(usage)?, usage.readers.to_vec());
+        let messages = if usage.is_known() { OnceLock::new() } else { Messages::new(usage)?.into() };
+        let filters = usage.readers.to_vec();
         Ok(Self { messages, records, stamps, filters, forms: OnceLock::new() })
     }
 
@@ -406,6 +441,20 @@ impl<'a> Use<'a> {
                 (pattern, Hit { pattern: id, kind: pattern.kind, points: pattern.points })
             })
         })
+    }
+
+    /// Whether a filter has been shown to read no line in two ways.
+    pub(super) fn knows(&self, filter: u16) -> bool {
+        match self.proof {
+            Proof::All => false,
+            Proof::Own => self.filters[usize::from(filter)].shipped,
+            Proof::Known => true,
+        }
+    }
+
+    /// Whether all its filters have been. Then compiling them finds nothing wrong either.
+    pub(super) fn is_known(&self) -> bool {
+        self.readers.iter().all(|reader| self.knows(*reader))
     }
 
     /// Whether it has to be shown of two filters that they read no line in two ways: those that read lines of one

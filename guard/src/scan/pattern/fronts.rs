@@ -62,6 +62,13 @@ struct Builder<'f, T> {
     known: HashMap<Vec<Rest<'f, T>>, u32>,
 }
 
+impl<T> Default for Fronts<T> {
+    /// Those of no form.
+    fn default() -> Self {
+        Self { levels: vec![Level { heads: Heads::empty(), ways: Vec::new() }], ends: Vec::new() }
+    }
+}
+
 impl<T: Copy + Eq + Hash> Fronts<T> {
     /// The fronts of these forms; `None` if they are too many. A message that begins with one of `others` may mean
     /// something as well.

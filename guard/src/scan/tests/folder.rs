@@ -35,6 +35,24 @@ fn reader(set: &Arc<FilterSet>, identifier: &str, message: &str) -> Option<Strin
     Some(set.filter_name(pattern.filter).to_owned())
 }
 
+#[test]
+fn a_shipped_service_is_compiled_for_its_first_line_and_an_own_one_at_once() {
+    let set = Arc::new(FilterSet::shipped(Mode::Normal).unwrap());
+    let (services, compiled) = set.compiled();
+    assert!(services > 20 && compiled == 0, "{compiled} of {services}");
+    let message = "Failed password for root from 203.0.113.7 port 22 ssh2";
+    assert_eq!(reader(&set, "nobody", message), None);
+    assert_eq!(set.compiled().1, 0, "no filter reads this program");
+    assert_eq!(reader(&set, "sshd", message).as_deref(), Some("sshd"));
+    assert_eq!(reader(&set, "sshd", message).as_deref(), Some("sshd"));
+    assert_eq!(set.compiled().1, 1);
+    let syslog = set.for_syslog().unwrap();
+    assert_eq!(syslog.compiled().1, 0, "they are known to be good");
+    let own = FilterSet::compile(&[file(APP.to_owned())], Mode::Normal).unwrap();
+    assert_eq!(own.compiled(), (1, 1));
+    assert_eq!(own.for_syslog().unwrap().compiled(), (1, 0));
+}
+
 /// A filter of the administrator's with so many patterns of one form each.
 fn with_patterns(count: usize) -> FilterFile {
     let mut text = "identifiers = [\"app\"]\n".to_owned();
