@@ -2,6 +2,7 @@
 //! is compared as a whole. The cost is that of the head that fits, not of the number of forms.
 
 use super::bytes;
+use super::literal::Literal;
 use super::openings::{OPENING, Opening, Openings};
 
 /// No node.
@@ -37,7 +38,7 @@ impl Start {
 #[derive(Debug)]
 struct Node {
     /// What stands between the parent and this node.
-    edge: Box<[u8]>,
+    edge: Literal,
     /// Bytes from the root to here.
     depth: u16,
     /// The forms whose head ends here: a range of the sorted forms.
@@ -111,7 +112,7 @@ impl Heads {
         let common = if depth == 0 && above == NONE && self.nodes.is_empty() { 0 } else { common };
         let ending = heads.iter().take_while(|head| head.len() == common).count();
         self.nodes.push(Node {
-            edge: shortest[depth..common].into(),
+            edge: Literal::forwards(&shortest[depth..common]),
             depth: common as u16,
             forms: (first as u16, (first + ending) as u16),
             shorter: above,
@@ -152,12 +153,12 @@ impl Heads {
     pub(super) fn longest(&self, start: Start, message: &[u8]) -> Option<Fit> {
         let mut at = start.node;
         let mut best = NONE;
-        let mut rest = message.get(usize::from(start.depth)..)?;
         let mut node = self.nodes.get(usize::from(at))?;
         // The last of its bytes have not been compared.
-        let mut edge = node.edge.get(node.edge.len() - usize::from(node.depth - start.depth)..)?;
-        while let Some(left) = bytes::after(rest, edge) {
-            rest = left;
+        let edge = node.edge.bytes();
+        let edge = edge.get(edge.len() - usize::from(node.depth - start.depth)..)?;
+        let mut after = bytes::after(message.get(usize::from(start.depth)..)?, edge);
+        while let Some(rest) = after {
             if node.forms.0 < node.forms.1 {
                 best = at;
             }
@@ -166,11 +167,9 @@ impl Heads {
                 (None, Some(_)) => node.child,
                 (_, None) => NONE,
             };
-            match self.nodes.get(usize::from(at)) {
-                Some(child) => node = child,
-                None => break,
-            }
-            edge = &node.edge;
+            let Some(child) = self.nodes.get(usize::from(at)) else { break };
+            node = child;
+            after = node.edge.after(rest);
         }
         (best != NONE).then_some(Fit { node: best })
     }
@@ -179,7 +178,7 @@ impl Heads {
     pub(super) fn is_cut(&self, text: &[u8]) -> bool {
         let (mut at, mut rest) = (0u16, text);
         while let Some(node) = self.nodes.get(usize::from(at)) {
-            let edge = &*node.edge;
+            let edge = node.edge.bytes();
             if rest.len() < edge.len() {
                 return edge.starts_with(rest);
             }

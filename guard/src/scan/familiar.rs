@@ -94,12 +94,13 @@ impl Familiar {
 
 impl Front {
     /// The front of a line, of which `block` begins with the tag; `None` if the name is longer than what is compared at
-    /// once, or the opening does not end in the block.
+    /// once.
     #[inline(always)]
     pub(super) fn of(block: &Block, tag: Tag) -> Option<Self> {
         let kept = KEPT.get(usize::from(tag.name))?;
         let name: &[u8; SHORT] = block.first_chunk()?;
-        let opening = block.get(usize::from(tag.end) + 1..)?.first_chunk()?;
+        // A tag that has been found ends in its part of the block.
+        let opening = block[usize::from(tag.end) % TAG + 1..].first_chunk()?;
         Some(Self {
             name: u128::from_le_bytes(*name) & kept,
             opening: u128::from_le_bytes(*opening),

@@ -181,10 +181,11 @@ impl Tag {
             return None;
         }
         let end = spaces.trailing_zeros();
-        // Of `ident[7]: `, the last opening bracket.
-        let opening = simd::equal(block, b'[') & ((1 << end) - 1);
-        let colon = block[(end as usize).saturating_sub(1)] == b':';
-        let closed = block[(end as usize).saturating_sub(2)] == b']';
+        // Of `ident[7]: `, the last opening bracket before the space.
+        let opening = simd::equal(block, b'[') & (spaces - 1) & !spaces;
+        // Where nothing stands before the space there is no name either.
+        let before = |count: u32| block[end.wrapping_sub(count) as usize % TAG];
+        let (colon, closed) = (before(1) == b':', before(2) == b']');
         let name = if closed { 31u32.saturating_sub(opening.leading_zeros()) } else { end.saturating_sub(1) };
         Some((Self { name: name as u8, end: end as u8 }, colon & (name > 0)))
     }

@@ -10,6 +10,8 @@ use super::timestamp::BSD_LENGTH;
 const STAMP: usize = 32;
 /// Bytes of a line that are looked at.
 const WHOLE: usize = 64;
+/// Where the identifier begins at most if half of these bytes decide.
+const NARROW: usize = WHOLE / 2;
 
 /// Where things were in the last line, if it was of a form that is remembered.
 #[derive(Clone, Copy, Debug)]
@@ -70,14 +72,27 @@ impl Rows {
     pub(super) fn sift(
         &mut self,
         text: &[u8],
-        mut start: usize,
+        start: usize,
         ends: &[u32],
         layout: &Layout,
         may_begin: impl Fn([u8; 4]) -> bool,
     ) {
         self.count = 0;
+        match (layout.identifier, layout.no_spaces) {
+            (0, _) => self.each(start, ends, |_| (false, true)),
+            (..=NARROW, 0) => {
+                self.each(start, ends, |start| layout.look::<2, false>(text, start, &may_begin))
+            }
+            (_, 0) => self.each(start, ends, |start| layout.look::<4, false>(text, start, &may_begin)),
+            (_, _) => self.each(start, ends, |start| layout.look::<4, true>(text, start, &may_begin)),
+        }
+    }
+
+    /// Takes up the lines that `look` wants; it answers of each whether it has the layout, too.
+    #[inline(always)]
+    fn each(&mut self, mut start: usize, ends: &[u32], look: impl Fn(usize) -> (bool, bool)) {
         for &end in ends {
-            let (fits, wanted) = layout.look(text, start, &may_begin);
+            let (fits, wanted) = look(start);
             self.rows[self.count] = Row { start: start as u32, end, fits };
             self.count += usize::from(wanted);
             start = end as usize + 1;
@@ -86,27 +101,32 @@ impl Rows {
 }
 
 impl Layout {
-    /// Whether the line that begins at `start` has this layout, and whether a filter may read it.
+    /// Whether the line that begins at `start` has this layout, and whether a filter may read it. The fixed bytes are in
+    /// the first `N` quarters of what is looked at; there may be places without spaces if `SPACES` says so.
     #[inline(always)]
     #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
-    fn look(&self, text: &[u8], start: usize, may_begin: impl Fn([u8; 4]) -> bool) -> (bool, bool) {
+    fn look<const N: usize, const SPACES: bool>(
+        &self,
+        text: &[u8],
+        start: usize,
+        may_begin: impl Fn([u8; 4]) -> bool,
+    ) -> (bool, bool) {
         let Some(line) = text.get(start..).and_then(|line| line.first_chunk()) else { return (false, true) };
-        let Some(tag) = line.get(self.identifier..).and_then(|tag| tag.first_chunk()) else {
-            return (false, true);
-        };
-        let fits = self.fits(line);
+        // A layout whose tag does not begin among these bytes has not been learnt.
+        let Some(tag) = line[self.identifier.min(WHOLE - 4)..].first_chunk() else { return (false, true) };
+        let fits = self.fits::<N, SPACES>(line);
         (fits, !fits | may_begin(*tag))
     }
 
     /// Whether a line has this layout.
     #[inline(always)]
     #[allow(clippy::needless_bitwise_bool, reason = "comparisons cost less than branches nobody can predict")]
-    fn fits(&self, line: &[u8; WHOLE]) -> bool {
+    fn fits<const N: usize, const SPACES: bool>(&self, line: &[u8; WHOLE]) -> bool {
         // An RFC 3164 stamp has spaces inside, an RFC 3339 stamp ends at the first.
-        let spaces = line.first_chunk().map_or(u32::MAX, |stamp| simd::equal(stamp, b' ')) & self.no_spaces;
-        (self.identifier > 0)
-            & simd::same_where(line, &self.mask, &self.fixed)
-            & (spaces == 0)
+        let no_space =
+            !SPACES || line.first_chunk().is_some_and(|stamp| simd::equal(stamp, b' ') & self.no_spaces == 0);
+        simd::same_where::<N>(line, &self.mask, &self.fixed)
+            & no_space
             & (line[0].wrapping_sub(self.first.0) <= self.first.1)
     }
 

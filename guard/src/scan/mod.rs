@@ -7,7 +7,7 @@
 //! takes lines apart that are named fields: JSON, logfmt, access logs. `own` reads lines of services' own files, and
 //! `fields` finds the patterns that a record can be. `messages` holds the forms of one service's messages, by
 //! what they begin with (`openings`) or are sorted by (`groups`). `filter` reads filters from files,
-//! `corpus` what they must make of lines. `simd` and `bytes` are the small fast things the others stand on.
+//! `corpus` what they must make of lines. `literal`, `simd` and `bytes` are the small fast things the others stand on.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,7 @@ mod header;
 mod identifiers;
 mod layout;
 mod lines;
+mod literal;
 mod messages;
 mod openings;
 pub(crate) mod overlap;

@@ -57,12 +57,12 @@ pub(super) fn find(text: &[u8], byte: u8) -> Option<usize> {
     memchr::memchr(byte, text)
 }
 
-/// Whether two blocks are the same where `mask` has ones; `wanted` has zeros elsewhere.
+/// Whether the first `N` quarters of two blocks are the same where `mask` has ones; `wanted` has zeros elsewhere.
 #[inline(always)]
-pub(super) fn same_where(block: &[u8; 64], mask: &[u8; 64], wanted: &[u8; 64]) -> bool {
-    let quarters = |block: &[u8; 64]| -> [[u8; 16]; 4] {
+pub(super) fn same_where<const N: usize>(block: &[u8; 64], mask: &[u8; 64], wanted: &[u8; 64]) -> bool {
+    let quarters = |block: &'_ [u8; 64]| -> [[u8; 16]; N] {
         let (quarters, _) = block.as_chunks();
-        [quarters[0], quarters[1], quarters[2], quarters[3]]
+        std::array::from_fn(|at| quarters[at])
     };
     lanes::same_where(&quarters(block), &quarters(mask), &quarters(wanted))
 }
@@ -87,10 +87,19 @@ pub(super) fn digits_at_end(text: &[u8]) -> usize {
     if here < 16 { here } else { text.iter().rev().position(|b| !b.is_ascii_digit()).unwrap_or(text.len()) }
 }
 
-/// A bit for each decimal digit, and one for each dot.
+/// A bit for each byte of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kinds {
+    /// Decimal digits.
+    pub(super) digits: u16,
+    pub(super) zeros: u16,
+    pub(super) dots: u16,
+}
+
+/// What the bytes of a number with dots are.
 #[inline(always)]
-pub(super) fn digits_and_dots(block: &[u8; 16]) -> (u16, u16) {
-    (lanes::digits(block), lanes::equal(block, b'.'))
+pub(super) fn kinds(block: &[u8; 16]) -> Kinds {
+    Kinds { digits: lanes::digits(block), zeros: lanes::equal(block, b'0'), dots: lanes::equal(block, b'.') }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -98,7 +107,7 @@ pub(super) fn digits_and_dots(block: &[u8; 16]) -> (u16, u16) {
 mod lanes {
     use std::arch::x86_64::{
         __m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_min_epu8, _mm_movemask_epi8,
-        _mm_set1_epi8, _mm_sub_epi8,
+        _mm_or_si128, _mm_set1_epi8, _mm_setzero_si128, _mm_sub_epi8, _mm_xor_si128,
     };
 
     #[inline(always)]
@@ -114,14 +123,18 @@ mod lanes {
     }
 
     #[inline(always)]
-    pub(super) fn same_where(block: &[[u8; 16]; 4], mask: &[[u8; 16]; 4], wanted: &[[u8; 16]; 4]) -> bool {
+    pub(super) fn same_where<const N: usize>(
+        block: &[[u8; 16]; N],
+        mask: &[[u8; 16]; N],
+        wanted: &[[u8; 16]; N],
+    ) -> bool {
         // SAFETY: SSE2 is part of the x86_64 baseline.
         unsafe {
-            let same = |at: usize| {
-                _mm_cmpeq_epi8(_mm_and_si128(load(&block[at]), load(&mask[at])), load(&wanted[at]))
-            };
-            let all = _mm_and_si128(_mm_and_si128(same(0), same(1)), _mm_and_si128(same(2), same(3)));
-            _mm_movemask_epi8(all) == 0xffff
+            let differs = (0..N).fold(_mm_setzero_si128(), |differs, at| {
+                let kept = _mm_and_si128(load(&block[at]), load(&mask[at]));
+                _mm_or_si128(differs, _mm_xor_si128(kept, load(&wanted[at])))
+            });
+            _mm_movemask_epi8(_mm_cmpeq_epi8(differs, _mm_setzero_si128())) == 0xffff
         }
     }
 
@@ -169,9 +182,13 @@ mod lanes {
         bits(block, |b| b == byte)
     }
 
-    pub(super) fn same_where(block: &[[u8; 16]; 4], mask: &[[u8; 16]; 4], wanted: &[[u8; 16]; 4]) -> bool {
+    pub(super) fn same_where<const N: usize>(
+        block: &[[u8; 16]; N],
+        mask: &[[u8; 16]; N],
+        wanted: &[[u8; 16]; N],
+    ) -> bool {
         let number = |quarter: &[u8; 16]| u128::from_le_bytes(*quarter);
-        (0..4).fold(0, |differs, at| differs | (number(&block[at]) & number(&mask[at]) ^ number(&wanted[at])))
+        (0..N).fold(0, |differs, at| differs | (number(&block[at]) & number(&mask[at]) ^ number(&wanted[at])))
             == 0
     }
 
@@ -204,9 +221,10 @@ mod tests {
                 prop_assert_eq!(wide >> index & 1 == 1, *b == b'\n');
             }
             for quarter in block.as_chunks::<16>().0 {
-                let (digits, dots) = digits_and_dots(quarter);
+                let Kinds { digits, zeros, dots } = kinds(quarter);
                 for (index, b) in quarter.iter().enumerate() {
                     prop_assert_eq!(digits >> index & 1 == 1, b.is_ascii_digit());
+                    prop_assert_eq!(zeros >> index & 1 == 1, *b == b'0');
                     prop_assert_eq!(dots >> index & 1 == 1, *b == b'.');
                 }
             }
@@ -216,10 +234,11 @@ mod tests {
         fn blocks_are_the_same_where_the_mask_says(block: [u8; 64], masked in proptest::collection::vec(any::<bool>(), 64), changed in 0..64usize, bit in 0..8u32) {
             let mask: [u8; 64] = std::array::from_fn(|at| if masked[at] { 0xff } else { 0 });
             let wanted: [u8; 64] = std::array::from_fn(|at| block[at] & mask[at]);
-            prop_assert!(same_where(&block, &mask, &wanted));
+            prop_assert!(same_where::<4>(&block, &mask, &wanted));
             let mut other = block;
             other[changed] ^= 1 << bit;
-            prop_assert_eq!(same_where(&other, &mask, &wanted), !masked[changed]);
+            prop_assert_eq!(same_where::<4>(&other, &mask, &wanted), !masked[changed]);
+            prop_assert_eq!(same_where::<2>(&other, &mask, &wanted), changed >= 32 || !masked[changed]);
         }
 
         #[test]
