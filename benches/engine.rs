@@ -11,8 +11,11 @@ use guard::sighting::{Kind, PatternId, Points, Sighting, SourceId};
 use guard::target::Target;
 use guard::time::{Clock, Moment, Wall};
 
+use crate::detectors;
+use crate::table::verdict;
+
 /// One measured figure.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug)]
 pub struct Figure {
     /// What was measured.
     pub name: String,
@@ -20,19 +23,60 @@ pub struct Figure {
     pub value: f64,
     /// Its unit.
     pub unit: &'static str,
+    /// What it should be.
+    pub goal: Option<Goal>,
 }
 
-/// Every figure of this module.
-pub fn measure() -> Vec<Figure> {
+/// What a figure should be.
+#[derive(Clone, Copy, Debug)]
+pub enum Goal {
+    /// No more than this.
+    AtMost(f64),
+    /// No less than this.
+    AtLeast(f64),
+}
+
+impl Figure {
+    /// A figure without a goal.
+    pub const fn new(name: String, value: f64, unit: &'static str) -> Self {
+        Self { name, value, unit, goal: None }
+    }
+
+    /// The same, which should be no more than this.
+    pub fn at_most(self, goal: f64) -> Self {
+        Self { goal: Some(Goal::AtMost(goal)), ..self }
+    }
+
+    /// The same, which should be no less than this.
+    pub fn at_least(self, goal: f64) -> Self {
+        Self { goal: Some(Goal::AtLeast(goal)), ..self }
+    }
+
+    /// The goal in words, and whether it was met; nothing where there is none.
+    pub fn goal(&self) -> (String, &'static str) {
+        match self.goal {
+            Some(Goal::AtMost(goal)) => (format!("≤ {goal:.0}"), verdict(self.value <= goal)),
+            Some(Goal::AtLeast(goal)) => (format!("≥ {goal:.0}"), verdict(self.value >= goal)),
+            None => (String::new(), ""),
+        }
+    }
+}
+
+/// Every figure of the engine and the ban table.
+pub fn measure() -> anyhow::Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    for sources in [5_000, 100_000, 1_000_000] {
+    for sources in [10_000, 100_000, 1_000_000] {
         observe(sources, &mut figures);
     }
+    for sources in [10_000, 100_000, 1_000_000] {
+        detectors::memory(sources, &mut figures)?;
+    }
     flood(&mut figures);
+    detectors::flood(&mut figures);
     for bans in [10_000, 100_000, 1_000_000] {
         table(bans, &mut figures);
     }
-    figures
+    Ok(figures)
 }
 
 /// Sightings of so many sources in random order, under the threshold and over it as it comes.
@@ -114,7 +158,8 @@ fn table(bans: u32, figures: &mut Vec<Figure>) {
     push(figures, format!("ban table, {bans} bans less a tenth"), bytes, "bytes/ban");
 }
 
-fn sighting(address: IpAddr, pid: u32) -> Sighting<'static> {
+/// A failed login of this process.
+pub fn sighting(address: IpAddr, pid: u32) -> Sighting<'static> {
     Sighting {
         at: None,
         address,
@@ -130,21 +175,23 @@ fn sighting(address: IpAddr, pid: u32) -> Sighting<'static> {
     }
 }
 
-fn address(i: u32) -> IpAddr {
+/// An address for each number.
+pub fn address(i: u32) -> IpAddr {
     IpAddr::V4(Ipv4Addr::from_bits(spread(i)))
 }
 
 /// A bijection that spreads consecutive numbers over all 32 bits.
-const fn spread(i: u32) -> u32 {
+pub const fn spread(i: u32) -> u32 {
     let i = (i ^ (i >> 16)).wrapping_mul(0x85eb_ca6b);
     let i = (i ^ (i >> 13)).wrapping_mul(0xc2b2_ae35);
     i ^ (i >> 16)
 }
 
-fn nanoseconds(time: Duration, calls: u32) -> f64 {
+/// Nanoseconds of one call.
+pub fn nanoseconds(time: Duration, calls: u32) -> f64 {
     time.as_nanos() as f64 / f64::from(calls)
 }
 
 fn push(figures: &mut Vec<Figure>, name: String, value: f64, unit: &'static str) {
-    figures.push(Figure { name, value, unit });
+    figures.push(Figure::new(name, value, unit));
 }

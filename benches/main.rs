@@ -5,6 +5,7 @@
 mod attack;
 mod authlog;
 mod cost;
+mod detectors;
 mod enforce;
 mod engine;
 mod environment;

@@ -40,10 +40,13 @@ impl Engine {
         Adapted { threshold, ..adapted }
     }
 
-    /// Looks at a guess in the light of those before it. Answers what speaks for a ban besides the score.
+    /// Looks at a guess of the source at a place in the light of those before it. Answers what speaks for a ban besides
+    /// the score.
+    #[inline]
     pub(super) fn notice(
         &mut self,
         s: &Sighting<'_>,
+        source: usize,
         account: Option<AccountKey>,
         at: Moment,
         now: Moment,
@@ -58,7 +61,12 @@ impl Engine {
                 self.order_prefix(crowd.prefix, Cause::Failing(crowd.members), s.pattern, now);
             }
         }
-        self.notice_many_accounts(s, at, now).or_else(|| self.notice_slow(s, at, now))
+        let trail = &self.sources.at_mut(source).trail;
+        let tries_many = self.decide.accounts > 0 && trail.accounts() >= self.decide.accounts;
+        let is_slow =
+            self.decide.slow_guesses > 0 && trail.is_slow(self.decide.slow_guesses, self.decide.slow_gap);
+        let many = tries_many.then(|| self.notice_many_accounts(s, source, at, now)).flatten();
+        many.or_else(|| is_slow.then(|| self.notice_slow(s, source, at, now)).flatten())
     }
 
     /// Looks at the account that was tried. A line that adds nothing to its attempt may still be the one that names it.
@@ -74,14 +82,17 @@ impl Engine {
         }
     }
 
-    fn notice_many_accounts(&mut self, s: &Sighting<'_>, at: Moment, now: Moment) -> Option<Cause> {
-        let trail = &mut self.sources.get_mut(s.address)?.trail;
-        let accounts = trail.accounts();
-        if self.decide.accounts == 0 || accounts < self.decide.accounts {
-            return None;
-        }
+    #[cold]
+    fn notice_many_accounts(
+        &mut self,
+        s: &Sighting<'_>,
+        source: usize,
+        at: Moment,
+        now: Moment,
+    ) -> Option<Cause> {
+        let trail = &mut self.sources.at_mut(source).trail;
+        let accounts = trail.accounts() as u32;
         trail.forget_accounts();
-        let accounts = accounts as u32;
         if !self.logins.from(s.address, now) {
             return Some(Cause::Accounts(accounts));
         }
@@ -89,12 +100,9 @@ impl Engine {
         None
     }
 
-    fn notice_slow(&mut self, s: &Sighting<'_>, at: Moment, now: Moment) -> Option<Cause> {
-        let (enough, gap) = (self.decide.slow_guesses, self.decide.slow_gap);
-        let trail = &mut self.sources.get_mut(s.address)?.trail;
-        if enough == 0 || trail.median_gap(enough).is_none_or(|median| median < gap) {
-            return None;
-        }
+    #[cold]
+    fn notice_slow(&mut self, s: &Sighting<'_>, source: usize, at: Moment, now: Moment) -> Option<Cause> {
+        let trail = &mut self.sources.at_mut(source).trail;
         let is_news = trail.forget_gaps();
         let trail = *trail;
         if is_news {

@@ -1,6 +1,8 @@
 //! How long a ban lasts: the ladder, what is forgiven, and repeat offenders over all filters.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::Prospect;
@@ -51,6 +53,15 @@ struct Past {
     until: i64,
 }
 
+/// What was before a sentence.
+#[derive(Clone, Copy, Debug)]
+struct Undo {
+    target: Target,
+    past: Option<Past>,
+    /// The beginning of a ban that made room for that of this one.
+    oldest: Option<Moment>,
+}
+
 /// `until` of a target that is not banned.
 const FREE: i64 = -Short48::MAX;
 /// `until` of a ban without end.
@@ -88,8 +99,8 @@ pub(super) struct Offenders {
     changed: Vec<Target>,
     /// Size of `changed` at which it is rid of targets that are in it twice.
     changed_limit: usize,
-    /// The last sentence's target and its past before it.
-    undo: Option<(Target, Option<Past>)>,
+    /// What was before the last sentence.
+    undo: Option<Undo>,
     /// Targets forgotten to make room.
     pub(super) evicted: u64,
 }
@@ -122,9 +133,9 @@ impl Offenders {
             return None;
         }
         let strike = past.map_or(0, |past| forgiven(past, now, decide)) + 1;
-        let bans_of_day = self.remember_recent(target, past, now);
+        let (bans_of_day, oldest) = self.remember_recent(target, past, now);
         let until = length(target, term, strike, bans_of_day, decide).map(|length| now + length);
-        self.undo = Some((target, past));
+        self.undo = Some(Undo { target, past, oldest });
         self.put(
             target,
             Past {
@@ -139,13 +150,28 @@ impl Offenders {
 
     /// Takes the last sentence back, if it was on this target.
     pub(super) fn take_back(&mut self, target: Target) {
-        let Some((_, past)) = self.undo.take_if(|(last, _)| *last == target) else { return };
-        if let Some(recent) = self.recent.get_mut(&target) {
-            recent.pop();
+        let Some(Undo { past, oldest, .. }) = self.undo.take_if(|undo| undo.target == target) else { return };
+        if let Entry::Occupied(mut bans) = self.recent.entry(target) {
+            bans.get_mut().pop();
+            bans.get_mut().splice(..0, oldest);
+            // What only repeats when the last ban began was made for the one that is taken back.
+            if bans.get().len() < 2 {
+                bans.remove();
+            }
         }
         match past {
             Some(past) => self.put(target, past),
             None => self.forget(target),
+        }
+    }
+
+    /// The past of an address is asked for soon.
+    #[inline]
+    pub(super) fn expect(&self, address: IpAddr) {
+        if let IpAddr::V4(address) = address {
+            self.hosts4.all.expect(Host4(address.to_bits()));
+        } else {
+            self.others.all.expect(Target::host(address));
         }
     }
 
@@ -248,13 +274,19 @@ impl Offenders {
             + self.changed.capacity() * size_of::<Target>()
     }
 
-    /// Notes that a ban begins, and answers how many of the target's bans began within a day, this one included.
-    fn remember_recent(&mut self, target: Target, past: Option<Past>, now: Moment) -> usize {
+    /// Notes that a ban begins. Answers how many of the target's bans began within a day, this one included, and when the
+    /// one began that is remembered no longer because of it.
+    fn remember_recent(
+        &mut self,
+        target: Target,
+        past: Option<Past>,
+        now: Moment,
+    ) -> (usize, Option<Moment>) {
         let fresh = |moment: &Moment| now.since(*moment) < RECIDIVE_WINDOW;
         let last = past.filter(|past| past.count > 0).map(|past| Moment(past.last)).filter(fresh);
         if last.is_none() {
             self.recent.remove(&target);
-            return 1;
+            return (1, None);
         }
         if self.recent.len() >= self.recent_limit {
             self.recent.retain(|_, bans| bans.last().is_some_and(fresh));
@@ -264,10 +296,7 @@ impl Offenders {
         bans.retain(fresh);
         bans.push(now);
         let count = bans.len();
-        if count >= RECIDIVE_MOST {
-            bans.remove(0);
-        }
-        count
+        (count, (count >= RECIDIVE_MOST).then(|| bans.remove(0)))
     }
 
     /// Keeps the table within `max_bans`, and rids it of what is forgiven.

@@ -9,6 +9,8 @@ use super::second::Second;
 
 /// Members that are told apart.
 pub(super) const MOST: usize = 32;
+/// Members that are compared at once.
+const BLOCK: usize = 8;
 
 /// At most [`MOST`] members: 264 bytes.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -25,10 +27,11 @@ impl Members {
     }
 
     /// A member was seen. Who was seen longest ago makes room.
+    #[inline]
     pub(super) fn see(&mut self, hash: u32, at: Second) {
         let known = usize::from(self.known);
-        let place = match self.hashes[..known].iter().position(|member| *member == hash) {
-            Some(place) if at.since(self.seen[place]).is_zero() => return, // earlier, or now
+        let place = match self.place(hash) {
+            Some(place) if at.seconds_since(self.seen[place]) == 0 => return, // earlier, or now
             Some(place) => place,
             None if known < MOST => {
                 self.known += 1;
@@ -40,8 +43,11 @@ impl Members {
     }
 
     /// How many were seen within a time.
+    #[inline]
     pub(super) fn within(&self, at: Second, time: Duration) -> usize {
-        self.seen[..usize::from(self.known)].iter().filter(|seen| at.since(**seen) <= time).count()
+        let seconds = i32::try_from(time.as_secs()).unwrap_or(i32::MAX);
+        let seen = self.seen[..usize::from(self.known)].iter();
+        seen.map(|seen| u32::from(at.seconds_since(*seen) <= seconds)).sum::<u32>() as usize
     }
 
     /// Forgets all.
@@ -56,8 +62,20 @@ impl Members {
         self
     }
 
+    /// Where a member is. Those of a block are compared at once.
+    #[inline]
+    fn place(&self, hash: u32) -> Option<usize> {
+        let known = usize::from(self.known);
+        let mut blocks = self.hashes.chunks_exact(BLOCK).take(known.div_ceil(BLOCK));
+        let block = blocks.position(|block| block.iter().fold(false, |is, member| is | (*member == hash)))?;
+        (block * BLOCK..known).find(|place| self.hashes[*place] == hash)
+    }
+
+    /// Where the member is that was seen longest ago.
     fn oldest(&self, at: Second) -> usize {
-        (0..MOST).max_by_key(|place| at.since(self.seen[*place])).unwrap_or(0)
+        let ages = self.seen.map(|seen| at.seconds_since(seen));
+        let most = ages.iter().copied().fold(0, i32::max);
+        ages.iter().rposition(|age| *age == most).unwrap_or(0)
     }
 }
 

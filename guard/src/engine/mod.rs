@@ -28,6 +28,7 @@ mod attempt;
 mod detect;
 mod escalate;
 mod evidence;
+mod groups;
 mod incident;
 mod kept;
 mod listed;

@@ -7,12 +7,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::members::Members;
+use super::groups::{Group, Groups};
 use super::second::Second;
-use super::sources::DRAW;
-use crate::dense::{Chance, Dense, Key, Record, Seed};
+use crate::dense::{Chance, Key, Seed};
 use crate::target::Target;
 use crate::time::Moment;
 
@@ -41,38 +38,19 @@ pub(super) fn parent(target: Target) -> Option<Target> {
 }
 
 /// A prefix and its members.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct Group {
-    key: Target,
-    members: Members,
-}
-
-impl Record for Group {
-    type Key = Target;
-
-    fn key(&self) -> Target {
-        self.key
-    }
-}
-
-impl Group {
-    fn shifted(&self, seconds: i64) -> Self {
-        Self { members: self.members.shifted(seconds), ..*self }
-    }
-}
+pub(super) type Prefix = Group<Target, ()>;
 
 /// Members of prefixes, seen lately.
 #[derive(Debug)]
-pub(super) struct Groups {
-    all: Dense<Group>,
+pub(super) struct Prefixes {
+    all: Groups<Target, ()>,
     seed: Seed,
-    chance: Chance,
 }
 
-impl Groups {
+impl Prefixes {
     /// None.
-    pub(super) fn new(seed: Seed, chance: Chance) -> Self {
-        Self { all: Dense::new(seed), seed, chance }
+    pub(super) const fn new(seed: Seed, chance: Chance) -> Self {
+        Self { all: Groups::new(MOST, seed, chance), seed }
     }
 
     /// A member was seen. Answers its prefix if that has `enough` within the time; then it begins anew.
@@ -86,52 +64,28 @@ impl Groups {
         let prefix = parent(member)?;
         let now = Second::of(at);
         let hash = member.hash(self.seed) as u32;
-        let place = self.find(prefix, now, within);
-        let group = self.all.at_mut(place);
-        group.members.see(hash, now);
-        let members = group.members.within(now, within);
-        (members >= enough).then(|| {
-            group.members.clear();
-            Crowd { prefix, members: members as u32 }
+        let members = &mut self.all.find(prefix, now, within).members;
+        members.see(hash, now);
+        let count = members.within(now, within);
+        (count >= enough).then(|| {
+            members.clear();
+            Crowd { prefix, members: count as u32 }
         })
     }
 
     /// All of them, on a timeline that is so many seconds ahead.
-    pub(super) fn shifted(&self, seconds: i64) -> Vec<Group> {
-        self.all.records().iter().map(|group| group.shifted(seconds)).collect()
+    pub(super) fn shifted(&self, seconds: i64) -> Vec<Prefix> {
+        self.all.shifted(seconds)
     }
 
     /// Takes prefixes over that were kept under the same seed, on a timeline that is so many seconds ahead.
-    pub(super) fn restore(&mut self, groups: &[Group], seconds: i64) {
-        for group in groups.iter().take(MOST) {
-            self.all.insert(group.shifted(seconds));
-        }
+    pub(super) fn restore(&mut self, prefixes: &[Prefix], seconds: i64) {
+        self.all.restore(prefixes, seconds);
     }
 
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
         self.all.bytes()
-    }
-
-    fn find(&mut self, prefix: Target, now: Second, within: Duration) -> usize {
-        if let Some(place) = self.all.place(prefix) {
-            return place;
-        }
-        if self.all.len() >= MOST {
-            self.evict(now, within);
-        }
-        self.all.insert(Group { key: prefix, members: Members::new() });
-        self.all.len() - 1
-    }
-
-    /// Forgets the emptiest of a few drawn by lot.
-    fn evict(&mut self, now: Second, within: Duration) {
-        let all = self.all.records();
-        let draw = std::array::from_fn::<_, DRAW, _>(|_| self.chance.below(all.len() as u64) as usize);
-        if let Some(place) = draw.into_iter().min_by_key(|place| all[*place].members.within(now, within)) {
-            let key = all[place].key;
-            self.all.remove(key);
-        }
     }
 }
 
@@ -157,10 +111,10 @@ mod tests {
 
     #[test]
     fn enough_different_members_within_the_time_are_a_crowd_once() {
-        let mut groups = Groups::new(Seed::new(1), Chance::new(1));
+        let mut prefixes = Prefixes::new(Seed::new(1), Chance::new(1));
         let mut see = |host: u8, second: i64| {
             let member = Target::host(IpAddr::from([203, 0, 113, host]));
-            groups.see(member, Moment(second * 1000), 3, Duration::from_secs(60))
+            prefixes.see(member, Moment(second * 1000), 3, Duration::from_secs(60))
         };
         assert_eq!([see(1, 0), see(1, 1), see(2, 2), see(1, 3)], [None; 4], "two hosts");
         assert_eq!(see(3, 63), None, "the second is too long ago");

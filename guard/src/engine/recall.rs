@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::accounts::Account;
-use super::prefixes::Group;
+use super::prefixes::Prefix;
 use super::sources::{address_bits, address_of};
 use super::state::Engine;
 use super::storm::{KeptStorm, Storm};
@@ -31,8 +31,8 @@ pub struct Recalled {
     seed: u64,
     trails: Vec<(u128, Trail)>,
     accounts: Vec<Account>,
-    banned: Vec<Group>,
-    failing: Vec<Group>,
+    banned: Vec<Prefix>,
+    failing: Vec<Prefix>,
     logins: Vec<(IpAddr, i64)>,
     storm: KeptStorm,
 }
@@ -90,7 +90,8 @@ impl Engine {
         for (address, trail) in recalled.trails {
             let trail = trail.shifted(seconds);
             if !trail.is_over(clock.moment) {
-                self.sources.find(address_of(address), clock.moment, self.leak).trail = trail;
+                let place = self.sources.find(address_of(address), clock.moment, self.leak);
+                self.sources.at_mut(place).trail = trail;
             }
         }
         self.accounts.restore(&recalled.accounts, seconds);

@@ -15,9 +15,15 @@ impl Second {
     }
 
     /// Time since `earlier`, in whole seconds; none if that is later.
-    pub(super) fn since(self, earlier: Self) -> Duration {
+    pub(super) const fn since(self, earlier: Self) -> Duration {
+        Duration::from_secs(self.seconds_since(earlier) as u64)
+    }
+
+    /// Seconds since `earlier`; 0 if that is later.
+    #[inline]
+    pub(super) const fn seconds_since(self, earlier: Self) -> i32 {
         let seconds = self.0.wrapping_sub(earlier.0) as i32;
-        Duration::from_secs(seconds.max(0) as u64)
+        if seconds > 0 { seconds } else { 0 }
     }
 
     /// The same second on a timeline that is so many seconds ahead.

@@ -28,8 +28,9 @@ pub(super) const fn address_of(bits: u128) -> IpAddr {
     IpAddr::V6(std::net::Ipv6Addr::from_bits(bits)).to_canonical()
 }
 
-/// A source: 64 bytes.
+/// A source: a line of a processor's cache.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 pub(super) struct Source {
     address: u128,
     /// Its points.
@@ -98,16 +99,29 @@ impl Sources {
         self.all.get_mut(key)
     }
 
-    /// The source of an address; a new one if there is none.
+    /// Where the source of an address is; a new one if there is none. It stays there until another is added or one is
+    /// forgotten.
     #[inline]
-    pub(super) fn find(&mut self, address: IpAddr, at: Moment, leak: Leak) -> &mut Source {
+    pub(super) fn find(&mut self, address: IpAddr, at: Moment, leak: Leak) -> usize {
         let key = address_bits(address);
         let place = match self.all.place(key) {
             Some(place) => place,
             None => self.add(key, at, leak),
         };
         self.note_changed(key);
+        place
+    }
+
+    /// The source at a place that [`Self::find`] has answered.
+    #[inline]
+    pub(super) fn at_mut(&mut self, place: usize) -> &mut Source {
         self.all.at_mut(place)
+    }
+
+    /// The source of an address is asked for soon.
+    #[inline]
+    pub(super) fn expect(&self, address: IpAddr) {
+        self.all.expect(address_bits(address));
     }
 
     /// Every source's score.

@@ -13,7 +13,7 @@ use super::listed::Listed;
 use super::logins::Logins;
 use super::pace::Pace;
 use super::partial::Partials;
-use super::prefixes::Groups;
+use super::prefixes::Prefixes;
 use super::score::Leak;
 use super::sources::Sources;
 use super::storm::Storm;
@@ -41,9 +41,9 @@ pub struct Engine {
     pub(super) offenders: Offenders,
     pub(super) accounts: Accounts,
     /// Hosts and prefixes that were banned, by the prefix they are in.
-    pub(super) banned: Groups,
+    pub(super) banned: Prefixes,
     /// IPv6 addresses that have failed, by the prefix they are in.
-    pub(super) failing: Groups,
+    pub(super) failing: Prefixes,
     pub(super) logins: Logins,
     pub(super) pace: Pace,
     pub(super) storm: Storm,
@@ -74,8 +74,8 @@ impl Engine {
             sources: Sources::new(decide.max_sources, sources, chance.clone()),
             offenders: Offenders::new(chance.next(), offenders),
             accounts: Accounts::new(accounts, Chance::new(chance.next())),
-            banned: Groups::new(banned, Chance::new(chance.next())),
-            failing: Groups::new(failing, Chance::new(chance.next())),
+            banned: Prefixes::new(banned, Chance::new(chance.next())),
+            failing: Prefixes::new(failing, Chance::new(chance.next())),
             logins: Logins::default(),
             pace: Pace::new(),
             storm: Storm::default(),
@@ -88,12 +88,15 @@ impl Engine {
         }
     }
 
-    /// A sighting comes soon. Changes nothing: its attempt is brought near, for which the processor waits longer than
-    /// all the rest takes if nobody asks in time.
+    /// A sighting comes soon. Changes nothing: what is remembered of its attempt and its source is brought near, for
+    /// which the processor waits longer than all the rest takes if nobody asks in time.
     #[inline]
     pub fn expect(&self, s: &Sighting<'_>) {
         if !s.kind.is_benign() {
             self.attempts.expect(s);
+            self.witnesses.expect(s);
+            self.sources.expect(s.address);
+            self.offenders.expect(s.address);
         }
     }
 
@@ -126,7 +129,8 @@ impl Engine {
             return None;
         }
         let is_guess = s.kind.is_guess() && joined.points.0 > 0;
-        let source = self.sources.find(s.address, at, self.leak);
+        let place = self.sources.find(s.address, at, self.leak);
+        let source = self.sources.at_mut(place);
         if !self.listed.is_empty() && source.score.at(at, self.leak).0 == 0 {
             source.score.add(self.listed.points(canonical(s.address)), at, self.leak);
         }
@@ -135,7 +139,7 @@ impl Engine {
         let mut cause = None;
         if is_guess {
             source.trail.guess(account.map(|key| key.0), at, self.decide.accounts_within);
-            cause = self.notice(s, account, at, now);
+            cause = self.notice(s, place, account, at, now);
         }
         if !decoy && cause.is_none() && score < LOWEST.min(self.decide.threshold) {
             return None;
@@ -149,9 +153,7 @@ impl Engine {
         } else {
             cause?
         };
-        if let Some(source) = self.sources.get_mut(s.address) {
-            source.score.clear();
-        }
+        self.sources.at_mut(place).score.clear();
         self.order(s, target, Term::Ladder { percent: adapted.percent }, (score, cause), now)
     }
 
@@ -184,7 +186,8 @@ impl Engine {
         }
         let score = kept.score(now);
         if score.at(now, self.leak).0 > 0 {
-            self.sources.find(canonical(kept.address), now, self.leak).score = score;
+            let place = self.sources.find(canonical(kept.address), now, self.leak);
+            self.sources.at_mut(place).score = score;
         }
     }
 

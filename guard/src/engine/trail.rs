@@ -82,16 +82,15 @@ impl Trail {
         self.sorts.count_ones()
     }
 
-    /// The median time between the last guesses, if there were so many.
-    pub(super) fn median_gap(&self, guesses: usize) -> Option<Duration> {
+    /// Whether there were so many guesses, and the median time between the last ones is at least `gap`.
+    pub(super) fn is_slow(&self, guesses: usize, gap: Duration) -> bool {
         let known = usize::from(self.gaps_known);
         if known == 0 || known + 1 < guesses.min(GAPS + 1) {
-            return None;
+            return false;
         }
-        let mut gaps = self.gaps;
-        let gaps = &mut gaps[..known];
-        gaps.sort_unstable();
-        Some(Duration::from_secs(60 * u64::from(gaps[(known - 1) / 2])))
+        // Less than half of them are shorter.
+        let shorter = self.gaps[..known].iter().filter(|minutes| minutes_long(**minutes) < gap).count();
+        shorter <= (known - 1) / 2
     }
 
     /// The gaps have been looked at: the next ones begin a new count. Answers whether they are to be told of: the first
@@ -127,6 +126,10 @@ impl Trail {
     }
 }
 
+const fn minutes_long(minutes: u8) -> Duration {
+    Duration::from_secs(60 * minutes as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,10 +144,12 @@ mod tests {
             [(0, None), (10, None), (19, None), (31, Some(10)), (41, Some(10)), (42, Some(10))]
         {
             trail.guess(None, Moment(minute * MINUTE), FIVE);
-            assert_eq!(trail.median_gap(4).map(|gap| gap.as_secs() / 60), median, "minute {minute}");
+            let is_slow = |minutes: u64| trail.is_slow(4, Duration::from_secs(minutes * 60));
+            let told = (0..=60).rev().find(|minutes| is_slow(*minutes));
+            assert_eq!(told, median, "minute {minute}");
         }
         assert!(trail.forget_gaps());
-        assert_eq!(trail.median_gap(4), None);
+        assert!(!trail.is_slow(4, Duration::ZERO));
         assert!(!trail.forget_gaps(), "that is no news");
     }
 
@@ -154,7 +159,7 @@ mod tests {
         for guess in 0..4 {
             trail.guess(None, Moment(guess * (10 * MINUTE - 7000)), FIVE);
         }
-        assert_eq!(trail.median_gap(4), Some(Duration::from_secs(600)));
+        assert!(trail.is_slow(4, Duration::from_secs(600)) && !trail.is_slow(4, Duration::from_secs(601)));
     }
 
     #[test]

@@ -20,6 +20,7 @@
 use super::attempt::Joined;
 use super::sources::address_bits;
 use crate::dense::Seed;
+use crate::memory::prefetch;
 use crate::sighting::{Kind, Points, Sighting, SourceId};
 use crate::time::Moment;
 
@@ -29,6 +30,7 @@ use crate::time::Moment;
 const APART: u64 = 4000;
 /// Attempts of a set. Within [`APART`] an address has seldom more before it is banned.
 const WAYS: usize = 8;
+const _: () = assert!(WAYS == 8, "a place is a bit of a u8");
 /// Sets: together 16,384 attempts.
 const SETS: usize = 2048;
 
@@ -39,20 +41,24 @@ pub(super) struct Witnesses {
     seed: Seed,
 }
 
+/// The logins of one hash. What is asked about all of them fills the first two lines of a processor's cache.
 #[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
 struct Set {
     /// Hash of the address of each login, 0 for a free place.
     tags: [u32; WAYS],
-    logins: [Login; WAYS],
     /// The place that is taken next: the oldest of the set makes room.
     next: usize,
+    /// When the first that told of each login says it happened.
+    at: [Moment; WAYS],
+    logins: [Login; WAYS],
 }
+
+const _: () = assert!(std::mem::offset_of!(Set, logins) <= 128);
 
 /// A failed login.
 #[derive(Clone, Copy, Debug, Default)]
 struct Login {
-    /// When the first that told of it says it happened.
-    at: Moment,
     /// Hash of the account, 0 if the first does not name it.
     account: u32,
     first: Witness,
@@ -86,7 +92,7 @@ impl Witnesses {
         if self.sets.is_empty() {
             self.sets = vec![Set::default(); SETS];
         }
-        let hash = self.seed.hash(address_bits(s.address));
+        let hash = self.hash(s);
         let set = &mut self.sets[hash as usize % SETS];
         let tag = (hash >> 32) as u32 | 1;
         let witness = Witness {
@@ -98,17 +104,34 @@ impl Witnesses {
         };
         // A later line of an attempt, worth more than the earlier ones.
         let before = s.points.0.saturating_sub(points.0);
-        if joined && let Some(login) = set.find(tag, |login| login.has(s.pid, before)) {
+        if joined && let Some(login) = set.find(tag, |_, login| login.has(s.pid, before)) {
             let more = login.raised_by(|login| login.raise(&witness, before));
             return Joined { points: Points(more.min(points.0)), joined };
         }
         let account = s.account.map_or(0, hash_of_account);
-        if let Some(login) = set.find(tag, |login| login.takes(&witness, account, at)) {
+        if let Some(login) = set.find(tag, |then, login| is_near(then, at) && login.takes(&witness, account))
+        {
             let more = login.raised_by(|login| login.second = Some(witness));
             return Joined { points: Points(more.min(points.0)), joined: true };
         }
-        set.add(tag, Login { at, account, first: witness, second: None });
+        set.add(tag, at, Login { account, first: witness, second: None });
         line
+    }
+
+    /// The logins of a line's address are asked for soon.
+    #[inline]
+    pub(super) fn expect(&self, s: &Sighting<'_>) {
+        if is_login(s.kind)
+            && let Some(set) = self.sets.get(self.hash(s) as usize % SETS)
+        {
+            prefetch(&set.tags);
+            prefetch(&set.at[WAYS - 1]);
+        }
+    }
+
+    #[inline]
+    fn hash(&self, s: &Sighting<'_>) -> u64 {
+        self.seed.hash(address_bits(s.address))
     }
 
     /// Bytes held.
@@ -118,17 +141,24 @@ impl Witnesses {
 }
 
 impl Set {
-    /// The oldest login of an address that `fits`.
+    /// The oldest login of an address that `fits`, which is asked when it happened, and then what is known of it.
     #[inline]
-    fn find(&mut self, tag: u32, fits: impl Fn(&Login) -> bool) -> Option<&mut Login> {
-        let oldest_first = (self.next..WAYS).chain(0..self.next);
-        let mut of_address = oldest_first.filter(|&place| self.tags[place] == tag);
-        let place = of_address.find(|&place| fits(&self.logins[place]))?;
-        Some(&mut self.logins[place])
+    fn find(&mut self, tag: u32, fits: impl Fn(Moment, &Login) -> bool) -> Option<&mut Login> {
+        let same = (0..WAYS).fold(0u8, |same, place| same | u8::from(self.tags[place] == tag) << place);
+        let mut oldest_first = same.rotate_right(self.next as u32);
+        while oldest_first != 0 {
+            let place = (self.next + oldest_first.trailing_zeros() as usize) % WAYS;
+            if fits(self.at[place], &self.logins[place]) {
+                return Some(&mut self.logins[place]);
+            }
+            oldest_first &= oldest_first - 1;
+        }
+        None
     }
 
-    fn add(&mut self, tag: u32, login: Login) {
+    fn add(&mut self, tag: u32, at: Moment, login: Login) {
         self.tags[self.next] = tag;
+        self.at[self.next] = at;
         self.logins[self.next] = login;
         self.next = (self.next + 1) % WAYS;
     }
@@ -161,13 +191,10 @@ impl Login {
         }
     }
 
-    /// Whether a new attempt is this login, told by somebody else.
-    fn takes(&self, other: &Witness, account: u32, at: Moment) -> bool {
+    /// Whether a new attempt near it in time is this login, told by somebody else.
+    fn takes(&self, other: &Witness, account: u32) -> bool {
         let same_account = account == 0 || self.account == 0 || account == self.account;
-        self.second.is_none()
-            && at.0.abs_diff(self.at.0) <= APART
-            && same_account
-            && self.first.may_agree_with(other)
+        self.second.is_none() && same_account && self.first.may_agree_with(other)
     }
 }
 
@@ -185,6 +212,11 @@ impl Witness {
         // What one process says has been joined, or is about another attempt.
         self.pid != other.pid || self.pid == 0
     }
+}
+
+/// Whether what happened at these two moments can be one login.
+const fn is_near(one: Moment, other: Moment) -> bool {
+    one.0.abs_diff(other.0) <= APART
 }
 
 /// Whether this is a login that failed, of which several programs may tell. Of keys only the SSH server knows.

@@ -42,7 +42,7 @@ fn ends<const N: usize>(text: &[u8]) -> (Option<&[u8; N]>, Option<&[u8; N]>) {
 
 /// The first eight bytes as a little-endian number, zero where there are fewer.
 #[inline(always)]
-pub(super) fn first_eight(text: &[u8]) -> u64 {
+pub(crate) fn first_eight(text: &[u8]) -> u64 {
     if let Some(eight) = text.first_chunk() {
         return u64::from_le_bytes(*eight);
     }

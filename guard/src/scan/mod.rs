@@ -12,7 +12,7 @@
 use serde::{Deserialize, Serialize};
 
 mod address;
-mod bytes;
+pub(crate) mod bytes;
 pub mod corpus;
 mod dispatch;
 mod dotted;

@@ -42,6 +42,43 @@ fn a_flood_of_new_sources_neither_grows_memory_nor_hides_the_worst() {
 }
 
 #[test]
+fn a_hundred_thousand_new_sources_a_second_hide_nobody_from_any_detector() {
+    let mut scene = Scene::with(|d| d.max_sources = 50_000);
+    let offenders: Vec<_> = (0..100).map(|i| format!("198.51.{i}.7")).collect();
+    let mut banned = std::collections::HashSet::new();
+    let mut filled = 0;
+    for i in 0..200_000u32 {
+        scene.at(i64::from(i / 100));
+        // Half of them are of IPv6, each in a prefix of its own, and nearly all try an account of their own.
+        let address = if i % 2 == 0 {
+            IpAddr::from((0x0a00_0000 + i).to_be_bytes())
+        } else {
+            IpAddr::from((0x2001_0db8 << 96 | u128::from(i) << 64 | 1).to_be_bytes())
+        };
+        let account = format!("account{}", i % 9973);
+        let account = Some(account.as_bytes());
+        scene.see(Sighting { address, account, ..line(ATTACKER, Kind::FailedPassword, i | 1) });
+        if i % 100 == 99 {
+            // Each fails ten times a second.
+            let offender = &offenders[i as usize / 100 % offenders.len()];
+            if let Some(Decision::Ban(order)) = scene.fail(offender) {
+                banned.insert(order.target);
+                scene.engine.stands(&order, scene.now);
+            }
+        }
+        scene.further();
+        if i == 60_000 {
+            filled = scene.engine.bytes();
+        }
+    }
+    assert_eq!(scene.engine.tracked(), 50_000);
+    assert!(scene.engine.count().evicted > 140_000, "{}", scene.engine.count().evicted);
+    assert!(scene.engine.bytes() < filled + (8 << 20), "{} {filled}", scene.engine.bytes());
+    assert!(scene.engine.bytes() < 40 << 20, "{}", scene.engine.bytes());
+    assert_eq!(banned.len(), offenders.len());
+}
+
+#[test]
 fn the_past_of_many_targets_is_bounded_and_the_repeat_offender_stays_in_it() {
     let mut scene = Scene::with(|d| (d.max_bans, d.decoys) = (1000, vec!["decoy".into()]));
     scene.until_banned(ATTACKER);

@@ -113,6 +113,22 @@ fn a_refused_order_is_no_strike_and_comes_again() {
 }
 
 #[test]
+fn a_refused_order_leaves_the_past_as_it_was() {
+    let mut scene = Scene::with(|d| {
+        (d.ladder, d.recidive_bans) = (vec![Some(Duration::from_secs(60))], 20);
+    });
+    for _ in 1..20 {
+        scene.wait(SECOND).until_banned(ATTACKER);
+        scene.engine.lifted(target(ATTACKER));
+        let past = scene.engine.past(target(ATTACKER));
+        scene.wait(SECOND).until_banned(ATTACKER);
+        scene.engine.refused(target(ATTACKER));
+        assert_eq!(scene.engine.past(target(ATTACKER)), past);
+    }
+    assert_eq!(scene.wait(SECOND).until_banned(ATTACKER), (20, Some(7 * DAY)), "twenty of a day");
+}
+
+#[test]
 fn a_person_forgives_everything() {
     let mut scene = Scene::new();
     scene.until_banned(ATTACKER);
