@@ -150,7 +150,11 @@ impl Enforcer for Xdp {
 
     fn apply(&mut self, changes: &[Change]) -> Result<(), EnforceError> {
         let same = |a: &Change, b: &Change| std::mem::discriminant(a) == std::mem::discriminant(b);
-        let done = changes.chunk_by(same).try_for_each(|run| self.apply_run(run));
+        // What cannot be written holds nothing up that comes behind it: an allowance, say.
+        let mut done = Ok(());
+        for run in changes.chunk_by(same) {
+            done = done.and(self.apply_run(run));
+        }
         if done.is_err() {
             self.look_at_everything();
         }

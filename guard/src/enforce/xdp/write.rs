@@ -37,23 +37,30 @@ impl Pending {
 }
 
 impl Xdp {
+    /// Writes bans. A map that cannot take its own keeps none from the others; the first error is told.
     pub(super) fn put_pending(&mut self, pending: &Pending) -> Result<(), EnforceError> {
-        self.put(&pending.hosts4, 0)?;
-        self.put(&pending.hosts6, 1)?;
-        self.put(&pending.nets6, 2)?;
-        self.put(&pending.prefixes4, 3)?;
-        self.put(&pending.prefixes6, 4)
+        let done = [
+            self.put(&pending.hosts4, 0),
+            self.put(&pending.hosts6, 1),
+            self.put(&pending.nets6, 2),
+            self.put(&pending.prefixes4, 3),
+            self.put(&pending.prefixes6, 4),
+        ];
+        done.into_iter().collect()
     }
 
-    /// Writes bans that are not in the maps. About `to_come` more will follow, likely into the same maps in the same
-    /// shares, so that these need not grow again.
+    /// Writes bans that are not in the maps, as [`Self::put_pending`]. About `to_come` more will follow, likely into the
+    /// same maps in the same shares, so that these need not grow again.
     pub(super) fn put_absent(&mut self, pending: &Pending, to_come: u64) -> Result<(), EnforceError> {
         let to_come = to_come * 1024 / (pending.len() as u64).max(1);
-        self.put_new(&pending.hosts4, 0, to_come)?;
-        self.put_new(&pending.hosts6, 1, to_come)?;
-        self.put_new(&pending.nets6, 2, to_come)?;
-        self.put_new(&pending.prefixes4, 3, to_come)?;
-        self.put_new(&pending.prefixes6, 4, to_come)
+        let done = [
+            self.put_new(&pending.hosts4, 0, to_come),
+            self.put_new(&pending.hosts6, 1, to_come),
+            self.put_new(&pending.nets6, 2, to_come),
+            self.put_new(&pending.prefixes4, 3, to_come),
+            self.put_new(&pending.prefixes6, 4, to_come),
+        ];
+        done.into_iter().collect()
     }
 
     pub(super) fn take_pending(&mut self, pending: &Pending) -> Result<(), EnforceError> {
