@@ -56,7 +56,7 @@ pub struct Options {
     pub denied: Denied,
     /// A folder that it sees in place of systemd-logind's sessions.
     pub logins: Option<PathBuf>,
-    /// A shell command that runs in its process before it: where its memory is charged, say.
+    /// A shell command that runs in its process before it, with mounts of its own. Nothing else is denied it then.
     pub before: Option<String>,
 }
 

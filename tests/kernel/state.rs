@@ -306,6 +306,37 @@ fn pins_that_others_remove_come_back() {
 }
 
 #[test]
+fn a_removed_folder_comes_back_with_every_pin() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
+    let mut world = World::new();
+    let mut bans = BanTable::default();
+    bans.set(wanted(target("203.0.113.7"), 1, None));
+    world.reconcile(&bans, &[]);
+    fs::remove_dir_all(&world.bpffs).unwrap();
+    assert!(world.drops(&frame("203.0.113.7", &[])));
+    assert_eq!(world.reconcile(&bans, &[]).attachments, 12);
+    world.reopen();
+    assert!(world.drops(&frame("203.0.113.7", &[])));
+}
+
+/// A program is loaded over what is pinned: in place of a map without a pin it would get an empty one.
+#[test]
+fn growth_after_pins_were_removed_keeps_every_ban() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
+    let mut world = World::on(Interfaces::Named(Vec::new()), 256, false);
+    world.ban(&["203.0.113.7"]);
+    fs::remove_dir_all(&world.bpffs).unwrap();
+    let changes: Vec<Change> = (0..1000).map(|n| ban(host6(n), n.into(), None)).collect();
+    world.xdp().apply(&changes).unwrap();
+    assert!(world.xdp().status().maps[1].capacity >= 1000);
+    assert!(world.drops(&frame("203.0.113.7", &[])) && drops(&world, host6(999).address()));
+}
+
+#[test]
 fn removal_leaves_nothing() {
     if let Some(reason) = crate::world::missing() {
         return harness::skip(&reason);

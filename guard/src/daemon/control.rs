@@ -340,7 +340,7 @@ impl Control {
             }
             Err(cause) => {
                 self.count.update_errors += 1;
-                error!(error = %chain(&cause), "the kernel could not be compared with the ban table");
+                error!(error = %chain(&cause), "the kernel could not be made equal to the ban table");
                 self.problems.set("enforcer", format!("{}; guard tries again", chain(&cause)));
                 self.schedule_retry();
             }

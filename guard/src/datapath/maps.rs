@@ -12,7 +12,7 @@ use guard_common::{Cidr4, Cidr6, DropKey, Entry, PrefixEntry, Settings, Tally, m
 use super::batch::{self, Scan};
 use super::bits::Bits;
 use super::error::DatapathError;
-use super::pin::Pins;
+use super::pin::{Pins, Repair};
 use super::sys;
 
 /// Kinds of maps, `enum bpf_map_type` in `include/uapi/linux/bpf.h`.
@@ -88,23 +88,23 @@ impl Maps {
         })
     }
 
-    /// Pins again what somebody unpinned, so that it outlives the daemon; how many.
-    pub(super) fn ensure_pins(&self, pins: &Pins) -> Result<u64, DatapathError> {
-        let missing = [
-            self.settings.ensure_pin(pins)?,
-            self.hosts4.ensure_pin(pins)?,
-            self.hosts6.ensure_pin(pins)?,
-            self.nets6.ensure_pin(pins)?,
-            self.prefixes4.ensure_pin(pins)?,
-            self.prefixes6.ensure_pin(pins)?,
-            self.allow4.ensure_pin(pins)?,
-            self.allow6.ensure_pin(pins)?,
-            self.reasons.ensure_pin(pins)?,
-            self.drops.ensure_pin(pins)?,
-            self.bits4.ensure_pin(pins)?,
-            self.bits6.ensure_pin(pins)?,
+    /// Pins again what somebody unpinned, so that it outlives the daemon.
+    pub(super) fn ensure_pins(&self, pins: &Pins, repair: &mut Repair) {
+        let looked = [
+            self.settings.ensure_pin(pins),
+            self.hosts4.ensure_pin(pins),
+            self.hosts6.ensure_pin(pins),
+            self.nets6.ensure_pin(pins),
+            self.prefixes4.ensure_pin(pins),
+            self.prefixes6.ensure_pin(pins),
+            self.allow4.ensure_pin(pins),
+            self.allow6.ensure_pin(pins),
+            self.reasons.ensure_pin(pins),
+            self.drops.ensure_pin(pins),
+            self.bits4.ensure_pin(pins),
+            self.bits6.ensure_pin(pins),
         ];
-        Ok(missing.into_iter().map(u64::from).sum())
+        looked.into_iter().for_each(|looked| repair.add(looked));
     }
 }
 

@@ -11,7 +11,7 @@ use super::bits::Bits;
 use super::error::DatapathError;
 use super::load::{Program, TestRun};
 use super::maps::{Layout, Maps, Table, open_bits};
-use super::pin::{Pins, remove_all};
+use super::pin::{Pins, Repair, remove_all};
 use super::{features, links, object};
 use crate::config::Interfaces;
 
@@ -82,19 +82,26 @@ impl Datapath {
         self.program.id()
     }
 
-    /// Attaches to the interfaces as they are now, repairs pins and settings. How many things were put right.
+    /// Attaches to the interfaces as they are now, repairs pins and settings. How many things were put right; after an
+    /// error all were that could be.
     pub fn attach(&mut self) -> Result<u64, DatapathError> {
         let interfaces = links::list()?;
+        let mut repair = Repair::default();
+        repair.add(self.ensure_settings());
+        self.maps.ensure_pins(&self.pins, &mut repair);
+        let program = self.program.fd()?;
+        self.attachments.sync(&self.pins, program, &interfaces, &self.options.interfaces, &mut repair)?;
+        repair.outcome()
+    }
+
+    /// Puts the switches right; whether they were not.
+    fn ensure_settings(&self) -> Result<bool, DatapathError> {
         let settings = Settings { abi: ABI, enforce: u32::from(self.options.enforce) };
-        let mut repaired = 0;
-        if self.maps.settings.get(&0, Settings::default())? != Some(settings) {
+        let is_wrong = self.maps.settings.get(&0, Settings::default())? != Some(settings);
+        if is_wrong {
             self.maps.settings.set(&0, &settings)?;
-            repaired += 1;
         }
-        repaired += self.maps.ensure_pins(&self.pins)?;
-        repaired +=
-            self.attachments.sync(&self.pins, self.program.fd()?, &interfaces, &self.options.interfaces)?;
-        Ok(repaired)
+        Ok(is_wrong)
     }
 
     /// Gives one of the hash maps room for `capacity` entries: a larger map is filled, a program that uses it is put
@@ -129,6 +136,10 @@ impl Datapath {
         fill: impl FnOnce(&Maps, &Pins) -> Result<(), DatapathError>,
     ) -> Result<(), DatapathError> {
         self.pins.forget_grown()?;
+        // In place of one whose pin somebody took away, the new program would have an empty one.
+        let mut repair = Repair::default();
+        self.maps.ensure_pins(&self.pins, &mut repair);
+        repair.outcome()?;
         let object = self.options.object()?;
         let program =
             Program::load(object, &self.pins, self.options.capacity.max(1), Some((name, capacity)))?;

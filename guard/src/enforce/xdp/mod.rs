@@ -67,6 +67,8 @@ pub struct Xdp {
     compare_at: Option<Instant>,
     /// When attachments are looked at again while a comparison is under way.
     attach_at: Instant,
+    /// Why they could not all be put right when they were last looked at.
+    unattached: Option<DatapathError>,
 }
 
 impl Xdp {
@@ -89,6 +91,7 @@ impl Xdp {
             drift: Drift::default(),
             compare_at: None,
             attach_at: Instant::now(),
+            unattached: None,
         };
         xdp.datapath.attach()?;
         Ok(xdp)
@@ -194,13 +197,22 @@ impl Enforcer for Xdp {
     fn reconcile_part(&mut self, desired: Desired<'_>) -> Result<Option<Drift>, EnforceError> {
         let started = Instant::now();
         if self.round.is_none() || started >= self.attach_at {
-            self.drift.attachments += self.datapath.attach()?;
+            // Bans are compared all the same: what is attached goes by them.
+            match self.datapath.attach() {
+                Ok(repaired) => {
+                    (self.drift.attachments, self.unattached) = (self.drift.attachments + repaired, None)
+                }
+                Err(error) => self.unattached = Some(error),
+            }
             self.attach_at = started + ATTACH_PAUSE;
         }
         if self.round.is_some() || self.compare_at.is_none_or(|at| started >= at) {
             self.compare_at = None;
             let Some(took) = self.compare_part(desired, None)? else { return Ok(None) };
             self.compare_at = Some(started + took * COMPARE_SHARE);
+        }
+        if let Some(error) = self.unattached.take() {
+            return Err(error.into());
         }
         Ok(Some(std::mem::take(&mut self.drift)))
     }
