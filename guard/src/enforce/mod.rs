@@ -263,6 +263,13 @@ pub trait Enforcer: Send + std::fmt::Debug {
         self.apply(bans)
     }
 
+    /// Whether so many more bans can be written without waiting for room to be made. If not, it is made meanwhile: ask
+    /// again soon.
+    fn has_room(&mut self, bans: usize) -> bool {
+        let _ = bans;
+        true
+    }
+
     /// Compares the live state with the desired one and puts right what differs, attachments included.
     fn reconcile(&mut self, desired: Desired<'_>) -> Result<Drift, EnforceError>;
 

@@ -14,6 +14,7 @@ use guard_common::{Cidr4, Cidr6, Entry};
 
 use self::compare::Round;
 use self::key::{PLACES, deadline};
+use self::room::Growing;
 use self::write::Pending;
 use super::{
     Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, LiveEntry, Unknown,
@@ -69,6 +70,12 @@ pub struct Xdp {
     attach_at: Instant,
     /// Why they could not all be put right when they were last looked at.
     unattached: Option<DatapathError>,
+    /// The map that is being exchanged for a larger one.
+    growing: Option<Growing>,
+    /// When the next growth may begin.
+    grow_at: Instant,
+    /// Why the last one failed, until it is told.
+    ungrown: Option<EnforceError>,
 }
 
 impl Xdp {
@@ -92,6 +99,9 @@ impl Xdp {
             compare_at: None,
             attach_at: Instant::now(),
             unattached: None,
+            growing: None,
+            grow_at: Instant::now(),
+            ungrown: None,
         };
         xdp.datapath.attach()?;
         Ok(xdp)
@@ -125,6 +135,13 @@ impl Xdp {
         }
     }
 
+    /// Goes on with growing, without waiting.
+    fn keep_growing(&mut self) {
+        if let Err(error) = self.grow(false) {
+            self.ungrown = Some(error);
+        }
+    }
+
     /// What was written is unknown: the next reconciliation looks at everything.
     fn look_at_everything(&mut self) {
         (self.compare_at, self.round, self.failed) = (None, None, true);
@@ -153,6 +170,7 @@ impl Enforcer for Xdp {
 
     fn apply(&mut self, changes: &[Change]) -> Result<(), EnforceError> {
         let same = |a: &Change, b: &Change| std::mem::discriminant(a) == std::mem::discriminant(b);
+        self.keep_growing();
         // What cannot be written holds nothing up that comes behind it: an allowance, say.
         let mut done = Ok(());
         for run in changes.chunk_by(same) {
@@ -170,6 +188,7 @@ impl Enforcer for Xdp {
         if self.taken_over {
             return Ok(());
         }
+        self.keep_growing();
         let mut absent = Pending::default();
         for change in bans {
             if let Change::Ban { target, id, until } = *change {
@@ -181,6 +200,11 @@ impl Enforcer for Xdp {
             self.look_at_everything();
         }
         done
+    }
+
+    fn has_room(&mut self, bans: usize) -> bool {
+        self.keep_growing();
+        self.has_room_for(bans as u64)
     }
 
     fn reconcile(&mut self, desired: Desired<'_>) -> Result<Drift, EnforceError> {
@@ -196,6 +220,7 @@ impl Enforcer for Xdp {
     /// million.
     fn reconcile_part(&mut self, desired: Desired<'_>) -> Result<Option<Drift>, EnforceError> {
         let started = Instant::now();
+        self.keep_growing();
         if self.round.is_none() || started >= self.attach_at {
             // Bans are compared all the same: what is attached goes by them.
             match self.datapath.attach() {
@@ -211,8 +236,11 @@ impl Enforcer for Xdp {
             let Some(took) = self.compare_part(desired, None)? else { return Ok(None) };
             self.compare_at = Some(started + took * COMPARE_SHARE);
         }
-        if let Some(error) = self.unattached.take() {
-            return Err(error.into());
+        if let Some(error) = self.unattached.take().map(EnforceError::from).or(self.ungrown.take()) {
+            return Err(error);
+        }
+        if self.is_catching_up() {
+            return Ok(None);
         }
         Ok(Some(std::mem::take(&mut self.drift)))
     }
@@ -254,6 +282,7 @@ impl Enforcer for Xdp {
     }
 
     fn remove(&mut self) -> Result<(), EnforceError> {
+        self.growing = None;
         Ok(self.datapath.remove()?)
     }
 }

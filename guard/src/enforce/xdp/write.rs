@@ -8,8 +8,6 @@ use crate::datapath::{Bits, DatapathError};
 use crate::enforce::EnforceError;
 use crate::target::Target;
 
-/// Share of its capacity above which a hash map grows, in percent. Fuller ones have long chains.
-const FULL_PERCENT: u64 = 90;
 /// Keys by map.
 #[derive(Default)]
 pub(super) struct Pending {
@@ -84,7 +82,7 @@ impl Xdp {
         let new = wanted.len() as u64;
         self.make_room::<K>(place, new, new * to_come / 1024)?;
         let keys: u64 = wanted.iter().map(|(key, _)| Bits::keys(key.target())).sum();
-        self.make_bits_room::<K>(keys + keys * to_come / 1024)?;
+        self.make_bits_room::<K>(keys + keys * to_come / 1024);
         let elements: Vec<_> = wanted.iter().map(|(key, entry)| (*key, key.value(*entry))).collect();
         self.write(&elements, place, new)?;
         if let Some(round) = &mut self.round {
@@ -102,6 +100,7 @@ impl Xdp {
         place: usize,
         new: u64,
     ) -> Result<(), EnforceError> {
+        self.will_change(elements.iter().map(|(key, _)| *key));
         let bits = K::bits(self.datapath.maps());
         for (key, _) in elements {
             bits.mark(key.target());
@@ -111,6 +110,7 @@ impl Xdp {
                 let table = K::table(self.datapath.maps());
                 self.entries[place] = Some(read::size::<K>(table)?);
                 self.make_room::<K>(place, new, 0)?;
+                self.will_change(elements.iter().map(|(key, _)| *key));
                 K::table(self.datapath.maps()).set_all(elements)?;
             }
             written => written?,
@@ -148,7 +148,7 @@ impl Xdp {
         }
         let new = added.len() as u64;
         self.make_room::<K>(place, new, 0)?;
-        self.make_bits_room::<K>(added.iter().map(|target| Bits::keys(*target)).sum())?;
+        self.make_bits_room::<K>(added.iter().map(|target| Bits::keys(*target)).sum());
         self.write(&elements, place, new)?;
         if let Some(round) = &mut self.round {
             for target in added {
@@ -163,31 +163,11 @@ impl Xdp {
             return Ok(());
         }
         let keys: Vec<K> = unwanted.iter().map(|(key, _)| *key).collect();
+        self.will_change(keys.iter().copied());
         let removed = K::table(self.datapath.maps()).remove_all(&keys)?;
         if let Some(entries) = &mut self.entries[place] {
             *entries = entries.saturating_sub(removed);
         }
         Ok(())
-    }
-
-    /// Grows a hash map that would become too full with `new` entries and those `to_come`; tries are not preallocated.
-    fn make_room<K: Key>(&mut self, place: usize, new: u64, to_come: u64) -> Result<(), EnforceError> {
-        let table = K::table(self.datapath.maps());
-        let (name, capacity) = (table.name(), u64::from(table.capacity()));
-        let is_hash = size_of::<K::Value>() == size_of::<Entry>();
-        if !is_hash || new == 0 {
-            return Ok(());
-        }
-        // A map that is not counted yet says itself when it is full.
-        let Some(present) = self.entries[place] else { return Ok(()) };
-        if (present + new) * 100 <= capacity * FULL_PERCENT {
-            return Ok(());
-        }
-        let wanted = ((present + new + to_come) * 100 / FULL_PERCENT + 1).max(capacity * 2);
-        let wanted = u32::try_from(wanted.next_power_of_two()).unwrap_or(1 << 31);
-        tracing::info!(map = name, capacity, wanted, "growing");
-        // The larger map has an order of its own.
-        self.round = None;
-        Ok(self.datapath.grow(name, wanted)?)
     }
 }
