@@ -15,6 +15,8 @@ use rustix::process::Signal;
 
 #[path = "endurance/crash.rs"]
 mod crash;
+#[path = "endurance/memory.rs"]
+mod memory;
 #[path = "stored.rs"]
 mod stored;
 use stored::{FIRST_STORED, in_an_hour, store_bans};

@@ -118,6 +118,42 @@ fn a_second_ban_moves_the_end_and_keeps_the_counter() {
     });
 }
 
+/// A crash between kernel and store leaves ends that the store does not know.
+#[test]
+fn a_start_shortens_no_ban_and_puts_what_the_table_lacks() {
+    guarded(|arena, enforcer| {
+        let (long, short, only_kernel, only_store) =
+            ("203.0.113.10", "203.0.113.11", "203.0.113.12", "203.0.113.13");
+        enforcer.apply(&[ban(long, Some(500)), ban(short, Some(50)), ban(only_kernel, None)]).unwrap();
+        let mut started = Nftables::open(&Config::default(), "").unwrap();
+        let stored = [(long, Some(100)), (short, Some(300)), (only_store, Some(200))];
+        let mut bans = BanTable::default();
+        for (text, seconds) in stored {
+            bans.set(wanted(text, seconds));
+        }
+        started.restore(&stored.map(|(text, seconds)| ban(text, seconds)), 0).unwrap();
+        let desired = Desired { bans: &bans, allowed: &[], now: Moment::now() };
+        let mut unknown = started.unknown(desired).unwrap();
+        unknown.entries.sort_by_key(|entry| entry.target);
+        let told: Vec<_> =
+            unknown.entries.iter().map(|entry| (entry.target.to_string(), entry.seconds_left)).collect();
+        assert!(matches!(told[0].1, Some(495..=500)), "{told:?}");
+        assert_eq!(told[1], (only_kernel.to_owned(), None));
+        assert_eq!((told.len(), unknown.more), (2, false));
+
+        let mut left = |text: &str| {
+            started.check(target(text).address(), Moment::now()).unwrap().entries[0].seconds_left.unwrap()
+        };
+        assert!(left(long) > 490, "its end in the kernel is the later one");
+        assert!((290..=300).contains(&left(short)) && (190..=200).contains(&left(only_store)));
+        assert!(!passes(arena, 3) && passes(arena, 4));
+
+        // Once the table is known, bans that come in numbers are written as they come.
+        started.restore(&[ban("203.0.113.14", None)], 0).unwrap();
+        assert!(!passes(arena, 4));
+    });
+}
+
 #[test]
 fn no_packet_passes_while_bans_are_renewed() {
     guarded(|arena, enforcer| {

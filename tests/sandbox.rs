@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use harness::{
     ADMIN, Arena, Daemon, Denied, GUARDED_V4, GUARDED_V6, Journald, Options, Sshd, attacker_v4, attacker_v6,
-    missing_for_xdp_tests, pings, poll_until, program, skip,
+    missing_for_xdp_tests, pings, poll_until, program, run, skip,
 };
 
 /// Where the SSH server listens.
@@ -126,6 +126,78 @@ fn nobody_bans_the_session_he_sits_in() {
         assert!(said.contains("your own session"), "{own}: {said}");
     }
     assert_eq!(ban(&attacker_v4(4).to_string()).status.code(), Some(0));
+}
+
+#[test]
+fn pins_whose_folder_is_removed_come_back_before_a_restart_needs_them() {
+    if let Some(reason) = missing() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let sshd = Sshd::with_journald_at(&arena, PORT);
+    let mut daemon = Daemon::start(&arena.host, as_the_unit(sshd.journal_folder()));
+    let banned = attacker_v4(0);
+    daemon.json(&format!("ban {banned}"));
+    let links = daemon.bpffs().join(format!("v{}/links", guard_common::ABI));
+    let pinned = || fs::read_dir(&links).map_or(0, Iterator::count);
+    assert_eq!(pinned(), 1);
+    fs::remove_dir_all(daemon.bpffs()).unwrap();
+    assert!(!pings(&arena.outside, banned, GUARDED_V4), "links are held");
+    poll_until(Duration::from_secs(15), "the link is pinned again", || (pinned() == 1).then_some(()));
+    daemon.kill();
+    assert!(!pings(&arena.outside, banned, GUARDED_V4));
+    daemon.start_again();
+    daemon.await_drop(banned);
+    assert_eq!(daemon.json("status")["problems"], serde_json::json!([]));
+}
+
+/// The unit may write into the folder of the pins alone, which is mounted over itself for that: once somebody removes
+/// it, nothing can be made in its place.
+#[test]
+fn pins_that_cannot_be_made_again_are_told_and_hold_nothing_up() {
+    if let Some(reason) = missing_for_xdp_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let options = Options { before: Some("true".into()), ..Options::xdp() };
+    let mut daemon = Daemon::start(&arena.host, options);
+    daemon.json(&format!("ban {}", attacker_v4(0)));
+    let pins = daemon.bpffs().display().to_string();
+    let script = format!("mount --bind {pins} {pins} && mount -o remount,bind,ro /sys/fs/bpf");
+    let inside = format!("--target={}", daemon.process().pid());
+    run(Command::new("nsenter").args([&inside, "--mount", "sh", "-c", &script]));
+    fs::remove_dir_all(&pins).unwrap();
+    poll_until(Duration::from_secs(15), "the missing pins are told", || {
+        let problems = daemon.json("status")["problems"].to_string();
+        (problems.contains(&pins) && problems.contains("restart it")).then_some(())
+    });
+
+    // Everything else goes on: bans, their comparison with the kernel, interfaces that are new.
+    daemon.json(&format!("ban {}", attacker_v4(1)));
+    for banned in [attacker_v4(0), attacker_v4(1)] {
+        assert!(!pings(&arena.outside, banned, GUARDED_V4));
+    }
+    arena.host.ip(&format!("link set {} down", Arena::INTERFACE));
+    arena.host.ip(&format!("link set {} name other0", Arena::INTERFACE));
+    arena.host.ip("link add guarded0 type veth peer name guarded1");
+    arena.host.ip("link set guarded0 up");
+    poll_until(Duration::from_secs(15), "the new interface is covered", || {
+        (daemon.json("status")["enforcer"]["interfaces"][0]["mode"] == "native").then_some(())
+    });
+    arena.host.ip("link delete guarded0");
+    arena.host.ip(&format!("link set other0 name {}", Arena::INTERFACE));
+    arena.host.ip(&format!("link set {} up", Arena::INTERFACE));
+
+    daemon.stop();
+    daemon.start_again();
+    for banned in [attacker_v4(0), attacker_v4(1)] {
+        daemon.await_drop(banned);
+        poll_until(Duration::from_secs(15), "its packets are dropped", || {
+            (!pings(&arena.outside, banned, GUARDED_V4)).then_some(())
+        });
+    }
+    assert!(pings(&arena.outside, attacker_v4(2), GUARDED_V4));
+    assert_eq!(daemon.json("status")["problems"], serde_json::json!([]));
 }
 
 fn is_protected(daemon: &Daemon<'_>, address: IpAddr) -> bool {

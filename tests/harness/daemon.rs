@@ -56,6 +56,8 @@ pub struct Options {
     pub denied: Denied,
     /// A folder that it sees in place of systemd-logind's sessions.
     pub logins: Option<PathBuf>,
+    /// A shell command that runs in its process before it, with mounts of its own. Nothing else is denied it then.
+    pub before: Option<String>,
 }
 
 /// Where systemd-logind keeps its sessions.
@@ -97,6 +99,7 @@ impl Options {
             environment: Vec::new(),
             denied: Denied::Nothing,
             logins: None,
+            before: None,
         }
     }
 
@@ -329,9 +332,10 @@ impl Drop for Daemon<'_> {
 
 fn launch(namespace: &Namespace, folder: &Path, options: &Options) -> Background {
     let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("guard.log"));
-    let mut command = match &options.logins {
-        None => command(folder, options.denied),
-        Some(logins) => {
+    let mut command = match (&options.logins, &options.before) {
+        (None, None) => command(folder, options.denied),
+        (None, Some(before)) => in_other_mounts(&format!("{before} && exec \"$@\""), &program("guard")),
+        (Some(logins), _) => {
             // Where systemd does not run there may be no such folder.
             let script = format!(
                 "mount -t tmpfs tmpfs /run && mkdir -p {LOGIND} && mount --bind '{}' {LOGIND} && exec \"$@\"",

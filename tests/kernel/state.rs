@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
 use guard::ban::BanTable;
 use guard::config::Interfaces;
@@ -40,6 +41,13 @@ fn far_net6(number: u32) -> Target {
 
 fn drops(world: &World, address: IpAddr) -> bool {
     world.drops(&frame(&address.to_string(), &[]))
+}
+
+/// How often this thread was put off the processor although it had work.
+fn times_turned_out() -> u64 {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("nonvoluntary_ctxt_switches:"));
+    line.unwrap().trim().parse().unwrap()
 }
 
 #[test]
@@ -109,6 +117,63 @@ fn a_hundred_thousand_in_one_batch() {
     world.xdp().apply(&back).unwrap();
     assert!(!(0..100_000).step_by(997).any(|n| drops(&world, host4(n * 7).address())));
     assert_eq!(world.xdp().status().maps[0].entries, 0);
+}
+
+/// A map of a million, and the bitmap before it, are exchanged for larger ones beside what goes on: bans and their ends
+/// meanwhile are in the larger one, and none of them waits for it.
+#[test]
+fn a_large_map_grows_while_bans_come_and_go() {
+    const FULL: u32 = 940_000;
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
+    let mut world = World::on(Interfaces::Named(Vec::new()), 1 << 20, false);
+    for from in (0..FULL).step_by(20_000) {
+        let chunk: Vec<Change> = (from..from + 20_000).map(|n| ban(far_host4(n), n.into(), None)).collect();
+        world.xdp().restore(&chunk, u64::from(FULL - from)).unwrap();
+    }
+    let sizes = |world: &mut World| {
+        let maps = world.xdp().datapath().maps();
+        (maps.hosts4.capacity(), maps.bits4.words())
+    };
+    let before = sizes(&mut world);
+    let (mut rounds, mut longest, mut grew) = (0, Duration::ZERO, None);
+    let begin = Instant::now();
+    let end = begin + Duration::from_secs(60);
+    // Until some time after the exchange.
+    let mut left = 3000;
+    while left > 0 && Instant::now() < end {
+        if sizes(&mut world).0 > before.0 {
+            grew.get_or_insert_with(|| begin.elapsed());
+            left -= 1;
+        }
+        // Two come, one goes that was there before, one that came gets another end.
+        let new = FULL + rounds * 2;
+        let changes = [
+            ban(far_host4(new), new.into(), None),
+            ban(far_host4(new + 1), 1, None),
+            Change::Unban(far_host4(rounds)),
+            ban(far_host4(new), new.into(), ahead()),
+        ];
+        let (start, turned_out) = (Instant::now(), times_turned_out());
+        world.xdp().apply(&changes).unwrap();
+        let took = start.elapsed();
+        // Time that the processor was given to others says nothing.
+        if times_turned_out() == turned_out {
+            longest = longest.max(took);
+        }
+        rounds += 1;
+    }
+    let grew = grew.unwrap();
+    println!("{rounds} rounds; the map grew in {grew:?}, the longest round took {longest:?}");
+    assert!(longest * 8 < grew, "{longest:?} of {grew:?}");
+    let dropped = |n: u32| drops(&world, far_host4(n).address());
+    assert!((0..rounds).all(|n| !dropped(n)), "what went has gone");
+    assert!((rounds..FULL).step_by(97).all(dropped) && (FULL..FULL + 2 * rounds).all(dropped));
+    let entries = world.xdp().live().unwrap();
+    assert_eq!(entries.len() as u32, FULL + rounds);
+    let ends = entries.iter().filter(|entry| entry.seconds_left.is_some()).count();
+    assert_eq!(ends as u32, rounds, "each later end is in the larger map");
 }
 
 /// The bitmaps grow with hosts, networks and prefixes, and what was marked before stays so.
@@ -303,6 +368,37 @@ fn pins_that_others_remove_come_back() {
     assert_eq!(world.reconcile(&bans, &[]).attachments, 1);
     world.reopen();
     assert!(world.drops(&frame("203.0.113.7", &[])));
+}
+
+#[test]
+fn a_removed_folder_comes_back_with_every_pin() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
+    let mut world = World::new();
+    let mut bans = BanTable::default();
+    bans.set(wanted(target("203.0.113.7"), 1, None));
+    world.reconcile(&bans, &[]);
+    fs::remove_dir_all(&world.bpffs).unwrap();
+    assert!(world.drops(&frame("203.0.113.7", &[])));
+    assert_eq!(world.reconcile(&bans, &[]).attachments, 12);
+    world.reopen();
+    assert!(world.drops(&frame("203.0.113.7", &[])));
+}
+
+/// A program is loaded over what is pinned: in place of a map without a pin it would get an empty one.
+#[test]
+fn growth_after_pins_were_removed_keeps_every_ban() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
+    let mut world = World::on(Interfaces::Named(Vec::new()), 256, false);
+    world.ban(&["203.0.113.7"]);
+    fs::remove_dir_all(&world.bpffs).unwrap();
+    let changes: Vec<Change> = (0..1000).map(|n| ban(host6(n), n.into(), None)).collect();
+    world.xdp().apply(&changes).unwrap();
+    assert!(world.xdp().status().maps[1].capacity >= 1000);
+    assert!(world.drops(&frame("203.0.113.7", &[])) && drops(&world, host6(999).address()));
 }
 
 #[test]

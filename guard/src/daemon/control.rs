@@ -29,7 +29,7 @@ use crate::time::{Clock, Moment, boot_nanoseconds};
 
 use super::commands::Commands;
 use super::denied::Denials;
-use super::feeds::Feeds;
+use super::feeds::{self, Feeds};
 use super::follow::Followers;
 use super::health::SourceHealth;
 use super::listing::Waiting;
@@ -177,7 +177,7 @@ impl Control {
         }
         let now = Moment::now();
         if self.may_follow_feeds() {
-            return Duration::ZERO;
+            return if self.feeds.waits_for_room { feeds::GROWING } else { Duration::ZERO };
         }
         let due = self.judge.next_due().map_or(TICK, |at| at.since(now));
         TICK.min(due).min(self.next_reconcile.saturating_duration_since(Instant::now()))
@@ -340,7 +340,7 @@ impl Control {
             }
             Err(cause) => {
                 self.count.update_errors += 1;
-                error!(error = %chain(&cause), "the kernel could not be compared with the ban table");
+                error!(error = %chain(&cause), "the kernel could not be made equal to the ban table");
                 self.problems.set("enforcer", format!("{}; guard tries again", chain(&cause)));
                 self.schedule_retry();
             }

@@ -22,6 +22,8 @@ use super::views;
 
 /// Listed targets or bans that are looked at in one part: a few milliseconds.
 const PART: usize = 1024;
+/// How long the next part waits for a map that is growing.
+pub(super) const GROWING: Duration = Duration::from_millis(5);
 /// How often what found no room is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -40,6 +42,8 @@ pub(super) struct Feeds {
     asked: HashMap<u64, (Option<String>, oneshot::Sender<Answer>)>,
     last_asked: u64,
     next: Instant,
+    /// Whether the next part waits for a map that is growing.
+    pub(super) waits_for_room: bool,
 }
 
 impl Feeds {
@@ -54,6 +58,7 @@ impl Feeds {
             asked: HashMap::new(),
             last_asked: 0,
             next: Instant::now(),
+            waits_for_room: false,
         }
     }
 
@@ -200,6 +205,10 @@ impl Control {
         }
         // What is lined up so far keeps its order.
         self.apply();
+        self.feeds.waits_for_room = !self.enforcer.has_room(PART);
+        if self.feeds.waits_for_room {
+            return;
+        }
         match self.judge.follow_feeds(PART, Clock::now()) {
             Followed::Nothing => {}
             Followed::Part(to_come) => {

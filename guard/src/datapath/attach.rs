@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::error::DatapathError;
 use super::links::Interface;
-use super::pin::{Pins, release};
+use super::pin::{Pins, Repair, release};
 use super::sys::{self, LINK_XDP, XDP_GENERIC, XDP_NATIVE};
 use crate::config::Interfaces;
 
@@ -67,15 +67,16 @@ impl Attachments {
         Ok(())
     }
 
-    /// Attaches what should be attached, lets go of the rest, and repairs pins. How many were put right.
+    /// Attaches what should be attached, lets go of the rest, and repairs pins. What cannot be pinned is attached as long
+    /// as this value lives.
     pub(super) fn sync(
         &mut self,
         pins: &Pins,
         program: BorrowedFd<'_>,
         interfaces: &[Interface],
         choice: &Interfaces,
-    ) -> Result<u64, DatapathError> {
-        let mut repaired = 0;
+        repair: &mut Repair,
+    ) -> Result<(), DatapathError> {
         let wanted = |index: u32, links: &BTreeMap<u32, OwnedFd>| {
             interfaces.iter().any(|one| {
                 one.index == index && unfit(one, interfaces, choice, links.contains_key(&index)).is_none()
@@ -100,18 +101,16 @@ impl Attachments {
                 Some(Unfit::Because(reason)) => states.push(uncovered(interface, reason)),
                 None if held => {
                     let link = &self.links[&interface.index];
-                    repaired += u64::from(Pins::ensure(&pins.link(interface.index), link.as_fd())?);
+                    repair.add(Pins::ensure(&pins.link(interface.index), link.as_fd()));
                     states.push(self.covered(interface, interface.xdp.is_none_or(|xdp| xdp.native)));
                 }
                 None => match attach(program, interface) {
                     Ok((link, reason)) => {
                         let pin = pins.link(interface.index);
-                        Pins::unpin(&pin)?;
-                        Pins::ensure(&pin, link.as_fd())?;
+                        repair.add(Pins::unpin(&pin).and_then(|()| Pins::ensure(&pin, link.as_fd())));
                         self.links.insert(interface.index, link);
                         let native = reason.is_empty();
                         self.generic.insert(interface.index, reason);
-                        repaired += 1;
                         states.push(self.covered(interface, native));
                     }
                     Err(reason) => states.push(uncovered(interface, reason)),
@@ -128,7 +127,7 @@ impl Attachments {
             }));
         }
         self.states = states;
-        Ok(repaired)
+        Ok(())
     }
 
     /// Lets go of every interface.

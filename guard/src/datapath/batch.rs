@@ -14,8 +14,9 @@ use super::sys::{self, Batch, Command, ENOTSUPP, Element};
 const CHUNK: usize = 4096;
 /// Elements read in one call: a part of a walk has to be short.
 const SCAN: usize = 2048;
-/// Tries of an update that found no memory; maps without preallocation refill theirs in the background.
-const MEMORY_TRIES: u32 = 200;
+/// Tries of an update that found no memory: 20 ms in all. Maps without preallocation refill theirs from an interrupt
+/// right after it ran low; whatever takes longer is the caller's to repeat, who has other things to do meanwhile.
+const MEMORY_TRIES: u32 = 28;
 /// Tries of a read that kept meeting changes.
 const READ_TRIES: u32 = 16;
 /// The largest cursor: a whole key (`trie` maps), or a bucket number.

@@ -3,7 +3,7 @@
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aya::Pod;
 use guard_common::bitmap::{FIRST_WORD, LEAST_WORDS, MOST_WORDS};
@@ -12,7 +12,7 @@ use guard_common::{Cidr4, Cidr6, DropKey, Entry, PrefixEntry, Settings, Tally, m
 use super::batch::{self, Scan};
 use super::bits::Bits;
 use super::error::DatapathError;
-use super::pin::Pins;
+use super::pin::{Pins, Repair};
 use super::sys;
 
 /// Kinds of maps, `enum bpf_map_type` in `include/uapi/linux/bpf.h`.
@@ -72,45 +72,66 @@ pub struct Maps {
 impl Maps {
     /// Opens every map by its pin.
     pub(super) fn open(pins: &Pins) -> Result<Self, DatapathError> {
+        Self::open_by(|name| pins.map(name))
+    }
+
+    /// The same with the larger map that stands beside one.
+    pub(super) fn open_grown(pins: &Pins, grown: &str) -> Result<Self, DatapathError> {
+        Self::open_by(|name| if name == grown { pins.grown(name) } else { pins.map(name) })
+    }
+
+    fn open_by(path: impl Fn(&str) -> PathBuf) -> Result<Self, DatapathError> {
+        use Layout::{Array, Hash, PerCpuArray, PerCpuHash, Trie};
         Ok(Self {
-            settings: Table::open(pins, map::SETTINGS, Layout::Array)?,
-            bits4: open_bits(&pins.map(map::BITS4), map::BITS4)?,
-            bits6: open_bits(&pins.map(map::BITS6), map::BITS6)?,
-            hosts4: Table::open(pins, map::HOSTS4, Layout::Hash)?,
-            hosts6: Table::open(pins, map::HOSTS6, Layout::Hash)?,
-            nets6: Table::open(pins, map::NETS6, Layout::Hash)?,
-            prefixes4: Table::open(pins, map::PREFIXES4, Layout::Trie)?,
-            prefixes6: Table::open(pins, map::PREFIXES6, Layout::Trie)?,
-            allow4: Table::open(pins, map::ALLOW4, Layout::Trie)?,
-            allow6: Table::open(pins, map::ALLOW6, Layout::Trie)?,
-            reasons: Table::open(pins, map::REASONS, Layout::PerCpuArray)?,
-            drops: Table::open(pins, map::DROPS, Layout::PerCpuHash)?,
+            settings: Table::open(&path(map::SETTINGS), map::SETTINGS, Array)?,
+            bits4: open_bits(&path(map::BITS4), map::BITS4)?,
+            bits6: open_bits(&path(map::BITS6), map::BITS6)?,
+            hosts4: Table::open(&path(map::HOSTS4), map::HOSTS4, Hash)?,
+            hosts6: Table::open(&path(map::HOSTS6), map::HOSTS6, Hash)?,
+            nets6: Table::open(&path(map::NETS6), map::NETS6, Hash)?,
+            prefixes4: Table::open(&path(map::PREFIXES4), map::PREFIXES4, Trie)?,
+            prefixes6: Table::open(&path(map::PREFIXES6), map::PREFIXES6, Trie)?,
+            allow4: Table::open(&path(map::ALLOW4), map::ALLOW4, Trie)?,
+            allow6: Table::open(&path(map::ALLOW6), map::ALLOW6, Trie)?,
+            reasons: Table::open(&path(map::REASONS), map::REASONS, PerCpuArray)?,
+            drops: Table::open(&path(map::DROPS), map::DROPS, PerCpuHash)?,
         })
     }
 
-    /// Pins again what somebody unpinned, so that it outlives the daemon; how many.
-    pub(super) fn ensure_pins(&self, pins: &Pins) -> Result<u64, DatapathError> {
-        let missing = [
-            self.settings.ensure_pin(pins)?,
-            self.hosts4.ensure_pin(pins)?,
-            self.hosts6.ensure_pin(pins)?,
-            self.nets6.ensure_pin(pins)?,
-            self.prefixes4.ensure_pin(pins)?,
-            self.prefixes6.ensure_pin(pins)?,
-            self.allow4.ensure_pin(pins)?,
-            self.allow6.ensure_pin(pins)?,
-            self.reasons.ensure_pin(pins)?,
-            self.drops.ensure_pin(pins)?,
-            self.bits4.ensure_pin(pins)?,
-            self.bits6.ensure_pin(pins)?,
+    /// Exchanges the map of this name for that of others, which is larger.
+    pub(super) fn exchange(&mut self, name: &str, others: &mut Self) {
+        match name {
+            map::HOSTS4 => std::mem::swap(&mut self.hosts4, &mut others.hosts4),
+            map::HOSTS6 => std::mem::swap(&mut self.hosts6, &mut others.hosts6),
+            map::NETS6 => std::mem::swap(&mut self.nets6, &mut others.nets6),
+            map::BITS4 => std::mem::swap(&mut self.bits4, &mut others.bits4),
+            _ => std::mem::swap(&mut self.bits6, &mut others.bits6),
+        }
+    }
+
+    /// Pins again what somebody unpinned, so that it outlives the daemon.
+    pub(super) fn ensure_pins(&self, pins: &Pins, repair: &mut Repair) {
+        let looked = [
+            self.settings.ensure_pin(pins),
+            self.hosts4.ensure_pin(pins),
+            self.hosts6.ensure_pin(pins),
+            self.nets6.ensure_pin(pins),
+            self.prefixes4.ensure_pin(pins),
+            self.prefixes6.ensure_pin(pins),
+            self.allow4.ensure_pin(pins),
+            self.allow6.ensure_pin(pins),
+            self.reasons.ensure_pin(pins),
+            self.drops.ensure_pin(pins),
+            self.bits4.ensure_pin(pins),
+            self.bits6.ensure_pin(pins),
         ];
-        Ok(missing.into_iter().map(u64::from).sum())
+        looked.into_iter().for_each(|looked| repair.add(looked));
     }
 }
 
 /// Opens a pinned bitmap of any size.
-pub(super) fn open_bits(path: &Path, name: &'static str) -> Result<Bits, DatapathError> {
-    let table: Table<u32, u64> = Table::open_at(path, name, Layout::Array)?;
+fn open_bits(path: &Path, name: &'static str) -> Result<Bits, DatapathError> {
+    let table: Table<u32, u64> = Table::open(path, name, Layout::Array)?;
     let words = words(table.capacity).ok_or_else(|| DatapathError::Layout { path: path.to_owned() })?;
     Bits::open(name, table.fd, words).map_err(DatapathError::system(format!("mapping {name} into memory")))
 }
@@ -121,7 +142,7 @@ pub(super) fn pinned_words(pins: &Pins, name: &'static str) -> Result<u32, Datap
     if !path.exists() {
         return Ok(LEAST_WORDS);
     }
-    let table: Table<u32, u64> = Table::open(pins, name, Layout::Array)?;
+    let table: Table<u32, u64> = Table::open(&path, name, Layout::Array)?;
     words(table.capacity).ok_or(DatapathError::Layout { path })
 }
 
@@ -132,12 +153,7 @@ fn words(capacity: u32) -> Option<u32> {
 
 impl<K: Pod, V: Pod> Table<K, V> {
     /// Opens a pinned map and checks that it is what its name says.
-    pub(super) fn open(pins: &Pins, name: &'static str, layout: Layout) -> Result<Self, DatapathError> {
-        Self::open_at(&pins.map(name), name, layout)
-    }
-
-    /// The same at another path than the map's own.
-    pub(super) fn open_at(path: &Path, name: &'static str, layout: Layout) -> Result<Self, DatapathError> {
+    fn open(path: &Path, name: &'static str, layout: Layout) -> Result<Self, DatapathError> {
         let system = || DatapathError::system(format!("opening map {name}"));
         let fd = sys::open_pinned(path).map_err(system())?;
         let info = sys::map_info(fd.as_fd()).map_err(system())?;

@@ -4,14 +4,14 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 
 use guard_common::bitmap::FIRST_WORD;
-use guard_common::{ABI, Entry, Settings, map};
+use guard_common::{ABI, Settings, map};
 
 use super::attach::{Attachment, Attachments};
-use super::bits::Bits;
 use super::error::DatapathError;
+use super::growth::{Fill, Growth, Larger, MarkAll};
 use super::load::{Program, TestRun};
-use super::maps::{Layout, Maps, Table, open_bits};
-use super::pin::{Pins, remove_all};
+use super::maps::Maps;
+use super::pin::{Pins, Repair, remove_all};
 use super::{features, links, object};
 use crate::config::Interfaces;
 
@@ -82,62 +82,78 @@ impl Datapath {
         self.program.id()
     }
 
-    /// Attaches to the interfaces as they are now, repairs pins and settings. How many things were put right.
+    /// Attaches to the interfaces as they are now, repairs pins and settings. How many things were put right; after an
+    /// error all were that could be.
     pub fn attach(&mut self) -> Result<u64, DatapathError> {
         let interfaces = links::list()?;
+        let mut repair = Repair::default();
+        repair.add(self.ensure_settings());
+        self.maps.ensure_pins(&self.pins, &mut repair);
+        let program = self.program.fd()?;
+        self.attachments.sync(&self.pins, program, &interfaces, &self.options.interfaces, &mut repair)?;
+        repair.outcome()
+    }
+
+    /// Puts the switches right; whether they were not.
+    fn ensure_settings(&self) -> Result<bool, DatapathError> {
         let settings = Settings { abi: ABI, enforce: u32::from(self.options.enforce) };
-        let mut repaired = 0;
-        if self.maps.settings.get(&0, Settings::default())? != Some(settings) {
+        let is_wrong = self.maps.settings.get(&0, Settings::default())? != Some(settings);
+        if is_wrong {
             self.maps.settings.set(&0, &settings)?;
-            repaired += 1;
         }
-        repaired += self.maps.ensure_pins(&self.pins)?;
-        repaired +=
-            self.attachments.sync(&self.pins, self.program.fd()?, &interfaces, &self.options.interfaces)?;
-        Ok(repaired)
+        Ok(is_wrong)
     }
 
-    /// Gives one of the hash maps room for `capacity` entries: a larger map is filled, a program that uses it is put
-    /// into every link, then the pin is replaced. No ban is missing at any time; packets that are counted on a ban
-    /// while this runs are lost to its counters.
-    pub fn grow(&mut self, name: &'static str, capacity: u32) -> Result<(), DatapathError> {
-        self.exchange(name, capacity, |maps, pins| match name {
-            map::HOSTS4 => copy(&maps.hosts4, pins, [0; 4]),
-            map::HOSTS6 => copy(&maps.hosts6, pins, [0; 16]),
-            _ => copy(&maps.nets6, pins, [0; 8]),
-        })
+    /// Gives one of the hash maps room for `capacity` entries. No ban is missing at any time; packets that are counted on
+    /// a ban while this runs are lost to its counters.
+    fn grow(&mut self, name: &'static str, capacity: u32) -> Result<(), DatapathError> {
+        let larger = self.begin_growth(name, capacity)?.wait()?;
+        self.take_larger(larger)
     }
 
-    /// Gives one of the bitmaps another number of words in the same way. `fill` marks every ban that is in the maps.
-    pub fn grow_bits(
-        &mut self,
+    /// Begins to make one of the hash maps anew with room for `capacity` entries. What is written into the map from now
+    /// on has to be written into the larger one too, once that is done, before it [takes its place](Self::take_larger).
+    pub fn begin_growth(&self, name: &'static str, capacity: u32) -> Result<Growth, DatapathError> {
+        self.begin(name, capacity, Fill::Entries)
+    }
+
+    /// Begins to make one of the bitmaps anew with this many words for hosts and nets, in the same way.
+    pub fn begin_growth_of_bits(
+        &self,
         name: &'static str,
         words: u32,
-        fill: impl FnOnce(&Maps, &Bits) -> Result<(), DatapathError>,
-    ) -> Result<(), DatapathError> {
-        self.exchange(name, FIRST_WORD + words, |maps, pins| {
-            let grown = open_bits(&pins.grown(name), name)?;
-            fill(maps, &grown)
-        })
+        mark_all: MarkAll,
+    ) -> Result<Growth, DatapathError> {
+        self.begin(name, FIRST_WORD + words, Fill::Bits(mark_all))
     }
 
-    /// Puts a larger map, once it is filled, in the place of another.
-    fn exchange(
-        &mut self,
-        name: &'static str,
-        capacity: u32,
-        fill: impl FnOnce(&Maps, &Pins) -> Result<(), DatapathError>,
-    ) -> Result<(), DatapathError> {
+    fn begin(&self, name: &'static str, capacity: u32, fill: Fill) -> Result<Growth, DatapathError> {
         self.pins.forget_grown()?;
-        let object = self.options.object()?;
-        let program =
-            Program::load(object, &self.pins, self.options.capacity.max(1), Some((name, capacity)))?;
-        fill(&self.maps, &self.pins)?;
-        self.attachments.exchange(program.fd()?)?;
-        self.pins.replace_by_grown(name)?;
-        self.maps = Maps::open(&self.pins)?;
+        // In place of one whose pin somebody took away, the new program would have an empty one.
+        let mut repair = Repair::default();
+        self.maps.ensure_pins(&self.pins, &mut repair);
+        repair.outcome()?;
+        Growth::begin(self.options.clone(), self.pins.clone(), name, capacity, fill)
+    }
+
+    /// Puts a larger map in the place of the present one: first in every link, with the program that uses it, which the
+    /// kernel does between two packets; then its pin.
+    pub fn take_larger(&mut self, larger: Larger) -> Result<(), DatapathError> {
+        let Larger { name, program, mut maps } = larger;
+        if let Err(error) = self.attachments.exchange(program.fd()?) {
+            // Those links that have it would see no ban that is written from now on.
+            self.attachments.exchange(self.program.fd()?)?;
+            return Err(error);
+        }
         self.program = program;
-        Ok(())
+        self.maps.exchange(name, &mut maps);
+        self.pins.replace_by_grown(name).or_else(|_| {
+            // Somebody took the pin of the larger one away. The present one must not be found in its place.
+            Pins::unpin(&self.pins.map(name))?;
+            let mut repair = Repair::default();
+            self.maps.ensure_pins(&self.pins, &mut repair);
+            repair.outcome().map(drop)
+        })
     }
 
     /// Runs the packet program on a frame, `repeat` times. It counts like any packet.
@@ -167,18 +183,10 @@ impl Datapath {
 }
 
 impl Options {
-    fn object(&self) -> Result<&[u8], DatapathError> {
+    pub(super) fn object(&self) -> Result<&[u8], DatapathError> {
         match &self.object {
             Some(object) => Ok(object),
             None => object::bytes().ok_or(DatapathError::NoObject),
         }
     }
-}
-
-/// Fills the larger map that stands beside a present one.
-fn copy<K: aya::Pod>(present: &Table<K, Entry>, pins: &Pins, empty: K) -> Result<(), DatapathError> {
-    let grown: Table<K, Entry> = Table::open_at(&pins.grown(present.name()), present.name(), Layout::Hash)?;
-    let mut entries = Vec::new();
-    present.for_each((empty, Entry::default()), |key, entry| entries.push((*key, *entry)))?;
-    grown.set_all(&entries)
 }

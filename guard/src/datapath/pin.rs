@@ -17,6 +17,11 @@ use super::sys;
 /// Suffix of a map that is being filled to take the place of another.
 const GROWN: &str = "_grown";
 
+/// What one may do about a folder that the daemon cannot make again: its unit lets it write into this folder alone, not
+/// beside it.
+const UNPINNABLE: &str = "its folder is gone and guard may not make it here. Bans are enforced as long as this daemon \
+                          runs; restart it when packets may pass for a moment, and they outlive it again";
+
 /// The pins of this version's layout.
 #[derive(Clone, Debug)]
 pub struct Pins {
@@ -97,15 +102,17 @@ impl Pins {
         if path.exists() {
             return Ok(false);
         }
-        if let Some(folder) = path.parent() {
-            fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)
-                .map_err(DatapathError::system(format!("creating {}", folder.display())))?;
+        let operation = format!("pinning {}", path.display());
+        let made = path
+            .parent()
+            .map_or(Ok(()), |folder| fs::DirBuilder::new().recursive(true).mode(0o700).create(folder));
+        match made.and_then(|()| sys::pin(fd, path)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::ReadOnlyFilesystem => {
+                Err(DatapathError::Permission { operation, hint: UNPINNABLE.into() })
+            }
+            Err(error) => Err(DatapathError::system(operation)(error)),
         }
-        sys::pin(fd, path).map_err(DatapathError::system(format!("pinning {}", path.display())))?;
-        Ok(true)
     }
 
     /// Removes a pin; one that is not there is as good.
@@ -141,6 +148,31 @@ impl Pins {
 
     fn links(&self) -> PathBuf {
         self.folder.join("links")
+    }
+}
+
+/// What a look at everything came to: how many things were put right, and the first that could not be. One that cannot
+/// be keeps no other from being put right.
+#[derive(Debug, Default)]
+pub(super) struct Repair {
+    done: u64,
+    failed: Option<DatapathError>,
+}
+
+impl Repair {
+    /// Adds a look at one thing: whether it had to be put right, or why it could not be.
+    pub(super) fn add(&mut self, looked: Result<bool, DatapathError>) {
+        match looked {
+            Ok(was_wrong) => self.done += u64::from(was_wrong),
+            Err(error) => {
+                self.failed.get_or_insert(error);
+            }
+        }
+    }
+
+    /// How many things were put right, if each that was wrong was.
+    pub(super) fn outcome(self) -> Result<u64, DatapathError> {
+        self.failed.map_or(Ok(self.done), Err)
     }
 }
 

@@ -238,6 +238,14 @@ fn chain_of(error: &EnforceError) -> String {
     text
 }
 
+/// Of what the kernel holds, what the ban table does not, or not for as long.
+fn unknown_of(mut held: Vec<LiveEntry>, desired: Desired<'_>) -> Vec<LiveEntry> {
+    held.retain(|entry| {
+        desired.bans.get(entry.target).is_none_or(|ban| entry.outlasts(ban.until, desired.now))
+    });
+    held
+}
+
 /// Makes the kernel equal to the ban table. Owned by the engine's thread: calls are made one after the other.
 pub trait Enforcer: Send + std::fmt::Debug {
     /// Which backend this is.
@@ -255,6 +263,13 @@ pub trait Enforcer: Send + std::fmt::Debug {
         self.apply(bans)
     }
 
+    /// Whether so many more bans can be written without waiting for room to be made. If not, it is made meanwhile: ask
+    /// again soon.
+    fn has_room(&mut self, bans: usize) -> bool {
+        let _ = bans;
+        true
+    }
+
     /// Compares the live state with the desired one and puts right what differs, attachments included.
     fn reconcile(&mut self, desired: Desired<'_>) -> Result<Drift, EnforceError>;
 
@@ -270,11 +285,7 @@ pub trait Enforcer: Send + std::fmt::Debug {
     /// What the kernel holds and the ban table does not, or not for as long, in parts as [`Self::reconcile_part`]: what
     /// a start adopts. Takes nothing out of the kernel; what the caller does not want to keep it has to unban.
     fn unknown(&mut self, desired: Desired<'_>) -> Result<Unknown, EnforceError> {
-        let mut entries = self.live()?;
-        let now = desired.now;
-        entries
-            .retain(|entry| desired.bans.get(entry.target).is_none_or(|ban| entry.outlasts(ban.until, now)));
-        Ok(Unknown { entries, more: false })
+        Ok(Unknown { entries: unknown_of(self.live()?, desired), more: false })
     }
 
     /// What happens to packets from `address`, read from the kernel now.

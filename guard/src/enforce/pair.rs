@@ -116,6 +116,10 @@ impl Enforcer for Pair {
         first.and(second)
     }
 
+    fn has_room(&mut self, bans: usize) -> bool {
+        self.first.has_room(bans) && self.second.as_mut().is_none_or(|second| second.has_room(bans))
+    }
+
     fn reconcile(&mut self, desired: Desired<'_>) -> Result<Drift, EnforceError> {
         let first = self.first.reconcile(desired);
         self.reconcile_second(first, desired)

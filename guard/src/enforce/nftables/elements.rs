@@ -70,3 +70,8 @@ fn lasting(element: Attributes, left: Option<Duration>) -> Attributes {
     let milliseconds = u64::try_from((left + TICK).as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
     element.u64(4, milliseconds).u64(5, milliseconds)
 }
+
+/// What a ban has left, of what its element has.
+pub(super) fn without_tick(left: Duration) -> Duration {
+    left.saturating_sub(TICK)
+}

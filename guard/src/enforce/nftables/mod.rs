@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketType, socket};
 
 use super::{
     Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, InterfaceStatus,
-    LiveEntry, MapStatus, Verdict,
+    LiveEntry, MapStatus, Unknown, Verdict, unknown_of,
 };
 use crate::config::Config;
 use crate::target::Target;
@@ -70,6 +70,8 @@ pub struct Nftables {
     known: Option<u32>,
     /// When every element may and when it must be read again.
     read: Schedule,
+    /// Whether the table was there already, and its elements have not been looked at.
+    taken_over: bool,
     counts: Option<(Instant, Vec<MapStatus>)>,
 }
 
@@ -96,6 +98,7 @@ impl Nftables {
             structure: Structure::default(),
             known: None,
             read: Schedule { may: now, must: now },
+            taken_over: present.is_some(),
             counts: None,
         };
         let sets = present.map(|structure| structure.sets).unwrap_or_default();
@@ -200,6 +203,24 @@ impl Nftables {
         Ok((plan, drift))
     }
 
+    /// Puts the bans that are not among what the table holds, and renews those that would end too early in it.
+    fn put_missing(&mut self, held: &[LiveEntry], desired: Desired<'_>) -> Result<(), EnforceError> {
+        let left = |until: Option<Moment>| until.map(|until| until.since(desired.now));
+        let held: HashMap<Target, &LiveEntry, foldhash::fast::RandomState> =
+            held.iter().map(|entry| (entry.target, entry)).collect();
+        let mut plan = Plan::default();
+        for ban in desired.bans.iter().filter(|ban| ban.until.is_none_or(|until| until > desired.now)) {
+            let stays = held.get(&ban.target).is_some_and(|entry| {
+                let actual = entry.seconds_left.map(Duration::from_secs);
+                entry.outlasts(ban.until, desired.now) || close(actual, left(ban.until))
+            });
+            if !stays {
+                plan.put(Role::Ban, ban.target, left(ban.until));
+            }
+        }
+        self.write(&plan)
+    }
+
     /// Takes away sets that nothing desired is in.
     fn tidy(&mut self, desired: Desired<'_>) -> Result<(), EnforceError> {
         let bans = desired.bans.iter().map(|ban| Set::of(Role::Ban, ban.target));
@@ -224,6 +245,12 @@ impl Enforcer for Nftables {
         self.write(&Plan::of(changes, Moment::now()))
     }
 
+    /// A table that was taken over holds nearly all of it, some for longer than the store knows: to write it would
+    /// shorten those. [`Self::unknown`] writes what is missing.
+    fn restore(&mut self, bans: &[Change], _to_come: u64) -> Result<(), EnforceError> {
+        if self.taken_over { Ok(()) } else { self.apply(bans) }
+    }
+
     fn reconcile(&mut self, desired: Desired<'_>) -> Result<Drift, EnforceError> {
         let started = Instant::now();
         let generation = self.live.generation().map_err(reading)?;
@@ -246,6 +273,7 @@ impl Enforcer for Nftables {
         self.known = Some(generation);
         self.write(&plan)?;
         self.tidy(desired)?;
+        self.taken_over = false;
         Ok(Drift { attachments, ..drift })
     }
 
@@ -256,6 +284,15 @@ impl Enforcer for Nftables {
             live.extend(elements.iter().map(live_entry));
         }
         Ok(live)
+    }
+
+    fn unknown(&mut self, desired: Desired<'_>) -> Result<Unknown, EnforceError> {
+        let entries = self.live()?;
+        if self.taken_over {
+            self.put_missing(&entries, desired)?;
+            self.taken_over = false;
+        }
+        Ok(Unknown { entries: unknown_of(entries, desired), more: false })
     }
 
     fn check(&mut self, address: IpAddr, _now: Moment) -> Result<Verdict, EnforceError> {
@@ -351,7 +388,7 @@ fn live_entry(element: &live::Element) -> LiveEntry {
     LiveEntry {
         target: element.target,
         id: 0,
-        seconds_left: element.left.map(|left| left.as_secs()),
+        seconds_left: element.left.map(|left| elements::without_tick(left).as_millis().div_ceil(1000) as u64),
         packets: element.tally.map(|tally| tally.packets),
         bytes: element.tally.map(|tally| tally.bytes),
     }

@@ -184,6 +184,8 @@ impl Xdp {
         })?;
         self.drift.foreign += foreign.len() as u64;
         self.drift.changed += repairs.len() as u64;
+        self.will_change(repairs.iter().map(|(key, _)| *key).chain(foreign.iter().copied()));
+        let table = K::table(self.datapath.maps());
         table.set_all(&repairs)?;
         table.remove_all(&foreign)?;
         Ok(!more)

@@ -14,6 +14,7 @@ use guard_common::{Cidr4, Cidr6, Entry};
 
 use self::compare::Round;
 use self::key::{PLACES, deadline};
+use self::room::Growing;
 use self::write::Pending;
 use super::{
     Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, LiveEntry, Unknown,
@@ -67,6 +68,14 @@ pub struct Xdp {
     compare_at: Option<Instant>,
     /// When attachments are looked at again while a comparison is under way.
     attach_at: Instant,
+    /// Why they could not all be put right when they were last looked at.
+    unattached: Option<DatapathError>,
+    /// The map that is being exchanged for a larger one.
+    growing: Option<Growing>,
+    /// When the next growth may begin.
+    grow_at: Instant,
+    /// Why the last one failed, until it is told.
+    ungrown: Option<EnforceError>,
 }
 
 impl Xdp {
@@ -89,6 +98,10 @@ impl Xdp {
             drift: Drift::default(),
             compare_at: None,
             attach_at: Instant::now(),
+            unattached: None,
+            growing: None,
+            grow_at: Instant::now(),
+            ungrown: None,
         };
         xdp.datapath.attach()?;
         Ok(xdp)
@@ -122,6 +135,13 @@ impl Xdp {
         }
     }
 
+    /// Goes on with growing, without waiting.
+    fn keep_growing(&mut self) {
+        if let Err(error) = self.grow(false) {
+            self.ungrown = Some(error);
+        }
+    }
+
     /// What was written is unknown: the next reconciliation looks at everything.
     fn look_at_everything(&mut self) {
         (self.compare_at, self.round, self.failed) = (None, None, true);
@@ -150,7 +170,12 @@ impl Enforcer for Xdp {
 
     fn apply(&mut self, changes: &[Change]) -> Result<(), EnforceError> {
         let same = |a: &Change, b: &Change| std::mem::discriminant(a) == std::mem::discriminant(b);
-        let done = changes.chunk_by(same).try_for_each(|run| self.apply_run(run));
+        self.keep_growing();
+        // What cannot be written holds nothing up that comes behind it: an allowance, say.
+        let mut done = Ok(());
+        for run in changes.chunk_by(same) {
+            done = done.and(self.apply_run(run));
+        }
         if done.is_err() {
             self.look_at_everything();
         }
@@ -163,6 +188,7 @@ impl Enforcer for Xdp {
         if self.taken_over {
             return Ok(());
         }
+        self.keep_growing();
         let mut absent = Pending::default();
         for change in bans {
             if let Change::Ban { target, id, until } = *change {
@@ -174,6 +200,11 @@ impl Enforcer for Xdp {
             self.look_at_everything();
         }
         done
+    }
+
+    fn has_room(&mut self, bans: usize) -> bool {
+        self.keep_growing();
+        self.has_room_for(bans as u64)
     }
 
     fn reconcile(&mut self, desired: Desired<'_>) -> Result<Drift, EnforceError> {
@@ -189,14 +220,27 @@ impl Enforcer for Xdp {
     /// million.
     fn reconcile_part(&mut self, desired: Desired<'_>) -> Result<Option<Drift>, EnforceError> {
         let started = Instant::now();
+        self.keep_growing();
         if self.round.is_none() || started >= self.attach_at {
-            self.drift.attachments += self.datapath.attach()?;
+            // Bans are compared all the same: what is attached goes by them.
+            match self.datapath.attach() {
+                Ok(repaired) => {
+                    (self.drift.attachments, self.unattached) = (self.drift.attachments + repaired, None)
+                }
+                Err(error) => self.unattached = Some(error),
+            }
             self.attach_at = started + ATTACH_PAUSE;
         }
         if self.round.is_some() || self.compare_at.is_none_or(|at| started >= at) {
             self.compare_at = None;
             let Some(took) = self.compare_part(desired, None)? else { return Ok(None) };
             self.compare_at = Some(started + took * COMPARE_SHARE);
+        }
+        if let Some(error) = self.unattached.take().map(EnforceError::from).or(self.ungrown.take()) {
+            return Err(error);
+        }
+        if self.is_catching_up() {
+            return Ok(None);
         }
         Ok(Some(std::mem::take(&mut self.drift)))
     }
@@ -238,6 +282,7 @@ impl Enforcer for Xdp {
     }
 
     fn remove(&mut self) -> Result<(), EnforceError> {
+        self.growing = None;
         Ok(self.datapath.remove()?)
     }
 }

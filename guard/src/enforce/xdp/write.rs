@@ -8,8 +8,6 @@ use crate::datapath::{Bits, DatapathError};
 use crate::enforce::EnforceError;
 use crate::target::Target;
 
-/// Share of its capacity above which a hash map grows, in percent. Fuller ones have long chains.
-const FULL_PERCENT: u64 = 90;
 /// Keys by map.
 #[derive(Default)]
 pub(super) struct Pending {
@@ -37,23 +35,30 @@ impl Pending {
 }
 
 impl Xdp {
+    /// Writes bans. A map that cannot take its own keeps none from the others; the first error is told.
     pub(super) fn put_pending(&mut self, pending: &Pending) -> Result<(), EnforceError> {
-        self.put(&pending.hosts4, 0)?;
-        self.put(&pending.hosts6, 1)?;
-        self.put(&pending.nets6, 2)?;
-        self.put(&pending.prefixes4, 3)?;
-        self.put(&pending.prefixes6, 4)
+        let done = [
+            self.put(&pending.hosts4, 0),
+            self.put(&pending.hosts6, 1),
+            self.put(&pending.nets6, 2),
+            self.put(&pending.prefixes4, 3),
+            self.put(&pending.prefixes6, 4),
+        ];
+        done.into_iter().collect()
     }
 
-    /// Writes bans that are not in the maps. About `to_come` more will follow, likely into the same maps in the same
-    /// shares, so that these need not grow again.
+    /// Writes bans that are not in the maps, as [`Self::put_pending`]. About `to_come` more will follow, likely into the
+    /// same maps in the same shares, so that these need not grow again.
     pub(super) fn put_absent(&mut self, pending: &Pending, to_come: u64) -> Result<(), EnforceError> {
         let to_come = to_come * 1024 / (pending.len() as u64).max(1);
-        self.put_new(&pending.hosts4, 0, to_come)?;
-        self.put_new(&pending.hosts6, 1, to_come)?;
-        self.put_new(&pending.nets6, 2, to_come)?;
-        self.put_new(&pending.prefixes4, 3, to_come)?;
-        self.put_new(&pending.prefixes6, 4, to_come)
+        let done = [
+            self.put_new(&pending.hosts4, 0, to_come),
+            self.put_new(&pending.hosts6, 1, to_come),
+            self.put_new(&pending.nets6, 2, to_come),
+            self.put_new(&pending.prefixes4, 3, to_come),
+            self.put_new(&pending.prefixes6, 4, to_come),
+        ];
+        done.into_iter().collect()
     }
 
     pub(super) fn take_pending(&mut self, pending: &Pending) -> Result<(), EnforceError> {
@@ -77,7 +82,7 @@ impl Xdp {
         let new = wanted.len() as u64;
         self.make_room::<K>(place, new, new * to_come / 1024)?;
         let keys: u64 = wanted.iter().map(|(key, _)| Bits::keys(key.target())).sum();
-        self.make_bits_room::<K>(keys + keys * to_come / 1024)?;
+        self.make_bits_room::<K>(keys + keys * to_come / 1024);
         let elements: Vec<_> = wanted.iter().map(|(key, entry)| (*key, key.value(*entry))).collect();
         self.write(&elements, place, new)?;
         if let Some(round) = &mut self.round {
@@ -95,6 +100,7 @@ impl Xdp {
         place: usize,
         new: u64,
     ) -> Result<(), EnforceError> {
+        self.will_change(elements.iter().map(|(key, _)| *key));
         let bits = K::bits(self.datapath.maps());
         for (key, _) in elements {
             bits.mark(key.target());
@@ -104,6 +110,7 @@ impl Xdp {
                 let table = K::table(self.datapath.maps());
                 self.entries[place] = Some(read::size::<K>(table)?);
                 self.make_room::<K>(place, new, 0)?;
+                self.will_change(elements.iter().map(|(key, _)| *key));
                 K::table(self.datapath.maps()).set_all(elements)?;
             }
             written => written?,
@@ -141,7 +148,7 @@ impl Xdp {
         }
         let new = added.len() as u64;
         self.make_room::<K>(place, new, 0)?;
-        self.make_bits_room::<K>(added.iter().map(|target| Bits::keys(*target)).sum())?;
+        self.make_bits_room::<K>(added.iter().map(|target| Bits::keys(*target)).sum());
         self.write(&elements, place, new)?;
         if let Some(round) = &mut self.round {
             for target in added {
@@ -156,31 +163,11 @@ impl Xdp {
             return Ok(());
         }
         let keys: Vec<K> = unwanted.iter().map(|(key, _)| *key).collect();
+        self.will_change(keys.iter().copied());
         let removed = K::table(self.datapath.maps()).remove_all(&keys)?;
         if let Some(entries) = &mut self.entries[place] {
             *entries = entries.saturating_sub(removed);
         }
         Ok(())
-    }
-
-    /// Grows a hash map that would become too full with `new` entries and those `to_come`; tries are not preallocated.
-    fn make_room<K: Key>(&mut self, place: usize, new: u64, to_come: u64) -> Result<(), EnforceError> {
-        let table = K::table(self.datapath.maps());
-        let (name, capacity) = (table.name(), u64::from(table.capacity()));
-        let is_hash = size_of::<K::Value>() == size_of::<Entry>();
-        if !is_hash || new == 0 {
-            return Ok(());
-        }
-        // A map that is not counted yet says itself when it is full.
-        let Some(present) = self.entries[place] else { return Ok(()) };
-        if (present + new) * 100 <= capacity * FULL_PERCENT {
-            return Ok(());
-        }
-        let wanted = ((present + new + to_come) * 100 / FULL_PERCENT + 1).max(capacity * 2);
-        let wanted = u32::try_from(wanted.next_power_of_two()).unwrap_or(1 << 31);
-        tracing::info!(map = name, capacity, wanted, "growing");
-        // The larger map has an order of its own.
-        self.round = None;
-        Ok(self.datapath.grow(name, wanted)?)
     }
 }
