@@ -30,6 +30,14 @@ impl Identity {
         }
     }
 
+    /// Whether both are one file. Device numbers may change with a reboot; a birth in nanoseconds together with the inode
+    /// number does not.
+    pub(super) fn is_same(self, other: Self) -> bool {
+        self.inode == other.inode
+            && self.born == other.born
+            && (self.born != 0 || self.device == other.device)
+    }
+
     /// Whether the file was born later than `then`, as far as its file system tells.
     pub(super) fn is_born_after(self, then: Wall) -> bool {
         self.born == 0 || i128::from(self.born) > i128::from(then.0) * 1_000_000

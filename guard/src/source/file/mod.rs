@@ -7,6 +7,7 @@
 //! Losses nobody can see from outside a file: lines that a copy-and-truncate rotation drops between its copy and
 //! its truncation, and lines written and truncated away again between two reads.
 
+mod finished;
 mod folder;
 mod followed;
 mod identity;
@@ -17,9 +18,10 @@ mod tail;
 use std::io;
 use std::time::{Duration, Instant};
 
+use self::folder::Listings;
 pub use self::followed::{Followed, Inbox, Origin, Waiting, inbox};
 pub use self::position::last_read;
-use self::tail::Tail;
+use self::tail::{Tail, among};
 use super::watch::{Change, Wake, Watch};
 use super::{Closed, Delivery, Scan, Sink, SourceStatus, Stop};
 
@@ -100,13 +102,12 @@ impl FileReader {
     /// Follows these files as well. Answers the number of the first.
     fn admit(&mut self, files: Vec<Followed>) -> usize {
         let first = self.tails.len();
-        let new = files.into_iter().map(|file| Tail::new(file, self.options.read_back));
-        self.tails.extend(new);
+        let (read_back, mut listings) = (self.options.read_back, Listings::default());
+        self.tails.extend(files.into_iter().map(|file| Tail::new(file, read_back, &mut listings)));
         self.reported.resize(self.tails.len(), None);
         for at in first..self.tails.len() {
-            let others = self.tails[..at].iter().chain(&self.tails[at + 1..]);
-            if self.tails[at].is_known_to(others) {
-                self.tails[at].begin_at_end(self.options.read_back);
+            if let Some((tail, others)) = among(&mut self.tails, at) {
+                tail.give_way(others, read_back);
             }
         }
         first
@@ -114,13 +115,25 @@ impl FileReader {
 
     /// Takes up the files from this number on.
     fn take_up(&mut self, first: usize, sink: &mut dyn Sink) -> Result<(), Closed> {
+        self.attach();
         for tail in &mut self.tails[first..] {
-            tail.attach(&self.watch);
             if let Some(batch) = tail.first_batch() {
                 sink.deliver(Delivery::Batch(batch))?;
             }
         }
         Ok(())
+    }
+
+    /// Looks again at every path that may stand for another file.
+    fn attach(&mut self) {
+        let mut listings = Listings::default();
+        for at in 0..self.tails.len() {
+            if let Some((tail, others)) = among(&mut self.tails, at)
+                && tail.moved
+            {
+                tail.attach(&self.watch, others, &mut listings);
+            }
+        }
     }
 
     /// Gives up the files that were found and have gone.
@@ -129,6 +142,7 @@ impl FileReader {
         while let Some(at) = self.tails.iter().position(|tail| tail.is_over(linger)) {
             let mut tail = self.tails.swap_remove(at);
             self.reported.swap_remove(at);
+            tail.forget_finished(&self.watch);
             if !self.tails.iter().any(|other| other.shares_folder_with(&tail)) {
                 tail.leave_folder(&self.watch);
             }
@@ -171,10 +185,8 @@ impl FileReader {
             for tail in &mut self.tails {
                 let due = tail.deadline(self.options.linger).is_some_and(|due| now >= due);
                 tail.dirty |= due;
-                if tail.moved {
-                    tail.attach(&self.watch);
-                }
             }
+            self.attach();
         }
     }
 
@@ -257,9 +269,7 @@ impl FileReader {
     }
 
     fn retry(&mut self) {
-        for tail in self.tails.iter_mut().filter(|tail| tail.needs_retry()) {
-            tail.suspect();
-        }
+        self.tails.iter_mut().filter(|tail| tail.needs_retry()).for_each(Tail::retry);
     }
 }
 

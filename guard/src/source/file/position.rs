@@ -1,11 +1,12 @@
-//! The saved place in a log: for each file of it that is not read to its end, who the file is and how far it was
+//! The saved place in a log: for each file of it that is followed or remembered, who the file is and how far it was
 //! read. Text, so that it can be read in the store:
 //!
 //! ```text
-//! 1 <device>:<inode>:<born>:<offset>:<skipping>:<head>:<tail>:<read> …
+//! 1 <device>:<inode>:<born>:<offset>:<flags>:<head>:<tail>:<read> …
 //! ```
 //!
-//! The leading number is the version. Files are in reading order: what a rotation has left unfinished comes first.
+//! The leading number is the version. Of the flags, 1 is [`Mark::skipping`] and 2 is [`Mark::ended`]. Files are in reading
+//! order: what a rotation has left unfinished comes first.
 
 use std::fmt::Write as _;
 
@@ -15,6 +16,9 @@ use crate::time::Wall;
 
 const VERSION: &str = "1";
 
+const SKIPPING: u64 = 1;
+const ENDED: u64 = 2;
+
 /// How far one file was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
@@ -23,6 +27,8 @@ pub(super) struct Mark {
     pub(super) offset: u64,
     /// Whether that is inside a line that was cut, whose rest must not be taken for a line.
     pub(super) skipping: bool,
+    /// Whether it was read to its end and closed: nothing is lost if it goes.
+    pub(super) ended: bool,
     /// Fingerprint of the file's first bytes, as many as there are up to `offset`.
     pub(super) head: u64,
     /// Fingerprint of the bytes just before `offset`.
@@ -41,7 +47,7 @@ pub(super) fn encode(marks: impl Iterator<Item = Mark>) -> String {
             out,
             " {device:x}:{inode:x}:{born:x}:{:x}:{}:{:x}:{:x}:{}",
             m.offset,
-            u8::from(m.skipping),
+            if m.skipping { SKIPPING } else { 0 } | if m.ended { ENDED } else { 0 },
             m.head,
             m.tail,
             m.read.0
@@ -68,10 +74,12 @@ fn mark(word: &str) -> Option<Mark> {
     let mut parts = word.split(':');
     let mut hex = || u64::from_str_radix(parts.next()?, 16).ok();
     let identity = Identity { device: hex()?, inode: hex()?, born: hex()? };
+    let (offset, flags) = (hex()?, hex()?);
     let mark = Mark {
         identity,
-        offset: hex()?,
-        skipping: hex()? == 1,
+        offset,
+        skipping: flags & SKIPPING != 0,
+        ended: flags & ENDED != 0,
         head: hex()?,
         tail: hex()?,
         read: Wall(parts.next()?.parse().ok()?),
@@ -89,11 +97,12 @@ mod tests {
             identity: Identity { device: 0xfe00, inode: 17, born: u64::MAX },
             offset,
             skipping: offset == 7,
+            ended: offset == 8,
             head: 1,
             tail: 2,
             read: Wall(-5),
         };
-        let marks = vec![mark(7), mark(u64::MAX)];
+        let marks = vec![mark(7), mark(8), mark(u64::MAX)];
         assert_eq!(decode(&encode(marks.iter().copied())), Some(marks.clone()));
         assert_eq!(decode("1"), Some(vec![]));
         let text = encode(marks.into_iter());

@@ -8,7 +8,9 @@
 use std::fs::{File, Metadata};
 use std::io;
 use std::ops::Range;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 use memchr::{memchr, memrchr};
 
@@ -37,6 +39,8 @@ pub(super) struct Reader {
     seen: u64,
     /// When it was read last.
     read: Wall,
+    /// How far the bytes were read that stood in the file before it was truncated.
+    before: Option<Mark>,
 }
 
 /// What one [`Reader::step`] came to.
@@ -60,7 +64,13 @@ impl Reader {
             tail: Vec::new(),
             seen: 0,
             read: Wall::now(),
+            before: None,
         }
+    }
+
+    /// Reads from the beginning a file whose bytes are others than those that were read up to `mark`.
+    pub(super) fn from_new_start(file: File, meta: &Metadata, mark: &Mark) -> Self {
+        Self { before: Some(*mark), ..Self::from_start(file, meta) }
     }
 
     /// Reads from the first line that starts within the last `read_back` bytes.
@@ -84,11 +94,11 @@ impl Reader {
         Ok(same.then_some(reader))
     }
 
-    /// Fingerprint of a file's first bytes, if it has as many as one covers.
-    pub(super) fn head_of(file: &File) -> Option<u64> {
+    /// Whether a file begins like one that was read up to `mark`, if at least `least` bytes of it were.
+    pub(super) fn begins_like(file: &File, mark: &Mark, least: u64) -> bool {
         let mut head = [0; FINGERPRINT];
-        file.read_exact_at(&mut head, 0).ok()?;
-        Some(fingerprint(&head))
+        let head = &mut head[..mark.offset.min(FINGERPRINT as u64) as usize];
+        mark.offset >= least && file.read_exact_at(head, 0).is_ok() && fingerprint(head) == mark.head
     }
 
     pub(super) fn identity(&self) -> Identity {
@@ -114,10 +124,22 @@ impl Reader {
             identity: self.identity,
             offset: self.offset,
             skipping: self.skipping,
+            ended: false,
             head: fingerprint(&self.head),
             tail: fingerprint(&self.tail),
             read: self.read,
         }
+    }
+
+    /// How far the bytes were read that stood in the file before it was truncated.
+    pub(super) fn before(&self) -> Option<Mark> {
+        self.before
+    }
+
+    /// Where the file is, whatever its name has become.
+    pub(super) fn path(&self) -> PathBuf {
+        // Without an answer it is looked for.
+        std::fs::read_link(format!("/proc/self/fd/{}", self.file.as_raw_fd())).unwrap_or_default()
     }
 
     /// Reads once into `buffer` ([`BUFFER`] bytes) and hands the whole lines of it to `each`.
@@ -135,24 +157,30 @@ impl Reader {
         Ok(if full { Step::More } else { Step::End })
     }
 
-    /// Delivers what is left as a last line without a newline. For a file that nobody writes to any more.
+    /// Reads once, for a file that nobody may write to any more. It ends ([`Step::End`]) only with a read that brings no
+    /// whole line: what that brings is the last one, without a newline.
     pub(super) fn finish(
         &mut self,
         buffer: &mut [u8],
         count: &mut ReadCount,
         each: &mut dyn FnMut(&[u8]),
-    ) -> io::Result<()> {
-        while self.step(buffer, count, each)? == Step::More {}
-        let Some(data) = self.fill(buffer, count)? else { return Ok(()) };
+    ) -> io::Result<Step> {
+        let Some(data) = self.fill(buffer, count)? else { return Ok(Step::More) };
+        let full = data.end == buffer.len();
         let rest = &buffer[data];
-        // A newline that came between the two reads ends a line for the next step, not this one.
-        if !rest.is_empty() && memchr(b'\n', rest).is_none() {
-            if !self.skipping {
-                each(rest);
-            }
-            self.advance(rest);
+        if full || memchr(b'\n', rest).is_some() {
+            let taken = self.split(rest, count, each);
+            self.advance(&rest[..taken]);
+            return Ok(Step::More);
         }
-        Ok(())
+        if !rest.is_empty() && !self.skipping {
+            let taken = self.split(rest, count, each);
+            if !self.skipping {
+                each(&rest[taken..]);
+            }
+        }
+        self.advance(rest);
+        Ok(Step::End)
     }
 
     /// Reads at the place. Answers where in the buffer the new bytes are; `None` if the file starts again.
@@ -217,6 +245,7 @@ impl Reader {
     }
 
     fn restart(&mut self) {
+        self.before = Some(self.mark());
         self.offset = 0;
         self.seen = 0;
         self.skipping = false;
@@ -254,7 +283,7 @@ mod tests {
 
     struct Fixture {
         _dir: tempfile::TempDir,
-        path: std::path::PathBuf,
+        path: PathBuf,
         reader: Reader,
         count: ReadCount,
         lines: Vec<Vec<u8>>,
@@ -383,8 +412,17 @@ mod tests {
         let mut got = vec![];
         for _ in 0..2 {
             let mut buffer = vec![0; BUFFER];
-            f.reader.finish(&mut buffer, &mut f.count, &mut |c| got.push(c.to_vec())).unwrap();
+            let step = f.reader.finish(&mut buffer, &mut f.count, &mut |c| got.push(c.to_vec())).unwrap();
+            assert_eq!(step, Step::End);
         }
         assert_eq!(got, [b"last".to_vec()]);
+    }
+
+    #[test]
+    fn a_last_line_without_newline_keeps_the_cap() {
+        let mut f = Fixture::new(&vec![b'x'; MAX_LINE + 100]);
+        let (mut buffer, mut got) = (vec![0; BUFFER], vec![]);
+        let step = f.reader.finish(&mut buffer, &mut f.count, &mut |c| got.push(c.len())).unwrap();
+        assert_eq!((step, got, f.count.cut), (Step::End, vec![MAX_LINE], 1));
     }
 }

@@ -11,7 +11,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::folder::{self, After, Refusal};
+use super::finished::Finished;
+use super::folder::{self, After, Listings, Refusal};
 use super::followed::{Followed, Origin};
 use super::identity::{FINGERPRINT, Identity, modified};
 use super::position::{self, Mark};
@@ -41,9 +42,8 @@ pub(super) struct Tail {
     logs: VecDeque<Log>,
     /// The last file that was read and is closed, when none is open.
     gone: Option<Mark>,
-    /// Files that are read to their end and closed, and are not older than one that may still have successors: those
-    /// were closed before it, or were born with it in one tick of the kernel's clock. At most [`MAX_OPEN`].
-    done: Vec<Mark>,
+    /// Files that are read to their end and closed.
+    finished: Finished,
     /// Where a file that appears at the path is read from.
     start: Start,
     /// Whether it is given up when its file has gone.
@@ -65,6 +65,34 @@ struct Log {
     watch: Option<WatchId>,
     /// When it lost the path, or was read last since then. `None` while it has the path.
     quiet_since: Option<Instant>,
+    /// Whether it had no name any more when it was read last, without the path.
+    deleted: bool,
+}
+
+/// The other paths of a reader.
+#[derive(Clone, Copy)]
+pub(super) struct Others<'a>(&'a [Tail], &'a [Tail]);
+
+/// One of these paths, and the others.
+pub(super) fn among(tails: &mut [Tail], at: usize) -> Option<(&mut Tail, Others<'_>)> {
+    let (before, rest) = tails.split_at_mut_checked(at)?;
+    let (tail, after) = rest.split_first_mut()?;
+    Some((tail, Others(before, after)))
+}
+
+impl<'a> Others<'a> {
+    fn iter(self) -> impl Iterator<Item = &'a Tail> {
+        self.0.iter().chain(self.1)
+    }
+
+    /// Whether another has this file open: it is read there, whatever path it has.
+    fn have_open(self, identity: Identity) -> bool {
+        self.iter().any(|tail| tail.logs.iter().any(|log| log.reader.identity() == identity))
+    }
+
+    fn follow(self, path: &Path) -> bool {
+        self.iter().any(|tail| tail.path == path)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +117,7 @@ enum State {
 
 impl Tail {
     /// Follows a file, on from its saved position.
-    pub(super) fn new(file: Followed, read_back: u64) -> Self {
+    pub(super) fn new(file: Followed, read_back: u64, listings: &mut Listings) -> Self {
         let Followed { source, path, origin, position } = file;
         let folder = match path.parent() {
             Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
@@ -106,7 +134,7 @@ impl Tail {
             folder_watch: None,
             logs: VecDeque::new(),
             gone: None,
-            done: Vec::new(),
+            finished: Finished::default(),
             start,
             found: origin != Origin::Named,
             absent_since: None,
@@ -116,70 +144,100 @@ impl Tail {
             moved: true,
         };
         if let Some(position) = position {
-            tail.resume(&position.place);
+            tail.resume(&position.place, listings);
         }
         tail
     }
 
-    /// Whether others have read the file that is at the path: it is a file of theirs under another name, or what
-    /// rotation or somebody else has copied from one.
-    pub(super) fn is_known_to<'a>(&self, mut others: impl Iterator<Item = &'a Self>) -> bool {
-        if !matches!(self.start, Start::Since { .. }) {
-            return false;
+    /// Takes what others have read already out of what is to be read. Of a file that the saved places of two paths speak
+    /// of, one reads on. A file at the path that is one of theirs under another name, or what rotation or somebody else
+    /// has copied from one, is read from its end.
+    pub(super) fn give_way(&mut self, others: Others<'_>, read_back: u64) {
+        self.logs.retain(|log| {
+            let (identity, offset) = (log.reader.identity(), log.reader.mark().offset);
+            let mut theirs = others.iter().flat_map(|other| &other.logs);
+            !theirs.any(|other| other.reader.identity() == identity && other.reader.mark().offset >= offset)
+        });
+        if matches!(self.start, Start::Since { .. }) && self.is_known_to(others) {
+            self.start = Start::End { read_back };
         }
+    }
+
+    fn is_known_to(&self, others: Others<'_>) -> bool {
         let Ok((file, meta)) = folder::open(&self.path) else { return false };
         let identity = Identity::of(&meta);
-        let head = Reader::head_of(&file);
-        others.any(|other| {
-            let read = |mark: &Mark| {
-                is_same(mark.identity, identity)
-                    || mark.offset >= FINGERPRINT as u64 && head == Some(mark.head)
-            };
-            folder::is_rotated(&other.path, &self.path)
-                || other.gone.as_ref().is_some_and(read)
-                || other.logs.iter().any(|log| read(&log.reader.mark()))
+        others.iter().any(|other| {
+            let rotation = folder::rotation(&other.path, &self.path);
+            // With a name that may be of a rotation, the same first line is enough.
+            let least = if rotation.is_some() { 1 } else { FINGERPRINT as u64 };
+            rotation.is_some_and(|rotation| rotation.dated)
+                || other
+                    .marks()
+                    .any(|mark| mark.identity.is_same(identity) || Reader::begins_like(&file, &mark, least))
         })
     }
 
-    /// Reads the file at the path from its end, whenever it was born.
-    pub(super) const fn begin_at_end(&mut self, read_back: u64) {
-        self.start = Start::End { read_back };
+    /// How far everything was read that is known of.
+    pub(super) fn marks(&self) -> impl Iterator<Item = Mark> {
+        let open = self.logs.iter().flat_map(|log| [Some(log.reader.mark()), log.reader.before()]).flatten();
+        open.chain(self.finished.marks().copied()).chain(self.gone)
     }
 
     /// Finds the files a saved place speaks of, wherever rotation has moved them, and goes on there. A place that
     /// cannot be understood counts as a gap.
-    fn resume(&mut self, place: &str) {
+    fn resume(&mut self, place: &str, listings: &mut Listings) {
         self.start = Start::Beginning;
         let Some(marks) = position::decode(place) else {
             self.gaps += 1;
             return;
         };
-        let files = folder::files(&self.folder);
         for mark in marks {
-            let mut found = files.iter().filter(|(_, meta)| is_same(mark.identity, Identity::of(meta)));
-            let reader = found.find_map(|(path, _)| self.reopen(path, &mark));
-            if let Some(reader) = reader.or_else(|| self.same_bytes(&mark)) {
-                self.logs.push_back(Log { reader, watch: None, quiet_since: Some(Instant::now()) });
+            let reader = self.find(&mark, listings).or_else(|| self.same_bytes(&mark));
+            if let Some(reader) = reader {
+                self.gone = None;
+                self.logs.push_back(Log::rotated(reader, None));
             } else {
-                self.gaps += 1;
-                self.gone = Some(mark);
+                self.gaps += u64::from(!mark.ended);
+                self.gone = Some(Mark { ended: true, ..mark });
             }
         }
     }
 
-    /// Opens a file that has the identity of `mark`. Other bytes than those that were read mean that the log was
-    /// truncated meanwhile; where births are not kept, a file of another name may also just have its number.
-    fn reopen(&mut self, path: &Path, mark: &Mark) -> Option<Reader> {
+    /// Opens the file of `mark` where it is.
+    fn find(&mut self, mark: &Mark, listings: &mut Listings) -> Option<Reader> {
+        for _ in 0..2 {
+            let paths = listings.find(&self.folder, mark.identity);
+            for path in &paths {
+                if let Some(found) = self.reopen(path, mark) {
+                    return found;
+                }
+            }
+            if paths.is_empty() {
+                return None;
+            }
+            // Moved since the folder was listed.
+            listings.forget(&self.folder);
+        }
+        None
+    }
+
+    /// Opens a file that had the identity of `mark`; `None` if it has another now. Other bytes than those that were read
+    /// mean that the log was truncated meanwhile; where births are not kept, a file of another name may also just have
+    /// its number.
+    fn reopen(&mut self, path: &Path, mark: &Mark) -> Option<Option<Reader>> {
         let (file, meta) = folder::open(path).ok()?;
+        if !mark.identity.is_same(Identity::of(&meta)) {
+            return None;
+        }
         let again = file.try_clone().ok()?;
-        match Reader::resume(file, &meta, mark) {
+        Some(match Reader::resume(file, &meta, mark) {
             Ok(Some(reader)) => Some(reader),
-            Ok(None) if path == self.path || mark.identity.born != 0 => {
+            Ok(None) if !mark.ended && (path == self.path || mark.identity.born != 0) => {
                 self.gaps += 1;
-                Some(Reader::from_start(again, &meta))
+                Some(Reader::from_new_start(again, &meta, mark))
             }
             _ => None,
-        }
+        })
     }
 
     /// The file at the path, if it begins with all that was read of another: a log that was edited in place or
@@ -192,9 +250,10 @@ impl Tail {
         Reader::resume(file, &meta, mark).ok()?
     }
 
-    /// Looks what is at the path now and takes it up. Cheap when nothing has changed.
-    pub(super) fn attach(&mut self, watch: &Watch) {
+    /// Looks what is at the path now and takes it up, and closed files that have grown. Cheap when nothing has changed.
+    pub(super) fn attach(&mut self, watch: &Watch, others: Others<'_>, listings: &mut Listings) {
         self.moved = false;
+        self.dirty = true;
         if self.folder_watch.is_none() {
             self.folder_watch = watch.folder(&self.folder).ok();
         }
@@ -202,7 +261,12 @@ impl Tail {
             log.watch(watch);
         }
         let mut absent = false;
-        let state = match self.take_up(watch) {
+        let (again, gaps) = self.finished.grown(listings, watch, |identity| others.have_open(identity));
+        self.gaps += gaps;
+        for (reader, watched) in again.into_iter().rev() {
+            self.logs.push_front(Log::rotated(reader, watched));
+        }
+        let state = match self.take_up(watch, others) {
             Ok(()) => State::Reading,
             Err(refusal) => {
                 absent = matches!(refusal, Refusal::Absent);
@@ -213,13 +277,12 @@ impl Tail {
                 State::Wrong(refusal.to_string())
             }
         };
-        self.dirty |= state == State::Reading;
         self.state = state;
         self.absent_since = self.absent_since.filter(|_| absent).or_else(|| absent.then(Instant::now));
     }
 
-    fn take_up(&mut self, watch: &Watch) -> Result<(), Refusal> {
-        let now = folder::look(&self.path)?;
+    fn take_up(&mut self, watch: &Watch, others: Others<'_>) -> Result<(), Refusal> {
+        let now = Identity::of(&folder::look(&self.path)?);
         if let Some(at) = self.logs.iter().position(|log| log.reader.identity() == now) {
             // Usually the last already; a file that was renamed back is not.
             self.retire_all();
@@ -229,44 +292,61 @@ impl Tail {
             }
             return Ok(());
         }
+        if others.have_open(now) {
+            self.retire_all();
+            return Ok(());
+        }
         let (file, meta) = folder::open(&self.path)?;
         self.retire_all();
-        let reader = self.begin(file, &meta, watch).map_err(Refusal::Open)?;
+        let reader = self.begin(file, &meta, watch, others).map_err(Refusal::Open)?;
         self.start = Start::Beginning;
         self.gone = None;
-        let mut log = Log { reader, watch: None, quiet_since: None };
+        let mut log = Log { reader, watch: None, quiet_since: None, deleted: false };
         log.watch(watch);
         self.logs.push_back(log);
         Ok(())
     }
 
     /// A reader for a file that is new at the path, after the files that stood there in between.
-    fn begin(&mut self, file: File, meta: &Metadata, watch: &Watch) -> io::Result<Reader> {
-        let last = self.logs.back().map(|log| log.reader.mark()).or(self.gone);
-        if let Some(mark) = last {
+    fn begin(
+        &mut self,
+        file: File,
+        meta: &Metadata,
+        watch: &Watch,
+        others: Others<'_>,
+    ) -> io::Result<Reader> {
+        let identity = Identity::of(meta);
+        let finished = others.iter().flat_map(|other| other.finished.marks());
+        for mark in finished.filter(|mark| mark.identity.is_same(identity)) {
+            if let Some(reader) = Reader::resume(file.try_clone()?, meta, mark)? {
+                return Ok(reader);
+            }
+        }
+        if let Some(mark) = self.gone.or_else(|| self.logs.back().map(|log| log.reader.mark())) {
             if mark.offset >= FINGERPRINT as u64
                 && let Some(reader) = Reader::resume(file.try_clone()?, meta, &mark)?
             {
                 return Ok(reader);
             }
-            self.take_successors(&mark, Identity::of(meta), watch);
+            self.take_successors(&mark, identity, watch, others);
         }
         match self.start {
             Start::End { read_back } => Reader::from_end(file, meta, read_back),
-            Start::Since { since, read_back } if !Identity::of(meta).is_born_after(since) => {
+            Start::Since { since, read_back } if !identity.is_born_after(since) => {
                 Reader::from_end(file, meta, read_back)
             }
             Start::Beginning | Start::Since { .. } => Ok(Reader::from_start(file, meta)),
         }
     }
 
-    fn take_successors(&mut self, last: &Mark, now: Identity, watch: &Watch) {
-        let written = self.logs.back().and_then(|log| log.reader.metadata().ok()).map(|meta| modified(&meta));
+    fn take_successors(&mut self, last: &Mark, now: Identity, watch: &Watch, others: Others<'_>) {
+        let log = self.logs.iter().find(|log| log.reader.identity() == last.identity);
+        let written = log.and_then(|log| log.reader.metadata().ok()).map(|meta| modified(&meta));
         let after = After {
             born: last.identity.born,
             modified: written.unwrap_or(i128::from(last.read.0) * 1_000_000 - TICK),
         };
-        let found = folder::successors(&self.path, after);
+        let found = folder::successors(&self.path, after, |path| others.follow(path));
         let skipped = found.files.len().saturating_sub(MAX_SUCCESSORS);
         self.gaps += found.compressed + skipped as u64;
         for path in &found.files[skipped..] {
@@ -274,11 +354,11 @@ impl Tail {
             let identity = Identity::of(&meta);
             let known = identity == now
                 || identity == last.identity
-                || self.done.iter().any(|done| done.identity == identity)
+                || self.finished.marks().any(|finished| finished.identity == identity)
                 || self.logs.iter().any(|log| log.reader.identity() == identity);
             if !known {
                 let reader = Reader::from_start(file, &meta);
-                let mut log = Log { reader, watch: None, quiet_since: Some(Instant::now()) };
+                let mut log = Log::rotated(reader, None);
                 log.watch(watch);
                 self.logs.push_back(log);
             }
@@ -298,6 +378,7 @@ impl Tail {
             self.moved |= name.is_none() || self.path.file_name() == name;
         } else if name.is_none() {
             self.dirty |= self.logs.iter().any(|log| log.watch == Some(id));
+            self.moved |= self.finished.note(id);
         }
     }
 
@@ -311,15 +392,23 @@ impl Tail {
         for log in &mut self.logs {
             if log.watch == Some(id) {
                 log.watch = None;
+                self.moved = true;
                 self.dirty = true;
             }
         }
+        self.finished.ended(id);
+    }
+
+    /// The path is to be tried again.
+    pub(super) fn retry(&mut self) {
+        self.moved = true;
+        self.dirty = true;
     }
 
     /// Something may have been missed.
     pub(super) fn suspect(&mut self) {
-        self.moved = true;
-        self.dirty = true;
+        self.retry();
+        self.finished.suspect();
     }
 
     /// When this tail wants to be called without a change: to end a file that lost the path, or to be given up.
@@ -341,6 +430,11 @@ impl Tail {
         self.folder_watch.is_some() && self.folder_watch == other.folder_watch
     }
 
+    /// Watches what is closed no more.
+    pub(super) fn forget_finished(&mut self, watch: &Watch) {
+        self.finished.clear(watch);
+    }
+
     /// Watches the folder no more.
     pub(super) fn leave_folder(&mut self, watch: &Watch) {
         if let Some(id) = self.folder_watch.take() {
@@ -360,11 +454,7 @@ impl Tail {
     /// Files that end once they are quiet: not the last one, whose successor is yet to come, unless it is deleted.
     fn closable(&self) -> impl Iterator<Item = &Log> {
         let last = self.logs.len().saturating_sub(1);
-        self.logs
-            .iter()
-            .enumerate()
-            .filter(move |(at, log)| *at != last || log.is_deleted())
-            .map(|(_, log)| log)
+        self.logs.iter().enumerate().filter(move |(at, log)| *at != last || log.deleted).map(|(_, log)| log)
     }
 
     /// Reads one buffer from the first file that has something. `None` if there was nothing to read anywhere.
@@ -381,6 +471,7 @@ impl Tail {
         let before = self.logs.len();
         let mut at = 0;
         while at < self.logs.len() {
+            self.logs[at].look();
             let ending = self.is_ending(at, linger);
             match self.logs[at].take(buffer, scan, &mut batch, ending) {
                 Ok(Step::More) => self.dirty = true,
@@ -409,39 +500,32 @@ impl Tail {
         let Some(since) = self.logs[at].quiet_since else { return false };
         let last = at + 1 == self.logs.len();
         (!last && self.logs.len() > MAX_OPEN)
-            || (since.elapsed() >= linger && (!last || self.logs[at].is_deleted()))
+            || (since.elapsed() >= linger && (!last || self.logs[at].deleted))
     }
 
     fn close(&mut self, at: usize, watch: &Watch) {
         let Some(log) = self.logs.remove(at) else { return };
-        if let Some(id) = log.watch {
-            watch.remove(id);
-        }
-        let mark = log.reader.mark();
+        let mark = Mark { ended: true, ..log.reader.mark() };
         if self.logs.is_empty() {
-            self.gone = Some(mark);
+            self.gone.get_or_insert(mark);
         }
-        self.done.push(mark);
-        let left =
-            self.logs.iter().map(|log| log.reader.identity()).chain(self.gone.map(|gone| gone.identity));
-        let left: Vec<Identity> = left.collect();
-        // Where births are not kept, only the time of the last write tells.
-        let outlives = |done: &Mark, one: &Identity| {
-            done.identity != *one && one.born != 0 && done.identity.born >= one.born
-        };
-        self.done.retain(|done| left.iter().any(|one| outlives(done, one)));
-        let surplus = self.done.len().saturating_sub(MAX_OPEN);
-        self.done.drain(..surplus);
+        if log.deleted {
+            log.watch.into_iter().for_each(|id| watch.remove(id));
+        } else {
+            self.finished.add(mark, log.reader.path(), log.watch);
+        }
+        let left = self.logs.iter().map(|log| log.reader.identity());
+        let left: Vec<Identity> = left.chain(self.gone.map(|gone| gone.identity)).collect();
+        self.finished.trim(&left, watch);
         self.dirty = true;
     }
 
     /// Where to go on after a restart.
     pub(super) fn position(&self) -> Position {
         let marks = self.logs.iter().map(|log| log.reader.mark());
-        let gone = self.gone.filter(|_| self.logs.is_empty());
         Position {
             source: self.path.to_string_lossy().into_owned(),
-            place: position::encode(self.done.iter().copied().chain(marks).chain(gone)),
+            place: position::encode(self.finished.marks().copied().chain(marks).chain(self.gone)),
         }
     }
 
@@ -490,6 +574,11 @@ impl Tail {
 }
 
 impl Log {
+    /// A file that does not have the path.
+    fn rotated(reader: Reader, watch: Option<WatchId>) -> Self {
+        Self { reader, watch, quiet_since: Some(Instant::now()), deleted: false }
+    }
+
     /// Watches the file if it is not yet watched. Without a watch the regular look finds what is new.
     fn watch(&mut self, watch: &Watch) {
         if self.watch.is_none() {
@@ -497,8 +586,11 @@ impl Log {
         }
     }
 
-    fn is_deleted(&self) -> bool {
-        self.reader.metadata().is_ok_and(|meta| meta.nlink() == 0)
+    /// Looks whether it still has a name, if it lost the path.
+    fn look(&mut self) {
+        if self.quiet_since.is_some() {
+            self.deleted = self.reader.metadata().is_ok_and(|meta| meta.nlink() == 0);
+        }
     }
 
     /// Reads one buffer, or what is left of an ending file, into the batch.
@@ -524,9 +616,10 @@ impl Log {
                 ..ReadCount::default()
             });
         };
-        let step = match self.reader.step(buffer, &mut count, &mut each) {
-            Ok(Step::End) if ending => self.reader.finish(buffer, &mut count, &mut each).map(|()| Step::End),
-            step => step,
+        let step = if ending {
+            self.reader.finish(buffer, &mut count, &mut each)
+        } else {
+            self.reader.step(buffer, &mut count, &mut each)
         };
         batch.read.add(&count);
         if first != 0 {
@@ -537,10 +630,4 @@ impl Log {
         }
         step
     }
-}
-
-/// Whether two identities are one file. Device numbers may change with a reboot; a birth in nanoseconds together
-/// with the inode number does not.
-fn is_same(a: Identity, b: Identity) -> bool {
-    a.inode == b.inode && a.born == b.born && (a.born != 0 || a.device == b.device)
 }

@@ -17,6 +17,7 @@ use crate::time::{Wall, boot_nanoseconds};
 
 mod kernel;
 mod random;
+mod rotated;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -14,7 +14,7 @@ fn what_the_kernel_did_not_tell_is_found_by_a_look() {
     let files = vec![Followed::named(SourceId(0), log.clone())];
     let (_, waiting) = inbox().unwrap();
     let mut reader = FileReader::new(files, waiting, Options::default(), Box::new(EveryLine)).unwrap();
-    reader.tails[0].attach(&reader.watch);
+    reader.attach();
     reader.read_once(&mut sink, &mut 0).unwrap();
     append(&log, "a\n");
     fs::rename(&log, beside(&log, ".1")).unwrap();
@@ -24,7 +24,7 @@ fn what_the_kernel_did_not_tell_is_found_by_a_look() {
     reader.read_once(&mut sink, &mut 0).unwrap();
     assert!(from.try_iter().all(|d| matches!(d, Delivery::Batch(b) if b.is_empty())));
     reader.rescan();
-    reader.tails[0].attach(&reader.watch);
+    reader.attach();
     for _ in 0..3 {
         reader.read_once(&mut sink, &mut 0).unwrap();
     }
