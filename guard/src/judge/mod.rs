@@ -49,7 +49,7 @@ pub use room::Crowding;
 
 use restore::Lifted;
 
-/// Identities that are skipped at a start: what a crash kept from the store must not be given out again. There are 2^47.
+/// Identities that are skipped at a start: what a crash kept from the store must not be given out again. There are 2^46.
 const LOST_IDS: u64 = 1 << 20;
 /// Lines kept as evidence for each source that has a score.
 const EVIDENCE_LINES: usize = 8;

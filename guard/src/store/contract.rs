@@ -214,8 +214,12 @@ fn a_reader_of_bans_may_stop(store: &mut dyn Store) {
 fn ids_are_never_given_out_twice(store: &mut dyn Store) {
     store.write(&[Write::Ban(ban(41, None)), Write::Ban(ban(7, None)), Write::Unban(target(41))]).unwrap();
     assert_eq!(store.snapshot().unwrap().last_id, 42);
+    let forced = StoredBan { id: BanId(43).forced(), ..ban(1, None) };
+    store.write(&[Write::Ban(forced)]).unwrap();
+    assert_eq!(store.snapshot().unwrap().last_id, 43, "what marks it is no part of its number");
+    store.write(&[Write::Ban(ban(40, None))]).unwrap();
     store.replace(&[]).unwrap();
-    assert_eq!(store.snapshot().unwrap().last_id, 42);
+    assert_eq!(store.snapshot().unwrap().last_id, 43);
 }
 
 fn a_whole_set_replaces_bans_allowances_and_scores(store: &mut dyn Store) {

@@ -37,7 +37,7 @@ impl Memory {
     fn put(&mut self, write: &Write) {
         match write {
             Write::Ban(ban) => {
-                self.last_id = self.last_id.max(ban.id.0);
+                self.last_id = self.last_id.max(ban.id.number());
                 self.bans.insert(ban.target, ban.clone());
             }
             Write::Unban(target) => drop(self.bans.remove(target)),

@@ -122,7 +122,7 @@ pub struct Snapshot {
     pub allowed: Vec<StoredAllow>,
     /// Scores.
     pub scores: Vec<StoredScore>,
-    /// The highest ban id ever given out.
+    /// The highest [number of a ban](BanId::number) ever given out.
     pub last_id: u64,
     /// The engine's short-lived state, as it was given.
     pub engine: Option<Vec<u8>>,

@@ -20,7 +20,7 @@ pub(super) fn put(connection: &Connection, writes: &[Write]) -> rusqlite::Result
     for write in writes {
         match write {
             Write::Ban(ban) => {
-                last_id = last_id.max(ban.id.0);
+                last_id = last_id.max(ban.id.number());
                 put_ban(connection, ban)?;
             }
             Write::Unban(target) => {
