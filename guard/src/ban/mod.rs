@@ -146,5 +146,14 @@ impl BanRef<'_> {
     }
 }
 
+/// Whether one end is later than another; no end is the latest.
+pub fn ends_later(one: Option<Moment>, other: Option<Moment>) -> bool {
+    match (one, other) {
+        (None, Some(_)) => true,
+        (Some(one), Some(other)) => one > other,
+        (_, None) => false,
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use serde_json::json;
 use tracing::warn;
 
 use super::{Judge, stored};
-use crate::ban::{Ban, BanId, BanRef, Origin};
+use crate::ban::{Ban, BanId, BanRef, Origin, ends_later};
 use crate::enforce::{Change, LiveEntry};
 use crate::protect::Protection;
 use crate::sighting::Points;
@@ -57,7 +57,8 @@ impl Judge {
                 self.write(Write::Unban(ban.target));
                 continue;
             }
-            if let Some(because) = self.refusal_of_restored(ban.target, ban.origin.is_forced(), clock.moment) {
+            if let Some(because) = self.refusal_of_restored(ban.target, ban.origin.is_forced(), clock.moment)
+            {
                 warn!(target = %ban.target, because, "stored ban not restored: protected");
                 self.write(Write::Unban(ban.target));
                 continue;
@@ -162,13 +163,4 @@ impl Judge {
 /// Whether a ban was found in the kernel at a start, and nothing more is known of it.
 pub fn is_recovered(origin: &Origin) -> bool {
     matches!(origin, Origin::Filter(name) if **name == *RECOVERED)
-}
-
-/// Whether one end is later than another; no end is the latest.
-fn ends_later(one: Option<Moment>, other: Option<Moment>) -> bool {
-    match (one, other) {
-        (None, Some(_)) => true,
-        (Some(one), Some(other)) => one > other,
-        (_, None) => false,
-    }
 }

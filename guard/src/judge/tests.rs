@@ -160,8 +160,7 @@ fn a_forced_ban_that_only_the_kernel_knows_is_adopted_as_one() {
         packets: None,
         bytes: None,
     };
-    let entries =
-        vec![entry("203.0.113.7", forced), entry("203.0.113.8", plain), entry("127.0.0.1", forced)];
+    let entries = vec![entry("203.0.113.7", forced), entry("203.0.113.8", plain), entry("127.0.0.1", forced)];
     assert_eq!(world.judge.adopt(entries, after(11)), 1);
     world.settle();
     assert!(world.drops("203.0.113.7") && !world.drops("203.0.113.8"));
