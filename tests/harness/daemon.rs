@@ -56,6 +56,8 @@ pub struct Options {
     pub denied: Denied,
     /// A folder that it sees in place of systemd-logind's sessions.
     pub logins: Option<PathBuf>,
+    /// A file that it sees in place of `/etc/resolv.conf`.
+    pub resolv_conf: Option<PathBuf>,
 }
 
 /// Where systemd-logind keeps its sessions.
@@ -97,6 +99,7 @@ impl Options {
             environment: Vec::new(),
             denied: Denied::Nothing,
             logins: None,
+            resolv_conf: None,
         }
     }
 
@@ -329,16 +332,22 @@ impl Drop for Daemon<'_> {
 
 fn launch(namespace: &Namespace, folder: &Path, options: &Options) -> Background {
     let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("guard.log"));
-    let mut command = match &options.logins {
-        None => command(folder, options.denied),
-        Some(logins) => {
-            // Where systemd does not run there may be no such folder.
-            let script = format!(
-                "mount -t tmpfs tmpfs /run && mkdir -p {LOGIND} && mount --bind '{}' {LOGIND} && exec \"$@\"",
-                logins.display()
-            );
-            in_other_mounts(&script, &program("guard"))
-        }
+    // Where systemd does not run there may be no such folder.
+    let logins = options.logins.iter().map(|logins| {
+        format!(
+            "mount -t tmpfs tmpfs /run && mkdir -p {LOGIND} && mount --bind '{}' {LOGIND} && ",
+            logins.display()
+        )
+    });
+    let resolver = options.resolv_conf.iter().map(|file| {
+        let own = "/etc/resolv.conf";
+        format!("{{ [ -e {own} ] || : >{own}; }} && mount --bind '{}' {own} && ", file.display())
+    });
+    let mounts: String = logins.chain(resolver).collect();
+    let mut command = if mounts.is_empty() {
+        command(folder, options.denied)
+    } else {
+        in_other_mounts(&format!("{mounts}exec \"$@\""), &program("guard"))
     };
     command
         .arg("--config")

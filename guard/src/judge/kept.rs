@@ -28,6 +28,7 @@ impl Judge {
             let until = allowed.until.map(|until| clock.moment_of(until));
             self.protection.allow_runtime(allowed.target, until, &allowed.comment);
         }
+        self.remember_names(snapshot, clock);
     }
 
     /// Lines up for the store what the engine is to recall after a restart besides. It is one piece of up to a few MiB,
@@ -59,6 +60,7 @@ impl Judge {
         for (target, until, comment) in self.protection.runtime_allowances() {
             writes.push(Write::Allow { target, until: until.map(|until| clock.wall_of(until)), comment });
         }
+        writes.extend(self.names_to_keep(clock));
         writes.push(stored::scores(self.engine.scores(), clock));
         writes.push(Write::Engine(self.engine.recall_later(clock).into()));
         writes

@@ -29,6 +29,7 @@ mod ends;
 mod feeds;
 mod kept;
 mod lines;
+mod names;
 mod protected;
 mod reason;
 mod restore;
@@ -70,6 +71,7 @@ pub struct Judge {
     protection: Protection,
     /// Targets the kernel was told to let pass.
     allowed: Vec<Target>,
+    names_written: names::Written,
     /// What was lifted while the store was still giving its bans; nothing once it has given all.
     lifted: Option<Lifted>,
     crowding: Crowding,
@@ -140,6 +142,7 @@ impl Judge {
             bans,
             protection,
             allowed: Vec::new(),
+            names_written: names::Written::new(),
             lifted: Some(Lifted::default()),
             crowding: Crowding::default(),
             feeds: feeds::Feeds::default(),
@@ -154,6 +157,7 @@ impl Judge {
     pub fn configure(&mut self, config: &Config, clock: Clock) {
         self.engine.configure(config.decide.clone());
         self.protection.configure(&config.allow, clock);
+        self.forget_unnamed();
         self.decide = config.decide.clone();
         self.key_login_for = config.allow.key_login_for;
     }

@@ -59,6 +59,7 @@ impl Judge {
             self.write(Write::Disallow(target));
             self.event("disallow", Some(target), &json!({ "because": "its time is over" }), clock);
         }
+        self.expire_names(clock);
         self.sync_allowed(clock);
     }
 

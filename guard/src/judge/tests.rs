@@ -11,6 +11,8 @@ use crate::enforce::LiveEntry;
 use crate::store::{Memory, Store as _};
 use crate::time::Wall;
 
+mod names;
+
 const START: Clock = Clock { wall: Wall(1_800_000_000_000), moment: Moment(1_000_000) };
 
 fn after(seconds: i64) -> Clock {

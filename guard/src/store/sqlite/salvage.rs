@@ -36,6 +36,8 @@ const TABLES: &[Table] = &[
     Table { name: "position", columns: "source, place", key: &["source"] },
     Table { name: "event", columns: "number, at, kind, address, length, detail", key: &["number"] },
     Table { name: "last", columns: "only, id", key: &["only"] },
+    Table { name: "allow_name", columns: "name, until, comment", key: &["name"] },
+    Table { name: "resolved", columns: "name, address, seen", key: &["name", "address"] },
 ];
 
 /// Fails where a table is missing or is another program's.
