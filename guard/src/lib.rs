@@ -29,3 +29,5 @@ pub mod store;
 pub mod target;
 mod thread;
 pub mod time;
+#[cfg(feature = "feeds")]
+mod web;

@@ -8,6 +8,10 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+mod name;
+
+pub use name::{Allowable, HostName, ParseAllowableError, ParseNameError};
+
 /// An address or CIDR prefix. IPv4-mapped IPv6 is the IPv4 address, host bits are cleared.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -15,10 +19,19 @@ pub struct Target(IpNet);
 
 /// Why a text is not a target.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
-#[error("`{text}` is not an address or CIDR prefix (examples: 203.0.113.7, 203.0.113.0/24, 2001:db8::/64)")]
+#[error("`{text}` is not an address or CIDR prefix ({})", way_out(text))]
 pub struct ParseTargetError {
     /// The text as given.
     pub text: String,
+}
+
+/// What to write instead of a text that is no target.
+fn way_out(text: &str) -> &'static str {
+    if text.parse::<HostName>().is_ok() {
+        "names are resolved to allow, never to ban"
+    } else {
+        "examples: 203.0.113.7, 203.0.113.0/24, 2001:db8::/64"
+    }
 }
 
 /// The one form of an address: IPv4-mapped IPv6 becomes IPv4.

@@ -58,6 +58,8 @@ pub struct Options {
     pub logins: Option<PathBuf>,
     /// A shell command that runs in its process before it, with mounts of its own. Nothing else is denied it then.
     pub before: Option<String>,
+    /// A file that it sees in place of `/etc/resolv.conf`.
+    pub resolv_conf: Option<PathBuf>,
 }
 
 /// Where systemd-logind keeps its sessions.
@@ -100,6 +102,7 @@ impl Options {
             denied: Denied::Nothing,
             logins: None,
             before: None,
+            resolv_conf: None,
         }
     }
 
@@ -332,17 +335,23 @@ impl Drop for Daemon<'_> {
 
 fn launch(namespace: &Namespace, folder: &Path, options: &Options) -> Background {
     let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("guard.log"));
-    let mut command = match (&options.logins, &options.before) {
-        (None, None) => command(folder, options.denied),
-        (None, Some(before)) => in_other_mounts(&format!("{before} && exec \"$@\""), &program("guard")),
-        (Some(logins), _) => {
-            // Where systemd does not run there may be no such folder.
-            let script = format!(
-                "mount -t tmpfs tmpfs /run && mkdir -p {LOGIND} && mount --bind '{}' {LOGIND} && exec \"$@\"",
-                logins.display()
-            );
-            in_other_mounts(&script, &program("guard"))
-        }
+    // Where systemd does not run there may be no such folder.
+    let logins = options.logins.iter().map(|logins| {
+        format!(
+            "mount -t tmpfs tmpfs /run && mkdir -p {LOGIND} && mount --bind '{}' {LOGIND} && ",
+            logins.display()
+        )
+    });
+    let resolver = options.resolv_conf.iter().map(|file| {
+        let own = "/etc/resolv.conf";
+        format!("{{ [ -e {own} ] || : >{own}; }} && mount --bind '{}' {own} && ", file.display())
+    });
+    let before = options.before.iter().map(|before| format!("{before} && "));
+    let first: String = logins.chain(resolver).chain(before).collect();
+    let mut command = if first.is_empty() {
+        command(folder, options.denied)
+    } else {
+        in_other_mounts(&format!("{first}exec \"$@\""), &program("guard"))
     };
     command
         .arg("--config")

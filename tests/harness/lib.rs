@@ -10,6 +10,7 @@
 mod arena;
 mod daemon;
 mod disk;
+mod dns;
 mod feed_server;
 mod filter;
 mod foreign;
@@ -29,6 +30,7 @@ mod syslog;
 pub use arena::{ADMIN, Arena, GUARDED_V4, GUARDED_V6, attacker_v4, attacker_v6};
 pub use daemon::{Daemon, Denied, LOGIND, Options, Reply, config_text, program, program_without_object};
 pub use disk::SmallDisk;
+pub use dns::Dnsmasq;
 pub use feed_server::FeedServer;
 pub use foreign::{attach_foreign_xdp, fill_map, foreign_xdp, put_map_entry, take_map_entry};
 pub use journald::Journald;

@@ -38,7 +38,17 @@ pub fn missing_for_kernel_tests() -> Option<String> {
 /// What this machine lacks for tests of the whole in namespaces, or `None`.
 pub fn missing_for_network_tests() -> Option<String> {
     missing_for_kernel_tests().or_else(|| {
-        missing_program(&["nft", "ping", "unshare", "sshd", "ssh", "ssh-keygen", "sshpass", "rsyslogd"])
+        missing_program(&[
+            "nft",
+            "ping",
+            "unshare",
+            "sshd",
+            "ssh",
+            "ssh-keygen",
+            "sshpass",
+            "rsyslogd",
+            "dnsmasq",
+        ])
     })
 }
 

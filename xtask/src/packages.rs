@@ -39,6 +39,7 @@ pub const TEST: &[Package] = &[
     package("openssh-client", "ssh", "attackers and the administrator"),
     package("sshpass", "sshpass", "types the guessed passwords"),
     package("rsyslog", "rsyslogd", "writes what sshd says into a log file"),
+    package("dnsmasq-base", "dnsmasq", "the name server whose answers are allowed"),
     package("nftables", "nft", "the fallback, and `nft flush ruleset` by others"),
     package("iproute2", "ip", "veth pairs, addresses, XDP programs of others"),
     package("iputils-ping", "ping", "packets that a ban must drop"),

@@ -11,7 +11,7 @@ use crate::enforce::{Counters, Drift, EnforcerStatus, Verdict};
 use crate::feed::parse::Named;
 use crate::source::SourceStatus;
 use crate::store::{EventQuery, StoredEventView};
-use crate::target::Target;
+use crate::target::{Allowable, HostName, Target};
 
 pub mod client;
 mod listen;
@@ -82,10 +82,10 @@ pub enum Request {
         /// Which; 10,000 at most.
         query: EventQuery,
     },
-    /// Allow targets at run time; kept over restarts.
+    /// Allow targets, or the addresses of names, at run time; kept over restarts.
     AllowAdd {
         /// Which.
-        targets: Vec<Target>,
+        targets: Vec<Allowable>,
         /// How long in seconds; absent: for good.
         seconds: Option<u64>,
         /// Why.
@@ -94,7 +94,7 @@ pub enum Request {
     /// Take run-time allowances back.
     AllowRemove {
         /// Which.
-        targets: Vec<Target>,
+        targets: Vec<Allowable>,
     },
     /// Everything that is allowed or protected, with the reason.
     AllowList {},
@@ -184,7 +184,7 @@ pub enum Answer {
     /// To [`Request::Events`].
     Events(Vec<StoredEventView>),
     /// To [`Request::AllowList`].
-    Allowed(Vec<Allowed>),
+    Allowed(AllowList),
     /// To [`Request::Feeds`], [`Request::FeedRefresh`] and [`Request::FeedAccept`]: how each feed is.
     Feeds(Vec<FeedView>),
     /// To [`Request::Reload`]: what changed.
@@ -215,11 +215,11 @@ pub enum ErrorClass {
     Failed,
 }
 
-/// What became of one target.
+/// What became of one target, or name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetResult {
-    /// The target.
-    pub target: Target,
+    /// The target or name.
+    pub target: Allowable,
     /// Whether it was done.
     pub done: bool,
     /// What was done, or why not and what protects it.
@@ -264,6 +264,38 @@ pub struct Check {
     pub backend: String,
     /// The interfaces on which this holds.
     pub interfaces: Vec<String>,
+}
+
+/// Everything that is allowed or protected.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllowList {
+    /// Addresses and prefixes, those of names among them.
+    pub targets: Vec<Allowed>,
+    /// Names.
+    pub names: Vec<AllowedName>,
+}
+
+/// A name whose addresses are allowed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AllowedName {
+    /// The name.
+    pub name: HostName,
+    /// Who allows it, and why.
+    pub because: String,
+    /// Seconds left; absent: for good.
+    pub seconds_left: Option<u64>,
+    /// Its addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Seconds since all of them were last heard of; absent: not since the start.
+    pub answered_seconds: Option<u64>,
+    /// Why it could not be resolved the last time.
+    pub failure: Option<String>,
+    /// How often that happened since the start.
+    pub failures: u64,
+    /// Addresses that it claims and nobody may allow, such as loopback.
+    pub refused: Vec<IpAddr>,
+    /// Seconds until the first of its addresses is believed no more, as long as it cannot be resolved.
+    pub believed_seconds: Option<u64>,
 }
 
 /// Something allowed or protected.

@@ -18,13 +18,32 @@ pub use list::{BanQuery, Family, Listing, Place, Sort};
 pub use table::BanTable;
 pub use walk::Walk;
 
-/// Identity of a ban, unique for the life of a state folder. Below 2^47: it is kept in six bytes.
+/// Identity of a ban, unique for the life of a state folder. Below 2^47: it is kept in six bytes. The highest bit of
+/// these says that a person forced it, so that the kernel's entry alone tells as much; the others are its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BanId(pub u64);
 
 impl BanId {
     /// The bans of all feeds: they have no identity of their own, so that they are the same after a restart.
     pub const FEED: Self = Self(0);
+    /// The bit of a forced ban.
+    const FORCED: u64 = 1 << 46;
+
+    /// The identity of a forced ban with the same number.
+    #[must_use]
+    pub const fn forced(self) -> Self {
+        Self(self.0 | Self::FORCED)
+    }
+
+    /// Whether a person forced the ban.
+    pub const fn is_forced(self) -> bool {
+        self.0 & Self::FORCED != 0
+    }
+
+    /// Its number: no two bans have the same.
+    pub const fn number(self) -> u64 {
+        self.0 & (Self::FORCED - 1)
+    }
 }
 
 /// Who decided a ban.
@@ -124,6 +143,15 @@ impl BanRef<'_> {
     /// Whether it is over.
     pub fn is_over(&self, now: Moment) -> bool {
         self.until.is_some_and(|until| until <= now)
+    }
+}
+
+/// Whether one end is later than another; no end is the latest.
+pub fn ends_later(one: Option<Moment>, other: Option<Moment>) -> bool {
+    match (one, other) {
+        (None, Some(_)) => true,
+        (Some(one), Some(other)) => one > other,
+        (_, None) => false,
     }
 }
 

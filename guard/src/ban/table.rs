@@ -66,7 +66,7 @@ impl BanTable {
 
     /// Identities up to this one are taken (the store remembers the highest ever given out).
     pub fn reserve_ids(&mut self, last: BanId) {
-        self.last_id = self.last_id.max(last.0);
+        self.last_id = self.last_id.max(last.number());
     }
 
     /// Bans a target. A ban of the same target is replaced and given back, but its end is kept if it is the later

@@ -11,7 +11,7 @@ use crate::ban::{BanQuery, Family, Sort};
 use crate::config::units;
 use crate::scan::Mode;
 use crate::store::EventQuery;
-use crate::target::Target;
+use crate::target::{Allowable, Target};
 use crate::time::Wall;
 
 /// Where the configuration is unless `--config` says otherwise.
@@ -319,12 +319,14 @@ pub struct Unban {
 /// `guardctl allow`.
 #[derive(Debug, Subcommand)]
 pub enum Allow {
-    /// Allow addresses or prefixes; kept over restarts
-    #[command(after_help = "Example:\n  guardctl allow add 198.51.100.7 --for 8h --comment \"contractor\"")]
+    /// Allow addresses, prefixes, or the addresses that names have; kept over restarts
+    #[command(
+        after_help = "Example:\n  guardctl allow add 198.51.100.7 --for 8h --comment \"contractor\"\n  guardctl allow add vpn.example.org"
+    )]
     Add {
-        /// Addresses or CIDR prefixes
+        /// Addresses, CIDR prefixes or names
         #[arg(required = true, value_name = "TARGET")]
-        targets: Vec<Target>,
+        targets: Vec<Allowable>,
         /// How long [default: for good]
         #[arg(long = "for", value_name = "TIME", value_parser = length)]
         length: Option<Length>,
@@ -334,9 +336,9 @@ pub enum Allow {
     },
     /// Take allowances back that were added here
     Remove {
-        /// Addresses or CIDR prefixes
+        /// Addresses, CIDR prefixes or names
         #[arg(required = true, value_name = "TARGET")]
-        targets: Vec<Target>,
+        targets: Vec<Allowable>,
     },
     /// List what is allowed or protected, and why
     List,

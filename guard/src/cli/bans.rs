@@ -70,11 +70,11 @@ fn of_feeds(client: &mut Client) -> String {
 }
 
 /// Asks for each target, in requests of bearable length, and tells what became of it. Fails if any was refused.
-pub(super) fn each(
+pub(super) fn each<T: Clone>(
     client: &mut Client,
     screen: &mut Screen<'_>,
-    targets: &[Target],
-    request: impl Fn(Vec<Target>) -> Request,
+    targets: &[T],
+    request: impl Fn(Vec<T>) -> Request,
 ) -> Result<ExitCode, CliError> {
     let mut results = Vec::new();
     for targets in targets.chunks(TARGETS) {

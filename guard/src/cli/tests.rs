@@ -12,13 +12,17 @@ use clap::{CommandFactory, Parser};
 
 use super::*;
 use crate::api::server::{ApiCount, Asked, Listener, serve};
-use crate::api::{Allowed, BanView, Check, ErrorClass, FeedView, PastBan, Status, TargetResult, Undo, Why};
+use crate::api::{
+    AllowList, Allowed, AllowedName, BanView, Check, ErrorClass, FeedView, PastBan, Status, TargetResult,
+    Undo, Why,
+};
 use crate::ban::{BanQuery, Family, Origin, Place, Sort};
 use crate::enforce::{Counters, EnforcerStatus, InterfaceStatus, LiveEntry, MapStatus, Verdict};
 use crate::feed::parse::Named;
 use crate::judge::Line;
 use crate::source::SourceStatus;
 use crate::store::{EventQuery, StoredEventView};
+use crate::target::Allowable;
 use crate::time::Wall;
 
 /// A daemon of canned answers that remembers what it was asked.
@@ -126,23 +130,43 @@ fn feed() -> FeedView {
     }
 }
 
+fn name(name: &str, failure: Option<&str>) -> AllowedName {
+    AllowedName {
+        name: name.parse().unwrap(),
+        because: "allowed by hand: office".into(),
+        seconds_left: None,
+        addresses: vec!["203.0.113.7".parse().unwrap()],
+        answered_seconds: Some(90),
+        failure: failure.map(Into::into),
+        failures: u64::from(failure.is_some()),
+        refused: Vec::new(),
+        believed_seconds: Some(86_400),
+    }
+}
+
 fn canned(request: &Request) -> Answer {
     match request {
         Request::Status {} => Answer::Status(Box::new(status())),
-        Request::Ban { targets, .. }
-        | Request::Unban { targets }
-        | Request::AllowAdd { targets, .. }
-        | Request::Forget { targets }
-        | Request::AllowRemove { targets } => Answer::Targets(
-            targets
-                .iter()
-                .map(|target| {
-                    let done = !target.covers([127, 0, 0, 1].into());
-                    let message = if done { "done" } else { "refused: loopback is never banned" };
-                    TargetResult { target: *target, done, message: message.into() }
-                })
-                .collect(),
-        ),
+        Request::Ban { targets, .. } | Request::Unban { targets } | Request::Forget { targets } => {
+            Answer::Targets(
+                targets
+                    .iter()
+                    .map(|target| {
+                        let done = !target.covers([127, 0, 0, 1].into());
+                        let message = if done { "done" } else { "refused: loopback is never banned" };
+                        TargetResult { target: (*target).into(), done, message: message.into() }
+                    })
+                    .collect(),
+            )
+        }
+        Request::AllowAdd { targets, .. } | Request::AllowRemove { targets } => {
+            let done = |target: &Allowable| TargetResult {
+                target: target.clone(),
+                done: true,
+                message: "done".into(),
+            };
+            Answer::Targets(targets.iter().map(done).collect())
+        }
         Request::UnbanAll {} | Request::Unlock {} => Answer::Lifted(12),
         Request::List { after, limit, .. } => {
             let first = after.map_or(0, |place| match place.target().address() {
@@ -211,11 +235,17 @@ fn canned(request: &Request) -> Answer {
         Request::Feeds {} | Request::FeedRefresh { .. } | Request::FeedAccept { .. } => {
             Answer::Feeds(vec![feed()])
         }
-        Request::AllowList {} => Answer::Allowed(vec![Allowed {
-            target: "10.0.0.0/8".parse().unwrap(),
-            because: "private range".into(),
-            seconds_left: None,
-        }]),
+        Request::AllowList {} => Answer::Allowed(AllowList {
+            targets: vec![Allowed {
+                target: "10.0.0.0/8".parse().unwrap(),
+                because: "private range".into(),
+                seconds_left: None,
+            }],
+            names: vec![
+                name("vpn.example.org", None),
+                name("old.example.org", Some("192.0.2.53 does not answer")),
+            ],
+        }),
         Request::Reload {} => Answer::Reloaded {
             changes: vec!["decide.threshold: 5 → 7".into(), "log.level: \"info\" → \"debug\"".into()],
             at_restart: vec!["log.level: \"info\" → \"debug\"".into()],
@@ -311,7 +341,11 @@ fn bans_are_asked_for_as_given() {
         daemon.asked(),
         [
             Request::Ban { targets: targets.clone(), seconds: Some(0), reason: None, from, force: true },
-            Request::AllowAdd { targets, seconds: None, comment: None },
+            Request::AllowAdd {
+                targets: targets.into_iter().map(Into::into).collect(),
+                seconds: None,
+                comment: None,
+            },
         ]
     );
 }
@@ -411,7 +445,14 @@ fn the_other_reads_are_told_in_words() {
             ][..],
         ),
         (&["events"], &["2 h 1 min ago  ban   203.0.113.7  rule sshd, score 5.2\n"]),
-        (&["allow", "list"], &["10.0.0.0/8        private range\n"]),
+        (
+            &["allow", "list"],
+            &[
+                "10.0.0.0/8        private range\n",
+                "vpn.example.org        allowed by hand: office  1 address, asked for 1 min ago\n",
+                "old.example.org        allowed by hand: office  1 address, kept for another 1 d: 192.0.2.53 does not answer\n",
+            ],
+        ),
         (&["reload"], &["now in force:\n  decide.threshold: 5 → 7\n", "next start:\n  log.level"]),
         (&["forget", "203.0.113.7"], &["203.0.113.7  done\n"]),
         (&["unban", "--all"], &["12 bans lifted"]),

@@ -2,9 +2,9 @@
 
 use toml::de::DeValue;
 
-use super::shape::{Input, Net, Shape, Wrong, mistyped, quoted, text, wrong};
+use super::shape::{Input, List, Shape, Wrong, mistyped, quoted, text, wrong};
 use crate::encode::printable;
-use crate::target::Target;
+use crate::target::{Allowable, ParseAllowableError, Target};
 use crate::time::Wall;
 
 /// Characters of a comment.
@@ -13,11 +13,14 @@ const COMMENT: usize = 200;
 /// Milliseconds of a day.
 const DAY: i64 = 86_400_000;
 
-/// A target that may pass, as the configuration says it.
+/// Names that may be allowed: each is a question to a server now and then.
+pub const MAX_NAMES: usize = 256;
+
+/// A target, or the addresses of a name, that may pass, as the configuration says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// The target.
-    pub target: Target,
+    /// The target or name.
+    pub target: Allowable,
     /// Until when; `None`: as long as it stands there.
     pub until: Option<Wall>,
     /// Why.
@@ -26,23 +29,65 @@ pub struct Allowance {
 
 impl From<Target> for Allowance {
     fn from(target: Target) -> Self {
+        Allowable::Target(target).into()
+    }
+}
+
+impl From<Allowable> for Allowance {
+    fn from(target: Allowable) -> Self {
         Self { target, until: None, comment: String::new() }
     }
 }
 
-/// A target, or a table with `target` and more.
-pub(super) struct Allowed;
+/// All of them.
+pub(super) struct Allowances;
+
+impl Shape for Allowances {
+    type Value = Vec<Allowance>;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<Vec<Allowance>, Vec<Wrong>> {
+        let all = List(Allowed, 0).read(input)?;
+        let names = all.iter().filter(|allowance| matches!(allowance.target, Allowable::Name(_))).count();
+        if names > MAX_NAMES {
+            return Err(wrong(input, format!("{names} names: at most {MAX_NAMES} can be kept current")));
+        }
+        Ok(all)
+    }
+
+    fn show(&self, value: &Vec<Allowance>) -> String {
+        List(Allowed, 0).show(value)
+    }
+}
+
+/// An address, CIDR prefix or name.
+struct What;
+
+impl Shape for What {
+    type Value = Allowable;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<Allowable, Vec<Wrong>> {
+        let text = text(input, "an address, CIDR prefix or name")?;
+        text.parse().map_err(|error: ParseAllowableError| wrong(input, error.to_string()))
+    }
+
+    fn show(&self, value: &Allowable) -> String {
+        quoted(&value.to_string())
+    }
+}
+
+/// A target or name, or a table with `target` and more.
+struct Allowed;
 
 impl Shape for Allowed {
     type Value = Allowance;
 
     fn read(&self, input: Input<'_, '_>) -> Result<Allowance, Vec<Wrong>> {
         let table = match input.get_ref() {
-            DeValue::String(_) => return Net.read(input).map(Allowance::from),
+            DeValue::String(_) => return What.read(input).map(Allowance::from),
             DeValue::Table(table) => table,
             _ => {
                 let expected =
-                    "an address or CIDR prefix, or { target = \"…\", until = \"…\", comment = \"…\" }";
+                    "an address, CIDR prefix or name, or { target = \"…\", until = \"…\", comment = \"…\" }";
                 return Err(mistyped(input, expected));
             }
         };
@@ -50,7 +95,7 @@ impl Shape for Allowed {
         let (mut target, mut until, mut comment) = (None, None, String::new());
         for (key, value) in table {
             let read = match key.get_ref().as_ref() {
-                "target" => Net.read(value).map(|read| target = Some(read)),
+                "target" => What.read(value).map(|read| target = Some(read)),
                 "until" => end(value).map(|read| until = Some(read)),
                 "comment" => text(value, "a text").map(|read| comment = printable(read.as_bytes(), COMMENT)),
                 other => {
@@ -69,7 +114,7 @@ impl Shape for Allowed {
     }
 
     fn show(&self, value: &Allowance) -> String {
-        let target = Net.show(&value.target);
+        let target = What.show(&value.target);
         if value.until.is_none() && value.comment.is_empty() {
             return target;
         }

@@ -24,7 +24,7 @@ mod show;
 mod tests;
 pub mod units;
 
-pub use allowance::Allowance;
+pub use allowance::{Allowance, MAX_NAMES};
 pub use error::{ConfigError, Fault};
 pub use feed::{Feed, FeedAction, FeedSource};
 #[cfg(feature = "geo")]
@@ -230,13 +230,21 @@ pub enum Adapt {
 /// What is never banned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allow {
-    /// Addresses and prefixes, each with an end and a comment if it has them.
+    /// Addresses, prefixes and names, each with an end and a comment if it has them.
     pub targets: Vec<Allowance>,
     /// Whether private, link-local and unique-local ranges are allowed too. Default true.
     pub private: bool,
     /// How long the address of a key login stays protected after its last such login. Default 1 h. The peer of a
     /// live key-authenticated session is always protected.
     pub key_login_for: Duration,
+    /// How often the addresses of a name are asked for: no sooner than after this. Default 1 min.
+    pub name_refresh_least: Duration,
+    /// And no later than after this. Default 1 h. In between, it is when the answer ends.
+    pub name_refresh_most: Duration,
+    /// How long an address of a name stays allowed after it was last heard of. Default 7 d.
+    pub name_keep: Duration,
+    /// Name servers to ask in place of the machine's.
+    pub name_servers: Vec<SocketAddr>,
 }
 
 impl Allow {
@@ -418,7 +426,15 @@ impl Default for Decide {
 
 impl Default for Allow {
     fn default() -> Self {
-        Self { targets: Vec::new(), private: true, key_login_for: Duration::from_secs(HOUR) }
+        Self {
+            targets: Vec::new(),
+            private: true,
+            key_login_for: Duration::from_secs(HOUR),
+            name_refresh_least: Duration::from_secs(60),
+            name_refresh_most: Duration::from_secs(HOUR),
+            name_keep: Duration::from_secs(7 * DAY),
+            name_servers: Vec::new(),
+        }
     }
 }
 

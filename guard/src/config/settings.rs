@@ -3,11 +3,11 @@
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::allowance::Allowed;
+use super::allowance::Allowances;
 use super::feed::Feeds;
 use super::shape::{
-    Absolute, BanLength, Choice, FilterNames, Flag, InterfaceNames, List, Listen, LogFile, Name, OrEmpty,
-    Score, Shape, Share, Size, Span, Whole, Whole32, Wrong,
+    Absolute, BanLength, Choice, FilterNames, Flag, InterfaceNames, List, Listen, LogFile, Name, NameServer,
+    OrEmpty, Score, Shape, Share, Size, Span, Whole, Whole32, Wrong,
 };
 use super::{Adapt, BackendChoice, Config, Journald};
 use crate::engine::RECIDIVE_MOST;
@@ -136,9 +136,13 @@ pub(super) static SETTINGS: &[Setting] = &[
     setting!("decide.storm_bans", LIVE, decide.storm_bans, Whole(0..=10_000)),
     setting!("decide.storm_within", LIVE, decide.storm_within, Span(1..=3600)),
     setting!("decide.storm_lasts", LIVE, decide.storm_lasts, Span(1..=DAY)),
-    setting!("allow.targets", LIVE, allow.targets, List(Allowed, 0)),
+    setting!("allow.targets", LIVE, allow.targets, Allowances),
     setting!("allow.private", LIVE, allow.private, Flag),
     setting!("allow.key_login_for", LIVE, allow.key_login_for, Span(0..=YEAR)),
+    setting!("allow.name_refresh_least", LIVE, allow.name_refresh_least, Span(1..=DAY)),
+    setting!("allow.name_refresh_most", LIVE, allow.name_refresh_most, Span(1..=7 * DAY)),
+    setting!("allow.name_keep", LIVE, allow.name_keep, Span(MINUTE..=YEAR)),
+    setting!("allow.name_servers", LIVE, allow.name_servers, List(NameServer, 0)),
     setting!("enforce.backend", RESTART, enforce.backend, BACKEND),
     setting!("enforce.interfaces", RESTART, enforce.interfaces, InterfaceNames),
     setting!("enforce.capacity", RESTART, enforce.capacity, Whole32(1024..=16_777_216)),

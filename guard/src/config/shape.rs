@@ -281,6 +281,29 @@ impl Shape for Listen {
     }
 }
 
+/// A name server: an address, with a port if it is not 53.
+pub(super) struct NameServer;
+
+impl Shape for NameServer {
+    type Value = SocketAddr;
+
+    fn read(&self, input: Input<'_, '_>) -> Result<SocketAddr, Vec<Wrong>> {
+        let text = text(input, "an address of a name server")?;
+        let alone = || Some(SocketAddr::new(text.parse().ok()?, NAME_SERVER_PORT));
+        text.parse().ok().or_else(alone).ok_or_else(|| {
+            let example = "\"192.0.2.53\", \"[2001:db8::53]:5353\"";
+            wrong(input, format!("\"{text}\" is not the address of a name server: write {example}"))
+        })
+    }
+
+    fn show(&self, value: &SocketAddr) -> String {
+        quoted(&if value.port() == NAME_SERVER_PORT { value.ip().to_string() } else { value.to_string() })
+    }
+}
+
+/// Where name servers listen (RFC 1035, 4.2).
+const NAME_SERVER_PORT: u16 = 53;
+
 /// The inner shape, or an empty text for none.
 pub(super) struct OrEmpty<S>(pub(super) S);
 

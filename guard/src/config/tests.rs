@@ -227,7 +227,7 @@ fn errors_name_place_key_and_way_out() {
         ),
         (
             "[allow]\ntargets = [\"10.0.0.0/33\"]",
-            "guard.toml:2:12: `allow.targets`: `10.0.0.0/33` is not an address or CIDR",
+            "guard.toml:2:12: `allow.targets`: `10.0.0.0/33` is not an address, CIDR prefix or name of a host",
         ),
         (
             "[enforce]\nbackend = \"xpd\"",
@@ -345,13 +345,15 @@ fn allowances_have_ends_and_comments() {
             { target = "198.51.100.7", until = 2026-12-31T18:00:00+01:00 },
             { target = "198.51.100.8", until = 2026-12-31 },
             { target = "2001:db8::/48", comment = "office" },
+            "VPN.example.org",
         ]
         "#,
     );
     let ends: Vec<_> =
         config.allow.targets.iter().map(|one| one.until.map(|until| until.to_string())).collect();
     let ends: Vec<_> = ends.iter().map(|end| end.as_deref().unwrap_or("")).collect();
-    assert_eq!(ends, ["", "2027-01-01T00:00:00Z", "2026-12-31T17:00:00Z", "2027-01-01T00:00:00Z", ""]);
+    assert_eq!(ends, ["", "2027-01-01T00:00:00Z", "2026-12-31T17:00:00Z", "2027-01-01T00:00:00Z", "", ""]);
+    assert_eq!(config.allow.targets[5].target.to_string(), "vpn.example.org");
     assert_eq!(config.allow.targets[1].comment, "pentest");
     assert_eq!(parsed(&config.show()), config, "{}", config.show());
     let over: Vec<String> = config.allow.ended("2026-12-31T20:00:00Z".parse().unwrap()).collect();
@@ -365,9 +367,21 @@ fn allowances_have_ends_and_comments() {
         ("{ target = \"192.0.2.1\", until = \"tomorrow\" }", "\"tomorrow\" is not a date"),
         ("{ target = \"192.0.2.1\", until = \"2026-12-31T18:00:00\" }", "is not a date"),
         ("{ target = \"192.0.2.1\", until = 7 }", "expected a date"),
-        ("7", "expected an address or CIDR prefix"),
+        ("7", "expected an address, CIDR prefix or name"),
     ] {
         let error = refused(&format!("[allow]\ntargets = [{entry}]"));
         assert!(error.contains(says), "{entry}: {error}");
     }
+}
+
+#[test]
+fn name_servers_and_the_number_of_names() {
+    let config = parsed("[allow]\nname_servers = [\"192.0.2.53\", \"[2001:db8::53]:5353\"]\n");
+    assert_eq!(config.allow.name_servers[0].to_string(), "192.0.2.53:53");
+    assert_eq!(parsed(&config.show()), config, "{}", config.show());
+    let error = refused("[allow]\nname_servers = [\"ns.example.org\"]");
+    assert!(error.contains("is not the address of a name server"), "{error}");
+    let names = (0..=MAX_NAMES).map(|n| format!("\"n{n}.example.org\"")).collect::<Vec<_>>().join(", ");
+    let error = refused(&format!("[allow]\ntargets = [{names}]"));
+    assert!(error.contains("257 names: at most 256"), "{error}");
 }

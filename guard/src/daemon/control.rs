@@ -20,11 +20,12 @@ use crate::enforce::{Backend, Drift, EnforceError, Enforcer};
 use crate::feed::News;
 use crate::judge::Judge;
 use crate::metrics::{Histogram, Snapshot};
+use crate::protect::names::Answer;
 use crate::scan::FilterSet;
 use crate::sighting::{Kind, SourceId};
 use crate::source::{Delivery, ReadCount, SourceStatus};
 use crate::store::{StoreError, Writer};
-use crate::target::Target;
+use crate::target::{HostName, Target};
 use crate::time::{Clock, Moment, boot_nanoseconds};
 
 use super::commands::Commands;
@@ -33,6 +34,7 @@ use super::feeds::{self, Feeds};
 use super::follow::Followers;
 use super::health::SourceHealth;
 use super::listing::Waiting;
+use super::names::Names;
 use super::own_files::Look;
 use super::problems::Problems;
 use super::readers::Readers;
@@ -58,6 +60,8 @@ pub(crate) enum Input {
     RestoreDone(Result<(), StoreError>),
     /// A feed has something new.
     Feed(News),
+    /// What was said of a name that is allowed.
+    Resolved(HostName, Answer),
     /// Read the configuration again (SIGHUP), and tell when that is done.
     Reload(oneshot::Sender<()>),
     /// Come to an end; enforcement stays.
@@ -111,6 +115,7 @@ pub(super) struct Control {
     pub(super) api: Arc<ApiCount>,
     pub(super) denials: Denials,
     pub(super) feeds: Feeds,
+    pub(super) names: Names,
     /// Sightings by filter and kind.
     pub(super) sightings: HashMap<(u16, Kind), u64>,
     /// Lists that are being gathered.
@@ -203,6 +208,7 @@ impl Control {
             Input::Restored(chunk) => self.restore(chunk),
             Input::RestoreDone(result) => self.restore_done(result),
             Input::Feed(news) => self.hear_of_feed(news),
+            Input::Resolved(name, answer) => self.hear_of_name(&name, &answer),
             Input::Reload(done) => {
                 // Its outcome is in log, status and events; whoever sent the signal cannot be answered.
                 let _ = self.reload();

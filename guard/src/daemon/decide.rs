@@ -70,6 +70,7 @@ impl Control {
             }
         }
         self.judge.expire_protections(clock);
+        self.keep_names();
         self.apply();
     }
 

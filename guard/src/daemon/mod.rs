@@ -2,7 +2,7 @@
 //!
 //! Threads: the main thread serves the control socket, the metrics and the signals; one thread owns everything
 //! that decides ([`control`]); one reads the journal, one syslog files, one the files of each service; one writes the
-//! store; one follows the network; a few run the commands of rules. All of them meet in one bounded channel.
+//! store; one follows the network; one asks for names that are allowed; a few run the commands of rules. All of them meet in one bounded channel.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs;
@@ -36,6 +36,7 @@ mod feeds;
 mod follow;
 mod health;
 mod listing;
+mod names;
 mod own_files;
 mod plan;
 mod problems;
@@ -58,6 +59,7 @@ use denied::Denials;
 use feeds::Feeds;
 use follow::Followers;
 use health::SourceHealth;
+use names::Names;
 use problems::Problems;
 use readers::Readers;
 use restore::{Restore, Restored};
@@ -116,6 +118,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         api: serving.count(),
         denials: Denials::default(),
         feeds: Feeds::new(inputs.clone()),
+        names: Names::new(inputs.clone()),
         sightings: HashMap::new(),
         listings: VecDeque::new(),
         has_new_position: false,
@@ -138,6 +141,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     control.start_readers();
     control.start_followers();
     control.start_feeds();
+    control.keep_names();
     let engine =
         thread::Builder::new().name("engine".into()).spawn(move || control.run()).map_err(|source| {
             StartError::System { operation: "start the thread", path: "engine".into(), source }

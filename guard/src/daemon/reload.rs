@@ -61,6 +61,7 @@ impl Control {
         if feeds {
             self.configure_feeds();
         }
+        self.keep_names();
         if reread {
             self.exchange_readers(Arc::new(filters));
         }

@@ -7,11 +7,11 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use crate::api::server::Asked;
-use crate::api::{Allowed, Answer, Caller, Check, ErrorClass, Request, Status, TargetResult};
+use crate::api::{AllowList, Allowed, Answer, Caller, Check, ErrorClass, Request, Status, TargetResult};
 use crate::enforce::{Backend, Change, Counters, EnforcerStatus};
 use crate::judge::{Asker, Said};
 use crate::store::EventQuery;
-use crate::target::Target;
+use crate::target::{Allowable, Target};
 use crate::time::{Clock, Moment};
 
 use super::control::{Control, chain};
@@ -106,6 +106,7 @@ impl Control {
         let mut problems = self.problems.list();
         problems.extend(self.judge.protection().unknown());
         problems.extend(self.config.allow.ended(Clock::now().wall));
+        problems.extend(self.name_problems());
         let unhealthy = self.shown_sources().filter(|source| !source.healthy);
         problems.extend(unhealthy.map(|source| format!("{}: {}", source.name, source.state)));
         let store = self.writer.status();
@@ -190,33 +191,44 @@ impl Control {
 
     fn allow(
         &mut self,
-        targets: &[Target],
+        wanted: &[Allowable],
         seconds: Option<u64>,
         comment: &str,
         caller: Caller,
     ) -> Vec<TargetResult> {
-        let length = seconds.map(Duration::from_secs);
-        let said = self.judge.allow(targets, length, comment, caller.uid, Clock::now());
-        self.flush();
-        targets.iter().zip(said).map(|(&target, said)| result(target, said)).collect()
-    }
-
-    fn disallow(&mut self, targets: &[Target], caller: Caller) -> Vec<TargetResult> {
-        let clock = Clock::now();
-        let disallow = |&target| result(target, self.judge.disallow(target, caller.uid, clock));
-        let results = targets.iter().map(disallow).collect();
-        self.judge.sync_allowed(clock);
+        let (length, clock) = (seconds.map(Duration::from_secs), Clock::now());
+        let is_target =
+            |one: &Allowable| if let Allowable::Target(target) = one { Some(*target) } else { None };
+        let targets: Vec<Target> = wanted.iter().filter_map(is_target).collect();
+        let mut said = self.judge.allow(&targets, length, comment, caller.uid, clock).into_iter();
+        let mut allow = |one: &Allowable| match one {
+            Allowable::Target(_) => said.next().unwrap_or_else(|| Ok("allowed".into())),
+            Allowable::Name(name) => self.judge.allow_name(name, length, comment, caller.uid, clock),
+        };
+        let results = wanted.iter().map(|one| result(one.clone(), allow(one))).collect();
+        self.keep_names();
         self.flush();
         results
     }
 
-    fn allow_list(&self) -> Vec<Allowed> {
-        self.judge
-            .protection()
-            .allowed(Moment::now())
-            .into_iter()
-            .map(|(target, because, seconds_left)| Allowed { target, because, seconds_left })
-            .collect()
+    fn disallow(&mut self, wanted: &[Allowable], caller: Caller) -> Vec<TargetResult> {
+        let clock = Clock::now();
+        let mut disallow = |one: &Allowable| match one {
+            Allowable::Target(target) => self.judge.disallow(*target, caller.uid, clock),
+            Allowable::Name(name) => self.judge.disallow_name(name, caller.uid, clock),
+        };
+        let results = wanted.iter().map(|one| result(one.clone(), disallow(one))).collect();
+        self.judge.sync_allowed(clock);
+        self.keep_names();
+        self.flush();
+        results
+    }
+
+    fn allow_list(&self) -> AllowList {
+        let allowed = self.judge.protection().allowed(Moment::now()).into_iter();
+        let targets =
+            allowed.map(|(target, because, seconds_left)| Allowed { target, because, seconds_left });
+        AllowList { targets: targets.collect(), names: self.name_views() }
     }
 
     /// Takes everything out of the kernel and stops enforcing, whatever it takes.
@@ -253,8 +265,8 @@ impl Control {
     }
 }
 
-fn result(target: Target, said: Said) -> TargetResult {
+fn result(target: impl Into<Allowable>, said: Said) -> TargetResult {
     let done = said.is_ok();
     let (Ok(message) | Err(message)) = said;
-    TargetResult { target, done, message }
+    TargetResult { target: target.into(), done, message }
 }

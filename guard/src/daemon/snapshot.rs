@@ -47,6 +47,7 @@ impl Control {
             drift: self.count.drift,
             line_to_kernel: self.count.line_to_kernel.distribution(),
             feeds: self.feed_views(),
+            names: self.name_count(),
             store: StoreCount { queued: store.queued, failures: store.failures, lost: store.lost_events },
             api: (&*self.api).into(),
         }

@@ -1,13 +1,15 @@
 //! What no score tells: guesses far apart, many accounts, an account that many try, a prefix whose hosts take turns, and
 //! a password that was right after many that were wrong.
 
+use std::time::Duration;
+
 use super::accounts::AccountKey;
 use super::attempt::Joined;
-use super::escalate::Term;
+use super::escalate::{Sentence, Term};
 use super::pace::Adapted;
 use super::state::Engine;
 use super::{BanOrder, Cause, Decision, Incident, Trouble};
-use crate::sighting::{Points, Sighting};
+use crate::sighting::{PatternId, Points, Sighting};
 use crate::target::Target;
 use crate::time::Moment;
 
@@ -137,6 +139,26 @@ impl Engine {
 
     /// A ban that was ordered stands. What many of them lead to is ordered in turn ([`Self::further`]).
     pub fn stands(&mut self, order: &BanOrder, now: Moment) {
+        self.counts(order.target, order.pattern, now);
+    }
+
+    /// A rule bans a host because of a line of this pattern, for so long, or by the ladder where it does not say: that
+    /// counts as every ban does. `None` if the host is banned already.
+    pub fn ruled(
+        &mut self,
+        target: Target,
+        length: Option<Option<Duration>>,
+        pattern: PatternId,
+        now: Moment,
+    ) -> Option<Sentence> {
+        let term = length.map_or(Term::Ladder { percent: 100 }, Term::Ruled);
+        let sentence = self.offenders.strike(target, term, now, &self.decide)?;
+        self.counts(target, pattern, now);
+        Some(sentence)
+    }
+
+    /// A ban has begun, because of a line of this pattern.
+    fn counts(&mut self, target: Target, pattern: PatternId, now: Moment) {
         if self.storm.ban(&self.decide, now)
             && let Some(until) = self.storm.until()
         {
@@ -145,13 +167,13 @@ impl Engine {
         if self.decide.prefix_hosts == 0 {
             return;
         }
-        let (enough, within) = if order.target.is_host() {
+        let (enough, within) = if target.is_host() {
             (self.decide.prefix_hosts, self.decide.prefix_within)
         } else {
             (self.decide.prefix_children, self.decide.prefix_length)
         };
-        if let Some(crowd) = self.banned.see(order.target, now, enough, within) {
-            self.order_prefix(crowd.prefix, Cause::Banned(crowd.members), order.pattern, now);
+        if let Some(crowd) = self.banned.see(target, now, enough, within) {
+            self.order_prefix(crowd.prefix, Cause::Banned(crowd.members), pattern, now);
         }
     }
 
@@ -176,13 +198,7 @@ impl Engine {
     }
 
     /// Orders a prefix, unless somebody logged in from it lately or a storm makes it wait.
-    fn order_prefix(
-        &mut self,
-        target: Target,
-        cause: Cause,
-        pattern: crate::sighting::PatternId,
-        now: Moment,
-    ) {
+    fn order_prefix(&mut self, target: Target, cause: Cause, pattern: PatternId, now: Moment) {
         if self.logins.within(target, now).is_some() {
             self.count.spared += 1;
             return;

@@ -77,13 +77,17 @@ pub(super) enum Term {
     },
     /// Nothing else.
     Fixed(Duration),
+    /// A rule, which is exact about it; `None` for good. A repeat offender's is no shorter for it.
+    Ruled(Option<Duration>),
 }
 
 /// What a new ban looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sentence {
-    pub(super) strike: u32,
-    pub(super) until: Option<Moment>,
+pub struct Sentence {
+    /// Which ban of its target it is.
+    pub strike: u32,
+    /// Until when; `None` for good.
+    pub until: Option<Moment>,
 }
 
 /// Every target that was banned and is not forgiven.
@@ -354,6 +358,7 @@ impl Offenders {
 fn length(target: Target, term: Term, strike: u32, bans_of_day: usize, decide: &Decide) -> Option<Duration> {
     let length = match term {
         Term::Fixed(length) => length,
+        Term::Ruled(length) => return Some(recidive(length?, bans_of_day, decide)),
         Term::Ladder { percent } => percent_of(sentence(strike, bans_of_day, decide)?, percent),
     };
     let extra = length.as_millis() as u64 / 1000 * u64::from(decide.jitter_permille);
@@ -365,9 +370,13 @@ fn length(target: Target, term: Term, strike: u32, bans_of_day: usize, decide: &
 
 /// The length of a ban without its random part; `None` for good.
 fn sentence(strike: u32, bans_of_day: usize, decide: &Decide) -> Option<Duration> {
-    let length = ladder(decide, strike)?;
+    Some(recidive(ladder(decide, strike)?, bans_of_day, decide))
+}
+
+/// The length of a ban, or that of a repeat offender's if it is longer and this is one.
+fn recidive(length: Duration, bans_of_day: usize, decide: &Decide) -> Duration {
     let is_recidive = decide.recidive_bans > 0 && bans_of_day >= decide.recidive_bans;
-    Some(if is_recidive { length.max(decide.recidive_length) } else { length })
+    if is_recidive { length.max(decide.recidive_length) } else { length }
 }
 
 /// What the ladder says of a strike; `None` for good.

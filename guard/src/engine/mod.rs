@@ -47,7 +47,7 @@ mod trail;
 mod witness;
 
 pub(crate) use escalate::RECIDIVE_MOST;
-pub use escalate::Strikes;
+pub use escalate::{Sentence, Strikes};
 pub use incident::{Incident, Severity, Trouble};
 pub use kept::KeptScore;
 pub use recall::Recalled;

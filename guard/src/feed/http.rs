@@ -4,19 +4,18 @@
 //! where only this machine or its network can reach.
 
 use std::io::Read;
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, OnceLock};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use ureq::config::Config;
 use ureq::http::{HeaderMap, StatusCode, Uri, header};
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error};
 
 use super::fetch::{FetchError, Fetched, Seen};
 use crate::config::Feed;
+use crate::web::{USER_AGENT, is_inside, is_link_local, is_nobody, is_sandboxed, reason, tls};
 
 /// How long the whole of it may take: less than a person waits for an answer.
 const TIME: Duration = Duration::from_secs(90);
@@ -26,14 +25,6 @@ const STEP: Duration = Duration::from_secs(20);
 const REDIRECTS: u32 = 4;
 /// Bytes of a validator that are kept and sent back.
 const VALIDATOR: usize = 512;
-
-/// Where distributions keep the certificates that this machine trusts: Debian and Arch, Red Hat, `openSUSE`, Alpine.
-const TRUSTED: [&str; 4] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-];
 
 /// Asks for a feed, unless it is as it was seen.
 pub(super) fn fetch(feed: &Feed, url: &str, seen: &Seen) -> Result<Fetched, FetchError> {
@@ -73,12 +64,6 @@ pub(super) fn fetch(feed: &Feed, url: &str, seen: &Seen) -> Result<Fetched, Fetc
 }
 
 fn agent(feed: &Feed, uri: &Uri) -> Agent {
-    static PROVIDER: OnceLock<Arc<rustls::crypto::CryptoProvider>> = OnceLock::new();
-    let provider = PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider()));
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::Specific(Arc::new(trusted())))
-        .unversioned_rustls_crypto_provider(Arc::clone(provider))
-        .build();
     let config = Agent::config_builder()
         .https_only(uri.scheme_str() == Some("https"))
         .http_status_as_error(false)
@@ -87,19 +72,12 @@ fn agent(feed: &Feed, uri: &Uri) -> Agent {
         .timeout_resolve(Some(STEP))
         .timeout_connect(Some(STEP))
         .timeout_recv_response(Some(STEP))
-        .user_agent(concat!("guard/", env!("CARGO_PKG_VERSION")))
+        .user_agent(USER_AGENT)
         .max_idle_connections(0)
-        .tls_config(tls)
+        .tls_config(tls())
         .build();
     let host = uri.host().unwrap_or_default().to_owned();
     Agent::with_parts(config, DefaultConnector::default(), Guarded { host, link_local: feed.link_local })
-}
-
-/// The certificates this machine trusts. Without any, no server is believed.
-fn trusted() -> Vec<Certificate<'static>> {
-    let pem = TRUSTED.iter().find_map(|path| std::fs::read(path).ok()).unwrap_or_default();
-    let items = ureq::tls::parse_pem(&pem).filter_map(Result::ok);
-    items.filter_map(|item| if let PemItem::Certificate(one) = item { Some(one) } else { None }).collect()
 }
 
 fn text(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {
@@ -155,43 +133,8 @@ impl Resolver for Guarded {
 #[error("{0} is not where a feed may come from")]
 struct NotThere(String);
 
-/// Where nobody answers, or everybody.
-fn is_nobody(address: IpAddr) -> bool {
-    address.is_unspecified()
-        || address.is_multicast()
-        || matches!(address, IpAddr::V4(v4) if v4.is_broadcast() || v4.octets()[0] == 0)
-}
-
-/// Link-local addresses (RFC 3927, RFC 4291), where clouds tell machines their secrets, and the unique-local one that
-/// Amazon's does it at (EC2 user guide, "Instance metadata service").
-fn is_link_local(address: IpAddr) -> bool {
-    const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-    match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6 == METADATA,
-    }
-}
-
-/// This machine and its network: nothing that a server may redirect to.
-fn is_inside(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            v4.is_loopback() || v4.is_private() || v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64
-        }
-        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
-    }
-}
-
 fn refused(error: Error) -> FetchError {
-    match error {
-        Error::Io(error) if error.raw_os_error() == Some(libc::EPERM) => FetchError::Sandbox,
-        Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
-            Some(inner) => FetchError::Network { reason: inner.to_string() },
-            None => FetchError::Network { reason: error.to_string() },
-        },
-        Error::Other(error) => FetchError::Network { reason: error.to_string() },
-        error => FetchError::Network { reason: error.to_string() },
-    }
+    if is_sandboxed(&error) { FetchError::Sandbox } else { FetchError::Network { reason: reason(&error) } }
 }
 
 #[cfg(test)]

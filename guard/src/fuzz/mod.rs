@@ -22,7 +22,7 @@ pub struct Target {
 }
 
 /// Every parser.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     Target { name: "line", run: scan::line, seeds: seeds::lines },
     Target { name: "stamp", run: scan::timestamp, seeds: seeds::stamps },
     Target { name: "address", run: scan::addresses, seeds: seeds::addresses },
@@ -37,6 +37,11 @@ pub const TARGETS: [Target; 14] = [
     Target { name: "answer", run: answer, seeds: seeds::answers },
     Target { name: "config", run: config, seeds: seeds::configs },
     Target { name: "feed", run: feed, seeds: seeds::feeds },
+    Target {
+        name: "dns",
+        run: crate::protect::names::message::fuzz,
+        seeds: crate::protect::names::message::seeds,
+    },
 ];
 
 impl Target {

@@ -154,7 +154,7 @@ pub(super) fn answers() -> Vec<Vec<u8>> {
         r#"{"answer":"targets","value":[{"target":"192.0.2.1","done":true,"message":"m"}]}"#,
         r#"{"answer":"error","value":{"class":"usage","message":"m"}}"#,
         r#"{"answer":"reloaded","value":{"changes":["a"],"at_restart":[]}}"#,
-        r#"{"answer":"allowed","value":[{"target":"::1","because":"b","seconds_left":null}]}"#,
+        r#"{"answer":"allowed","value":{"targets":[{"target":"::1","because":"b","seconds_left":null}],"names":[{"name":"a.org","because":"b","addresses":[],"failures":0,"refused":[]}]}}"#,
     ])
 }
 

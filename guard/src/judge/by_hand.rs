@@ -57,8 +57,9 @@ impl Judge {
             None => self.decide.ladder.first().copied().flatten(),
         };
         let strike = self.engine.strikes(target, clock.moment) + 1;
+        let id = self.bans.next_id();
         let ban = Ban {
-            id: self.bans.next_id(),
+            id: if past.is_some() { id.forced() } else { id },
             target,
             since: clock.moment,
             until: length.map(|length| clock.moment + length),

@@ -25,6 +25,7 @@ impl Judge {
             self.write(Write::Scores(gone));
         }
         self.remember_allowed(&snapshot.allowed, clock);
+        self.remember_names(snapshot, clock);
     }
 
     /// Lines up for the store what the engine is to recall after a restart besides. It is one piece of up to a few MiB,
@@ -57,6 +58,7 @@ impl Judge {
             writes.push(Write::Allow { target, until: until.map(|until| clock.wall_of(until)), comment });
         }
         writes.extend(self.logins_to_keep(clock));
+        writes.extend(self.names_to_keep(clock));
         writes.push(stored::scores(self.engine.scores(), clock));
         writes.push(Write::Engine(self.engine.recall_later(clock).into()));
         writes

@@ -30,6 +30,7 @@ mod ends;
 mod feeds;
 mod kept;
 mod lines;
+mod names;
 mod protected;
 mod reason;
 mod restore;
@@ -52,7 +53,7 @@ pub use sighting::Voucher;
 
 use restore::Lifted;
 
-/// Identities that are skipped at a start: what a crash kept from the store must not be given out again. There are 2^47.
+/// Identities that are skipped at a start: what a crash kept from the store must not be given out again. There are 2^46.
 const LOST_IDS: u64 = 1 << 20;
 /// Lines kept as evidence for each source that has a score.
 const EVIDENCE_LINES: usize = 8;
@@ -75,6 +76,7 @@ pub struct Judge {
     protection: Protection,
     /// Targets the kernel was told to let pass.
     allowed: Vec<Target>,
+    names_written: names::Written,
     /// What was lifted while the store was still giving its bans; nothing once it has given all.
     lifted: Option<Lifted>,
     crowding: Crowding,
@@ -146,6 +148,7 @@ impl Judge {
             bans,
             protection,
             allowed: Vec::new(),
+            names_written: names::Written::new(),
             lifted: Some(Lifted::default()),
             crowding: Crowding::default(),
             feeds: feeds::Feeds::default(),
@@ -160,6 +163,7 @@ impl Judge {
     pub fn configure(&mut self, config: &Config, clock: Clock) {
         self.engine.configure(config.decide.clone());
         self.protection.configure(&config.allow, clock);
+        self.forget_unnamed();
         self.decide = config.decide.clone();
         self.key_login_for = config.allow.key_login_for;
     }

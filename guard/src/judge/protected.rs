@@ -131,6 +131,7 @@ impl Judge {
             self.store_no_allowance(target, clock);
             self.event("disallow", Some(target), &json!({ "because": "its time is over" }), clock);
         }
+        self.expire_names(clock);
         self.sync_allowed(clock);
     }
 

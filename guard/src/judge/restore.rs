@@ -7,7 +7,7 @@ use serde_json::json;
 use tracing::warn;
 
 use super::{Judge, stored};
-use crate::ban::{Ban, BanId, BanRef, Origin};
+use crate::ban::{Ban, BanId, BanRef, Origin, ends_later};
 use crate::enforce::{Change, LiveEntry};
 use crate::protect::Protection;
 use crate::sighting::Points;
@@ -57,7 +57,8 @@ impl Judge {
                 self.write(Write::Unban(ban.target));
                 continue;
             }
-            if let Some(because) = self.refusal_of_stored(&ban, clock.moment) {
+            if let Some(because) = self.refusal_of_restored(ban.target, ban.origin.is_forced(), clock.moment)
+            {
                 warn!(target = %ban.target, because, "stored ban not restored: protected");
                 self.write(Write::Unban(ban.target));
                 continue;
@@ -82,17 +83,19 @@ impl Judge {
     /// Takes entries that only the kernel knows into the table, unless something speaks against it; how many. A ban that
     /// the kernel holds for longer than the table lasts that long.
     ///
-    /// A crash between kernel and store leaves such a ban. It was decided, so it stays. The end of a stored ban is wall
-    /// time, so whoever sets the clock while guard is down moves it; the kernel's does not move.
+    /// A crash between kernel and store leaves such a ban. It was decided, so it stays; what a person forced, past what
+    /// protects it, where the backend keeps identities. The end of a stored ban is wall time, so whoever sets the clock
+    /// while guard is down moves it; the kernel's does not move.
     pub fn adopt(&mut self, entries: Vec<LiveEntry>, clock: Clock) -> usize {
         let mut kept = 0;
         for entry in entries {
+            let is_forced = BanId(entry.id).is_forced();
             if entry.seconds_left == Some(0)
                 || self.was_lifted(entry.target)
                 || entry.id == BanId::FEED.0
                     && entry.seconds_left.is_none()
                     && self.is_left_over(entry.target)
-                || self.protection.refusal(entry.target, clock.moment).is_some()
+                || self.refusal_of_restored(entry.target, is_forced, clock.moment).is_some()
             {
                 continue;
             }
@@ -105,18 +108,21 @@ impl Judge {
                 }
                 continue;
             }
+            // Its own may have been given out again: the store did not know of it.
+            let id = self.bans.next_id();
             let ban = Ban {
-                // Its own may have been given out again: the store did not know of it.
-                id: self.bans.next_id(),
+                id: if is_forced { id.forced() } else { id },
                 target: entry.target,
                 since: clock.moment,
                 until,
-                origin: Origin::Filter(RECOVERED.into()),
+                // Who forced it the kernel does not know; only root may.
+                origin: if is_forced { Origin::Forced(0) } else { Origin::Filter(RECOVERED.into()) },
                 score: Points(0),
                 strike: 1,
                 reason: "was in force in the kernel when guard started".into(),
             };
             self.event("adopt", Some(ban.target), &json!({ "because": ban.reason }), clock);
+            self.tell_engine(&ban);
             self.insert(ban, clock);
             kept += 1;
         }
@@ -136,13 +142,9 @@ impl Judge {
         self.forget_left_over();
     }
 
-    /// What forbids a stored ban now. One that a person forced was forced past it.
-    fn refusal_of_stored(&self, ban: &Ban, now: Moment) -> Option<String> {
-        if ban.origin.is_forced() {
-            Protection::never(ban.target)
-        } else {
-            self.protection.refusal(ban.target, now)
-        }
+    /// What forbids a ban that was decided before the start. One that a person forced was forced past it.
+    fn refusal_of_restored(&self, target: Target, is_forced: bool, now: Moment) -> Option<String> {
+        if is_forced { Protection::never(target) } else { self.protection.refusal(target, now) }
     }
 
     fn was_lifted(&self, target: Target) -> bool {
@@ -161,13 +163,4 @@ impl Judge {
 /// Whether a ban was found in the kernel at a start, and nothing more is known of it.
 pub fn is_recovered(origin: &Origin) -> bool {
     matches!(origin, Origin::Filter(name) if **name == *RECOVERED)
-}
-
-/// Whether one end is later than another; no end is the latest.
-fn ends_later(one: Option<Moment>, other: Option<Moment>) -> bool {
-    match (one, other) {
-        (None, Some(_)) => true,
-        (Some(one), Some(other)) => one > other,
-        (_, None) => false,
-    }
 }

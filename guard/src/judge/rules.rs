@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use tracing::{info, warn};
 
 use super::{Judge, is_recovered};
-use crate::ban::{Ban, Origin};
+use crate::ban::{Ban, Origin, ends_later};
 use crate::encode::{EVIDENCE, printable};
-use crate::rules::action::{Does, Sentence};
+use crate::engine::Sentence;
+use crate::rules::action::{Does, Term};
 use crate::rules::{Facts, Order, Rule, RuleSet};
 use crate::sighting::{Points, Sighting};
 use crate::target::Target;
@@ -25,7 +26,7 @@ pub(super) struct Ruling {
     /// Its points.
     pub(super) points: Points,
     /// The ban of its address.
-    ban: Option<(Arc<Rule>, Sentence)>,
+    ban: Option<(Arc<Rule>, Term)>,
     /// Words for the events it leads to.
     pub(super) tags: Vec<String>,
     /// Notices, each with the text of the administrator.
@@ -62,7 +63,7 @@ impl Judge {
         let mut ruling = Ruling {
             ignored: verdict.ignores(),
             points: verdict.points(sighting.points),
-            ban: verdict.ban().map(|(rule, sentence)| (Arc::clone(rule), sentence)),
+            ban: verdict.ban().map(|(rule, term)| (Arc::clone(rule), term)),
             tags: verdict.tags().into_iter().map(str::to_owned).collect(),
             notices: Vec::new(),
             commands: Vec::new(),
@@ -88,16 +89,17 @@ impl Judge {
         Some(ruling)
     }
 
-    /// Bans the address of a sighting as a rule wants it. Answers whether that changed anything.
+    /// Bans the address of a sighting as a rule wants it: a strike, unless a ban of it stands, which lasts longer then.
+    /// Answers whether that changed anything.
     pub(super) fn ban_by_rule(&mut self, ruling: &Ruling, sighting: &Sighting<'_>, clock: Clock) -> bool {
-        let Some((rule, sentence)) = &ruling.ban else { return false };
+        let Some((rule, term)) = &ruling.ban else { return false };
         let target = Target::host(sighting.address);
-        let until = sentence.length.map(|length| clock.moment + length);
+        let wanted = term.length().map(|length| length.map(|length| clock.moment + length));
         let origin = Origin::Rule(rule.name().into());
         let stands = self.bans.covering(target.address()).any(|ban| {
             // What this rule has ordered stands until its end: lines in flight do not move it.
             let ours = *ban.origin == origin && ban.target == target;
-            let longer = ban.until.is_none() || until.is_some_and(|until| ban.until >= Some(until));
+            let longer = wanted.is_none_or(|wanted| !ends_later(wanted, ban.until));
             !ban.is_over(clock.moment) && (ours || longer && !is_recovered(ban.origin))
         });
         if stands {
@@ -112,14 +114,24 @@ impl Judge {
             }
             return false;
         }
+        let score = self.engine.score(target.address(), clock.moment);
+        let Sentence { strike, until } =
+            match (self.engine.ruled(target, term.length(), sighting.pattern, clock.moment), wanted) {
+                (Some(sentence), _) => sentence,
+                (None, Some(until)) => {
+                    self.engine.banned(target, until);
+                    Sentence { strike: self.engine.strikes(target, clock.moment).max(1), until }
+                }
+                (None, None) => return false,
+            };
         let ban = Ban {
             id: self.bans.next_id(),
             target,
             since: clock.moment,
             until,
             origin,
-            score: self.engine.score(target.address(), clock.moment),
-            strike: self.engine.strikes(target, clock.moment) + 1,
+            score,
+            strike,
             reason: format!("rule {}", rule.name()).into(),
         };
         let end = until.map(|until| clock.wall_of(until).to_string());
@@ -137,8 +149,8 @@ impl Judge {
             "lines": lines,
         });
         self.event_of_line("ban", target, detail, clock);
-        self.engine.banned(target, until);
         self.insert(ban, clock);
+        self.decide_further(Some(sighting), clock);
         true
     }
 

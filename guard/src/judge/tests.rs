@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::ban::Origin;
+use crate::ban::{BanId, Origin};
 use crate::config::Allow;
+use crate::enforce::LiveEntry;
 use crate::store::{Memory, Store as _};
 use crate::time::Wall;
 
 mod logins;
+mod names;
 
 const START: Clock = Clock { wall: Wall(1_800_000_000_000), moment: Moment(1_000_000) };
 
@@ -141,6 +143,39 @@ fn a_forced_ban_holds_over_a_restart_a_reload_and_what_is_protected_later() {
     world.settle();
     assert!(world.banned.is_empty());
     assert!(world.allowed.iter().any(|allowed| allowed.covers("203.0.113.7".parse().unwrap())));
+}
+
+#[test]
+fn a_forced_ban_that_only_the_kernel_knows_is_adopted_as_one() {
+    let mut world = World::new(&["203.0.113.0/24"]);
+    world.ban("203.0.113.7", asker(None, true), START).unwrap();
+    let forced = world.judge.bans().get(target("203.0.113.7")).unwrap().id;
+    world.ban("192.0.2.7", asker(None, false), START).unwrap();
+    let plain = world.judge.bans().get(target("192.0.2.7")).unwrap().id;
+    assert!(forced.is_forced() && !plain.is_forced() && plain.number() == forced.number() + 1);
+
+    // The store is lost. What the kernel holds of loopback, or beside what was forced, is nobody's ban.
+    let mut world = World::start(world.config, Memory::new(), after(10));
+    let entry = |text: &str, id: BanId| LiveEntry {
+        target: target(text),
+        id: id.0,
+        seconds_left: Some(600),
+        packets: None,
+        bytes: None,
+    };
+    let entries = vec![entry("203.0.113.7", forced), entry("203.0.113.8", plain), entry("127.0.0.1", forced)];
+    assert_eq!(world.judge.adopt(entries, after(11)), 1);
+    world.settle();
+    assert!(world.drops("203.0.113.7") && !world.drops("203.0.113.8"));
+    let ban = world.judge.bans().get(target("203.0.113.7")).unwrap().to_ban();
+    assert!(ban.origin.is_forced() && ban.id.is_forced() && ban.until == Some(after(611).moment), "{ban:?}");
+    assert_eq!(world.last_event().kind, "adopt");
+    // It is one in the store as well, and gives way to a person's later word.
+    let mut world = World::start(world.config, world.store, after(20));
+    assert!(world.drops("203.0.113.7"));
+    world.judge.unban(target("203.0.113.7"), 0, after(21)).unwrap();
+    world.settle();
+    assert!(world.banned.is_empty() && world.judge.protection().forced().next().is_none());
 }
 
 #[test]

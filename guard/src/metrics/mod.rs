@@ -75,6 +75,8 @@ pub struct Snapshot {
     pub line_to_kernel: Distribution,
     /// The feeds.
     pub feeds: Vec<FeedView>,
+    /// Names that are allowed.
+    pub names: NameCount,
     /// The store.
     pub store: StoreCount,
     /// The control socket.
@@ -118,6 +120,19 @@ pub struct CommandCount {
     pub timeout: u64,
     /// Never started, because too many waited.
     pub dropped: u64,
+}
+
+/// Names that are allowed, by how they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NameCount {
+    /// Resolved.
+    pub current: u64,
+    /// Not resolved the last time, or not since the start, with addresses that were known before.
+    pub kept: u64,
+    /// Without any address.
+    pub unknown: u64,
+    /// Times that one could not be resolved.
+    pub failures: u64,
 }
 
 /// The store's writes.

@@ -157,6 +157,11 @@ metrics! {
     FEED_FAILURES Counter "guard_feed_failures_total" ["feed"]
         "Times a feed could not be fetched or used.";
 
+    ALLOWED_NAMES Gauge "guard_allowed_names" ["state"]
+        "Names that are allowed: current, kept (with addresses of an earlier answer), unknown (without any).";
+    NAME_FAILURES Counter "guard_name_failures_total" []
+        "Times that a name which is allowed could not be resolved.";
+
     STORE_QUEUED Gauge "guard_store_queued_writes" []
         "Writes that wait for the store.";
     STORE_FAILURES Counter "guard_store_failures_total" []

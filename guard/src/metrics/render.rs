@@ -141,6 +141,10 @@ fn feeds(out: &mut Text, feeds: &[FeedView]) {
 
 fn surroundings(out: &mut Text, snapshot: &Snapshot) {
     feeds(out, &snapshot.feeds);
+    let super::NameCount { current, kept, unknown, failures } = snapshot.names;
+    let states = [(["current"], current), (["kept"], kept), (["unknown"], unknown)];
+    out.many(&names::ALLOWED_NAMES, states.into_iter());
+    out.plain(&names::NAME_FAILURES, failures);
     out.plain(&names::STORE_QUEUED, snapshot.store.queued);
     out.plain(&names::STORE_FAILURES, snapshot.store.failures);
     out.plain(&names::STORE_LOST, snapshot.store.lost);

@@ -3,12 +3,13 @@
 //! [`Protection`] is the pure part: it knows what is protected and says why. [`system`] and [`session`] gather the
 //! facts it is fed with. A ban that overlaps anything protected is refused, whichever of the two is wider.
 
+pub mod names;
 mod overlap;
 mod protection;
 mod ranges;
 pub mod session;
 pub mod system;
 
-pub use protection::{Changes, Protection};
+pub use protection::{Changes, NameState, Protection, Resolved};
 pub use session::caller_peer;
 pub use system::{Connection, SystemAddresses};

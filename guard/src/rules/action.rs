@@ -25,7 +25,7 @@ pub enum Does {
     /// The sighting gives other points.
     Score(Scoring),
     /// The address is banned at once.
-    Ban(Sentence),
+    Ban(Term),
     /// Events that the line leads to carry these words.
     Tag(Box<[Box<str>]>),
     /// An event and a warning in the log, with a text of the administrator's.
@@ -43,11 +43,32 @@ pub enum Scoring {
     Add(Points),
 }
 
-/// How an address is banned.
+/// For how long an address is banned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sentence {
-    /// For how long; `None` for good.
-    pub length: Option<Duration>,
+pub enum Term {
+    /// As long as the ladder says of its strike.
+    Ladder,
+    /// So long; a repeat offender for no less than such are.
+    Time(Duration),
+    /// For good.
+    ForGood,
+}
+
+impl Term {
+    /// The length that the rule gives; `None` if it gives none, `Some(None)` for good.
+    pub const fn length(self) -> Option<Option<Duration>> {
+        match self {
+            Self::Ladder => None,
+            Self::Time(length) => Some(Some(length)),
+            Self::ForGood => Some(None),
+        }
+    }
+}
+
+impl From<Option<Duration>> for Term {
+    fn from(length: Option<Duration>) -> Self {
+        length.map_or(Self::ForGood, Self::Time)
+    }
 }
 
 /// A command that is run without a shell. The facts are in its environment.
@@ -109,10 +130,9 @@ impl fmt::Display for Does {
         match self {
             Self::Score(Scoring::Set(points)) => write!(f, "score {}", points.as_f64()),
             Self::Score(Scoring::Add(points)) => write!(f, "score {:+}", points.as_f64()),
-            Self::Ban(Sentence { length: None }) => f.write_str("ban for good"),
-            Self::Ban(Sentence { length: Some(length) }) => {
-                write!(f, "ban for {}", show_duration(*length))
-            }
+            Self::Ban(Term::Ladder) => f.write_str("ban"),
+            Self::Ban(Term::Time(length)) => write!(f, "ban for {}", show_duration(*length)),
+            Self::Ban(Term::ForGood) => f.write_str("ban for good"),
             Self::Tag(tags) => write!(f, "tag {}", tags.join(", ")),
             Self::Run(command) => write!(f, "run {}", command.program.display()),
             Self::Ignore | Self::Notify(_) => f.write_str(self.name()),

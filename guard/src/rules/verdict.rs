@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Rule;
-use super::action::{Action, Does, Sentence};
+use super::action::{Action, Does, Term};
 use crate::sighting::Points;
 
 /// A rule that matched, and which of its actions are to be done.
@@ -53,9 +53,9 @@ impl<'r> Verdict<'r> {
     }
 
     /// The ban of its address. Of several rules that ban, the first counts.
-    pub fn ban(self) -> Option<(&'r Arc<Rule>, Sentence)> {
+    pub fn ban(self) -> Option<(&'r Arc<Rule>, Term)> {
         self.acts().find_map(|(rule, action)| match action.does {
-            Does::Ban(sentence) => Some((rule, sentence)),
+            Does::Ban(term) => Some((rule, term)),
             _ => None,
         })
     }

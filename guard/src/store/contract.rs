@@ -1,10 +1,11 @@
 //! What every store must do alike: each case runs on SQLite and on the one in memory.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
 use crate::ban::BanId;
 use crate::source::Position;
+use crate::target::HostName;
 
 /// Runs each case on an empty store of every backend.
 macro_rules! contract {
@@ -34,6 +35,7 @@ contract!(
     the_last_write_of_a_thing_counts,
     bans_come_back_in_the_order_of_their_ends,
     a_reader_of_bans_may_stop,
+    names_and_their_addresses_come_back,
     ids_are_never_given_out_twice,
     a_whole_set_replaces_bans_allowances_and_scores,
     the_state_of_the_engine_is_kept_once_and_bounded,
@@ -80,6 +82,27 @@ fn score(n: u32, points: i32, settled: i64) -> StoredScore {
 
 fn allow(n: u32, until: Option<i64>) -> Write {
     Write::Allow { target: target(n), until: until.map(Wall), comment: "why".into() }
+}
+
+fn name(text: &str) -> HostName {
+    text.parse().unwrap()
+}
+
+fn allow_name(text: &str, until: Option<i64>) -> Write {
+    Write::AllowName(StoredName { name: name(text), until: until.map(Wall), comment: "why".into() })
+}
+
+fn resolved(text: &str, addresses: &[(u32, i64)]) -> Write {
+    let addresses = addresses.iter().map(|(n, seen)| (target(*n).address(), Wall(*seen))).collect();
+    Write::Resolved { name: name(text), addresses }
+}
+
+/// The allowed names, and what each was resolved to.
+fn names(snapshot: &Snapshot) -> (Vec<(&str, Option<i64>)>, Vec<(&str, IpAddr, i64)>) {
+    let allowed =
+        snapshot.allowed_names.iter().map(|one| (one.name.as_str(), one.until.map(|until| until.0)));
+    let known = snapshot.resolved.iter().map(|one| (one.name.as_str(), one.address, one.seen.0));
+    (allowed.collect(), known.collect())
 }
 
 fn event(at: i64, kind: &str, target: Option<&str>) -> StoredEvent {
@@ -196,6 +219,32 @@ fn bans_come_back_in_the_order_of_their_ends(store: &mut dyn Store) {
     assert!(all.iter().map(|ban| ban.until.map_or(i64::MAX, |until| until.0)).is_sorted_by(|a, b| a >= b));
 }
 
+fn names_and_their_addresses_come_back(store: &mut dyn Store) {
+    store
+        .write(&[
+            allow_name("a.org", Some(5)),
+            allow_name("a.org", Some(9)),
+            allow_name("b.org", None),
+            allow_name("c.org", None),
+            Write::DisallowName(name("c.org")),
+            resolved("a.org", &[(1, 1), (2, 1)]),
+            resolved("a.org", &[(2, 2), (3, 2)]),
+            resolved("b.org", &[(2, 7)]),
+            resolved("c.org", &[(4, 7)]),
+            resolved("c.org", &[]),
+        ])
+        .unwrap();
+    let snapshot = store.snapshot().unwrap();
+    let (allowed, known) = names(&snapshot);
+    assert_eq!(allowed, [("a.org", Some(9)), ("b.org", None)]);
+    let of = |n| target(n).address();
+    assert_eq!(known, [("a.org", of(2), 2), ("a.org", of(3), 2), ("b.org", of(2), 7)]);
+    prune(store, Retention { keep_from: Wall(10), ..KEEP_ALL });
+    assert_eq!(names(&store.snapshot().unwrap()).0, [("b.org", None)]);
+    store.replace(&[allow_name("d.org", None), resolved("d.org", &[(1, 1)])]).unwrap();
+    assert_eq!(names(&store.snapshot().unwrap()), (vec![("d.org", None)], vec![("d.org", of(1), 1)]));
+}
+
 fn a_reader_of_bans_may_stop(store: &mut dyn Store) {
     let writes: Vec<Write> = (0..10_000).map(|n| Write::Ban(ban(n, None))).collect();
     store.write(&writes).unwrap();
@@ -214,8 +263,12 @@ fn a_reader_of_bans_may_stop(store: &mut dyn Store) {
 fn ids_are_never_given_out_twice(store: &mut dyn Store) {
     store.write(&[Write::Ban(ban(41, None)), Write::Ban(ban(7, None)), Write::Unban(target(41))]).unwrap();
     assert_eq!(store.snapshot().unwrap().last_id, 42);
+    let forced = StoredBan { id: BanId(43).forced(), ..ban(1, None) };
+    store.write(&[Write::Ban(forced)]).unwrap();
+    assert_eq!(store.snapshot().unwrap().last_id, 43, "what marks it is no part of its number");
+    store.write(&[Write::Ban(ban(40, None))]).unwrap();
     store.replace(&[]).unwrap();
-    assert_eq!(store.snapshot().unwrap().last_id, 42);
+    assert_eq!(store.snapshot().unwrap().last_id, 43);
 }
 
 fn a_whole_set_replaces_bans_allowances_and_scores(store: &mut dyn Store) {

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use super::{
-    ENGINE_STATE, EventPage, EventQuery, KeptEvent, Retention, Snapshot, Store, StoreError, StoredAllow,
-    StoredBan, StoredEvent, StoredScore, StoredStrikes, Write,
+    ENGINE_STATE, EventPage, EventQuery, KeptEvent, Retention, Snapshot, Store, StoreError, StoredAddress,
+    StoredAllow, StoredBan, StoredEvent, StoredName, StoredScore, StoredStrikes, Write,
 };
 use crate::source::Position;
-use crate::target::Target;
+use crate::target::{HostName, Target};
 use crate::time::Wall;
 
 /// Bans handed over at once by [`Store::bans`].
@@ -21,6 +21,8 @@ pub struct Memory {
     strikes: BTreeMap<Target, StoredStrikes>,
     positions: BTreeMap<String, Position>,
     allowed: BTreeMap<Target, StoredAllow>,
+    allowed_names: BTreeMap<HostName, StoredName>,
+    resolved: BTreeMap<(HostName, IpAddr), Wall>,
     scores: BTreeMap<IpAddr, StoredScore>,
     events: BTreeMap<u64, StoredEvent>,
     engine: Option<Box<[u8]>>,
@@ -37,7 +39,7 @@ impl Memory {
     fn put(&mut self, write: &Write) {
         match write {
             Write::Ban(ban) => {
-                self.last_id = self.last_id.max(ban.id.0);
+                self.last_id = self.last_id.max(ban.id.number());
                 self.bans.insert(ban.target, ban.clone());
             }
             Write::Unban(target) => drop(self.bans.remove(target)),
@@ -54,6 +56,13 @@ impl Memory {
                 self.allowed.insert(*target, allow);
             }
             Write::Disallow(target) => drop(self.allowed.remove(target)),
+            Write::AllowName(allow) => drop(self.allowed_names.insert(allow.name.clone(), allow.clone())),
+            Write::DisallowName(name) => drop(self.allowed_names.remove(name)),
+            Write::Resolved { name, addresses } => {
+                self.resolved.retain(|(known, _), _| known != name);
+                let rows = addresses.iter().map(|(address, seen)| ((name.clone(), *address), *seen));
+                self.resolved.extend(rows);
+            }
             Write::Scores(all) => {
                 for score in all {
                     if score.points == 0 {
@@ -80,6 +89,16 @@ impl Store for Memory {
             strikes: self.strikes.values().cloned().collect(),
             positions: self.positions.values().cloned().collect(),
             allowed: self.allowed.values().cloned().collect(),
+            allowed_names: self.allowed_names.values().cloned().collect(),
+            resolved: self
+                .resolved
+                .iter()
+                .map(|((name, address), seen)| StoredAddress {
+                    name: name.clone(),
+                    address: *address,
+                    seen: *seen,
+                })
+                .collect(),
             scores: self.scores.values().copied().collect(),
             last_id: self.last_id,
             engine: self.engine.as_ref().map(|state| state.to_vec()),
@@ -129,6 +148,8 @@ impl Store for Memory {
     fn replace(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         self.bans.clear();
         self.allowed.clear();
+        self.allowed_names.clear();
+        self.resolved.clear();
         self.scores.clear();
         self.write(writes)
     }
@@ -151,6 +172,7 @@ impl Store for Memory {
         let Retention { keep_from, max_events, max_bytes } = retention;
         self.bans.retain(|_, ban| ban.until.is_none_or(|until| until >= keep_from));
         self.allowed.retain(|_, allow| allow.until.is_none_or(|until| until >= keep_from));
+        self.allowed_names.retain(|_, allow| allow.until.is_none_or(|until| until >= keep_from));
         self.strikes.retain(|_, past| past.last >= keep_from);
         self.scores.retain(|_, score| score.settled >= keep_from);
         let newest = self.last_event;

@@ -20,7 +20,8 @@ pub use query::{EventPage, EventQuery, KeptEvent, Retention};
 #[cfg(feature = "sqlite")]
 pub use sqlite::Sqlite;
 pub use value::{
-    ENGINE_STATE, Snapshot, StoredAllow, StoredBan, StoredEvent, StoredScore, StoredStrikes, Write,
+    ENGINE_STATE, Snapshot, StoredAddress, StoredAllow, StoredBan, StoredEvent, StoredName, StoredScore,
+    StoredStrikes, Write,
 };
 pub use writer::{Writer, WriterOptions, WriterStatus};
 
@@ -63,7 +64,7 @@ pub trait Store: Send + std::fmt::Debug {
     /// Makes the writes durable, in order, as one transaction: after an error none of them has happened.
     fn write(&mut self, writes: &[Write]) -> Result<(), StoreError>;
 
-    /// Forgets every ban, allowance and score, then does as [`Store::write`], all as one transaction.
+    /// Forgets every ban, allowance (of names too, and what these were resolved to) and score, then does as [`Store::write`], all as one transaction.
     fn replace(&mut self, writes: &[Write]) -> Result<(), StoreError>;
 
     /// The events that are wanted, the newest first, as far as a bounded look leads: [`EventPage::next`] asks for more.

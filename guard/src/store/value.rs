@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::ban::BanId;
 use crate::source::Position;
-use crate::target::Target;
+use crate::target::{HostName, Target};
 use crate::time::Wall;
 
 /// A ban as it is kept: in wall-clock time, because moments end with the boot.
@@ -93,6 +93,17 @@ pub enum Write {
     },
     /// A run-time allowance was taken back.
     Disallow(Target),
+    /// A name was allowed at run time, with an end and a comment.
+    AllowName(StoredName),
+    /// A run-time allowance of a name was taken back.
+    DisallowName(HostName),
+    /// A name has these addresses, and no others; each with when it was last told of.
+    Resolved {
+        /// The name.
+        name: HostName,
+        /// Its addresses.
+        addresses: Vec<(IpAddr, Wall)>,
+    },
     /// These scores changed; one without points is forgotten.
     Scores(Vec<StoredScore>),
     /// The engine's short-lived state, in place of what was kept of it before. Its layout and the version of that are
@@ -111,6 +122,28 @@ pub struct StoredAllow {
     pub comment: String,
 }
 
+/// An allowance of a name made at run time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredName {
+    /// The name.
+    pub name: HostName,
+    /// Until when.
+    pub until: Option<Wall>,
+    /// Why.
+    pub comment: String,
+}
+
+/// An address that a name had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAddress {
+    /// The name.
+    pub name: HostName,
+    /// The address.
+    pub address: IpAddr,
+    /// When it was last told of.
+    pub seen: Wall,
+}
+
 /// Everything but the bans and events: small enough to be read at once.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -120,9 +153,13 @@ pub struct Snapshot {
     pub positions: Vec<Position>,
     /// Allowances made at run time.
     pub allowed: Vec<StoredAllow>,
+    /// The same, of names.
+    pub allowed_names: Vec<StoredName>,
+    /// The addresses that names had, allowed at run time or by the configuration.
+    pub resolved: Vec<StoredAddress>,
     /// Scores.
     pub scores: Vec<StoredScore>,
-    /// The highest ban id ever given out.
+    /// The highest [number of a ban](BanId::number) ever given out.
     pub last_id: u64,
     /// The engine's short-lived state, as it was given.
     pub engine: Option<Vec<u8>>,

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::ban::ends_later;
 use crate::config::Config;
 use crate::engine::{BanOrder, Decision, Engine, EngineOptions};
 use crate::protect::Protection;
-use crate::rules::action::Sentence;
+use crate::rules::action::Term;
 use crate::rules::{Facts, RuleSet};
 use crate::scan::FilterSet;
 use crate::sighting::{Kind, Sighting, SourceId, Take};
@@ -118,12 +119,12 @@ impl Judge {
         let verdict = self.rules.judge(&facts, self.now);
         let scored = Sighting { points: verdict.points(sighting.points), ..*sighting };
         let ignored = verdict.ignores();
-        let ban = verdict.ban().map(|(rule, sentence)| (format!("rule:{}", rule.name()), sentence));
+        let ban = verdict.ban().map(|(rule, term)| (format!("rule:{}", rule.name()), term));
         if sighting.kind.is_benign() {
             self.observe(&scored, at);
         }
-        if let Some((rule, sentence)) = ban {
-            self.ban_by_rule(sighting.address, rule, sentence);
+        if let Some((rule, term)) = ban {
+            self.ban_by_rule(sighting, rule, term);
         }
         if !sighting.kind.is_benign() && !ignored {
             self.observe(&scored, at);
@@ -131,13 +132,14 @@ impl Judge {
     }
 
     #[cold]
-    fn ban_by_rule(&mut self, address: IpAddr, rule: String, sentence: Sentence) {
+    fn ban_by_rule(&mut self, sighting: &Sighting<'_>, rule: String, term: Term) {
+        let (address, now) = (sighting.address, self.now);
         let target = Target::host(address);
-        let until = sentence.length.map(|length| self.now + length);
+        let wanted = term.length().map(|length| length.map(|length| now + length));
         // As in the daemon: what this rule has ordered stands until its end, and a longer ban is enough.
         let stands = self.last_ban.get(&address).map(|number| &self.bans[*number]).is_some_and(|ban| {
-            let longer = ban.until.is_none() || until.is_some_and(|until| ban.until >= Some(until));
-            ban.until.is_none_or(|end| end > self.now) && (ban.rule == rule || longer)
+            let longer = wanted.is_none_or(|wanted| !ends_later(wanted, ban.until));
+            ban.until.is_none_or(|end| end > now) && (ban.rule == rule || longer)
         });
         if stands {
             return;
@@ -146,18 +148,26 @@ impl Judge {
             self.refused += 1;
             return;
         }
-        self.engine.banned(target, until);
+        let until = match (self.engine.ruled(target, term.length(), sighting.pattern, now), wanted) {
+            (Some(sentence), _) => sentence.until,
+            (None, Some(until)) => {
+                self.engine.banned(target, until);
+                until
+            }
+            (None, None) => return,
+        };
         self.last_ban.insert(address, self.bans.len());
         self.bans.push(Ban {
             target,
             at: Wall(self.now.0).to_string(),
-            seconds: sentence.length.map(|length| length.as_secs()),
+            seconds: until.map(|until| until.since(now).as_secs()),
             rule,
             score: self.engine.score(address, self.now).as_f64(),
             logged_in_later: false,
-            since: self.now,
+            since: now,
             until,
         });
+        self.further();
     }
 
     #[inline]
@@ -165,15 +175,20 @@ impl Judge {
         if let Some(Decision::Ban(order)) = self.engine.observe(sighting, SourceId(0), at, self.now) {
             self.order(&order);
         }
+        self.further();
+        if matches!(sighting.kind, Kind::KeyLogin | Kind::PasswordLogin) {
+            self.login(sighting.address);
+        }
+    }
+
+    /// Carries out what the engine has decided besides.
+    fn further(&mut self) {
         while let Some(decision) = self.engine.further() {
             match decision {
                 Decision::Ban(order) => self.order(&order),
                 Decision::Incident(_) => self.incidents += 1,
                 _ => {}
             }
-        }
-        if matches!(sighting.kind, Kind::KeyLogin | Kind::PasswordLogin) {
-            self.login(sighting.address);
         }
     }
 

@@ -65,6 +65,13 @@ impl Court {
         banned
     }
 
+    /// Lets time pass, and bans with it.
+    fn wait(&mut self, time: Duration) {
+        self.now.wall.0 += time.as_millis() as i64;
+        self.now.moment.0 += time.as_millis() as i64;
+        self.judge.expire(self.now);
+    }
+
     fn guess(&mut self, account: &str) -> bool {
         self.see(ATTACKER, Kind::FailedPassword, account)
     }
@@ -110,8 +117,8 @@ fn a_rule_bans_at_once_for_its_own_time() {
     assert_eq!(court.judge.engine().count().orders, 0, "the engine orders no second one");
     assert_eq!(
         court.judge.engine().strikes(ATTACKER.parse().unwrap(), court.now.moment),
-        0,
-        "it is no strike"
+        1,
+        "it is a strike, and one only"
     );
 }
 
@@ -132,6 +139,76 @@ fn a_rule_lengthens_a_shorter_ban_and_leaves_a_longer_one() {
     let first = until(&court);
     assert!(!court.guess("oracle"));
     assert_eq!((until(&court), court.kinds()), (first, vec!["ban"]));
+}
+
+/// How long the ban of the attacker lasts, and which strike it is.
+fn sentence(court: &Court) -> (Option<Duration>, u32) {
+    let ban = court.judge.bans().get(ATTACKER.parse().unwrap()).unwrap();
+    (ban.until.map(|until| until.since(ban.since)), ban.strike)
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+const WEEK: Duration = Duration::from_secs(7 * 86_400);
+
+#[test]
+fn a_rule_without_a_length_follows_the_ladder() {
+    let mut court = Court::new(&rule("when = { user = 'oracle' }\nthen = { ban = true }"));
+    assert!(court.guess("oracle"));
+    assert_eq!(sentence(&court), (Some(HOUR), 1));
+    assert!(!court.guess("oracle"), "it stands");
+    court.wait(HOUR);
+    assert!(court.guess("oracle"));
+    assert_eq!(sentence(&court), (Some(24 * HOUR), 2));
+    court.wait(24 * HOUR);
+    // What the engine decides afterwards is the third.
+    while !court.guess("root") {}
+    assert_eq!(sentence(&court), (Some(30 * 24 * HOUR), 3));
+}
+
+#[test]
+fn bans_of_rules_make_a_repeat_offender() {
+    let mut court = Court::new(&rule("when = { user = 'oracle' }\nthen = { ban = '10m' }"));
+    for strike in 1..=4 {
+        assert!(court.guess("oracle"));
+        assert_eq!(sentence(&court), (Some(HOUR / 6), strike));
+        court.wait(HOUR / 6);
+    }
+    assert!(court.guess("oracle"));
+    assert_eq!(sentence(&court), (Some(WEEK), 5), "the fifth of a day");
+    court.wait(WEEK);
+    assert!(court.guess("oracle"));
+    assert_eq!(sentence(&court), (Some(HOUR / 6), 6), "the first of another day is as the rule says");
+}
+
+#[test]
+fn a_rule_that_lengthens_a_ban_is_no_second_strike() {
+    let mut court = Court::new(&rule("when = { user = 'oracle' }\nthen = { ban = '2d' }"));
+    while !court.guess("root") {}
+    assert_eq!(sentence(&court).1, 1);
+    assert!(court.guess("oracle"));
+    let (length, strike) = sentence(&court);
+    assert_eq!((length, strike), (Some(48 * HOUR), 1));
+    assert_eq!(court.judge.engine().strikes(ATTACKER.parse().unwrap(), court.now.moment), 1);
+    assert!(!court.guess("root"), "the engine knows of it");
+    // Of no length of its own, it leaves a ban as it is.
+    let mut court = Court::new(&rule("when = { user = 'oracle' }\nthen = { ban = true }"));
+    while !court.guess("root") {}
+    assert!(!court.guess("oracle"));
+    assert_eq!(sentence(&court), (Some(HOUR), 1));
+}
+
+#[test]
+fn hosts_that_rules_ban_count_toward_their_prefix() {
+    let mut court = Court::new(&rule("when = { user = 'oracle' }\nthen = { ban = '10m' }"));
+    for host in 1..=9 {
+        assert!(court.see(&format!("198.51.100.{host}"), Kind::FailedPassword, "oracle"));
+        assert!(!court.see(&format!("198.51.100.{host}"), Kind::FailedPassword, "oracle"));
+    }
+    let prefix = "198.51.100.0/24".parse().unwrap();
+    assert!(court.judge.bans().get(prefix).is_none(), "nine different hosts");
+    assert!(court.see("198.51.100.10", Kind::FailedPassword, "oracle"));
+    let ban = court.judge.bans().get(prefix).unwrap();
+    assert_eq!((ban.origin, ban.reason), (&Origin::Prefix, "10 of its hosts were banned within 10m"));
 }
 
 #[test]

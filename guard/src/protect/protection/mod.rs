@@ -8,10 +8,15 @@ use super::overlap::TargetMap;
 use super::ranges;
 use super::system::{Connection, SystemAddresses};
 use crate::config::Allow;
-use crate::target::Target;
+use crate::target::{Allowable, Target};
 use crate::time::{Clock, Moment};
 
 mod forced;
+mod names;
+
+pub use names::{NameState, Resolved};
+
+use names::Names;
 
 /// Addresses that are remembered for their logins at most. Only who holds a key can fill this.
 const MAX_ADDRESSES: usize = 65_536;
@@ -31,8 +36,9 @@ pub struct Protection {
     allow: Allow,
     /// [`Allow::targets`], with their ends on the engine's timeline.
     configured: Vec<(Target, Reason)>,
+    names: Names,
     system: SystemAddresses,
-    /// What holds until configuration or machine change, or until an end that the configuration gives.
+    /// What holds until configuration, machine or the addresses of a name change, or until an end that is known.
     fixed: TargetMap<Vec<Reason>>,
     /// What comes and goes by itself.
     passing: TargetMap<Passing>,
@@ -70,6 +76,7 @@ struct Session {
     found: bool,
 }
 
+/// An allowance with its end and its comment.
 #[derive(Clone, Debug)]
 struct Allowance {
     until: Option<Moment>,
@@ -98,6 +105,7 @@ impl Protection {
         let mut protection = Self {
             allow: allow.clone(),
             configured: configured(allow, clock),
+            names: Names::default(),
             system: SystemAddresses::default(),
             fixed: TargetMap::default(),
             passing: TargetMap::default(),
@@ -108,6 +116,7 @@ impl Protection {
             told_until: None,
             evicted: 0,
         };
+        protection.names.configure(allow, clock);
         protection.rebuild();
         protection
     }
@@ -117,6 +126,7 @@ impl Protection {
         if self.allow != *allow {
             self.allow = allow.clone();
             self.configured = configured(allow, clock);
+            self.names.configure(allow, clock);
             self.rebuild();
         }
     }
@@ -405,7 +415,8 @@ impl Protection {
             self.fix(target, because);
         }
         self.system = system;
-        for (target, reason) in self.configured.clone() {
+        let named = self.names.reasons(self.allow.name_keep);
+        for (target, reason) in self.configured.iter().cloned().chain(named) {
             self.fixed.entry(target, Vec::new).push(reason);
         }
     }
@@ -457,13 +468,14 @@ impl Reason {
 /// What the configuration allows, with its ends on the engine's timeline.
 fn configured(allow: &Allow, clock: Clock) -> Vec<(Target, Reason)> {
     let reason = |allowance: &crate::config::Allowance| {
+        let Allowable::Target(target) = allowance.target else { return None };
         let comment = &allowance.comment;
         let because =
             if comment.is_empty() { CONFIGURED.to_owned() } else { format!("{CONFIGURED}: {comment}") };
         let until = allowance.until.map(|until| clock.moment_of(until));
-        (allowance.target, Reason { because, until })
+        Some((target, Reason { because, until }))
     };
-    allow.targets.iter().map(reason).collect()
+    allow.targets.iter().filter_map(reason).collect()
 }
 
 impl Passing {
@@ -546,6 +558,8 @@ fn explain(target: Target, protected: Target, because: &str) -> String {
         format!("{target} is allowed by the configuration ({protected})")
     } else if let Some(comment) = because.strip_prefix(CONFIGURED).and_then(|rest| rest.strip_prefix(": ")) {
         format!("{target} is allowed by the configuration ({protected}, {comment})")
+    } else if because.starts_with(names::NAME) {
+        format!("{target} is an address of the {because}")
     } else if because.starts_with("key login") {
         format!("{target} had a {because}")
     } else if because.starts_with("allowed") {

@@ -263,9 +263,12 @@ proptest! {
 #[test]
 fn what_the_configuration_allows_until_a_time_ends_by_itself() {
     let until = Some(Wall(CLOCK.wall.0 + 60_000));
-    let pentest = Allowance { target: target("192.0.2.0/24"), until, comment: "pentest".into() };
-    let over =
-        Allowance { target: target("198.51.100.0/24"), until: Some(CLOCK.wall), comment: String::new() };
+    let pentest = Allowance { target: target("192.0.2.0/24").into(), until, comment: "pentest".into() };
+    let over = Allowance {
+        target: target("198.51.100.0/24").into(),
+        until: Some(CLOCK.wall),
+        comment: String::new(),
+    };
     let allow = Allow { targets: vec![pentest, over, target("203.0.113.9").into()], ..Allow::default() };
     let protection = Protection::new(&allow, CLOCK);
     let said = "192.0.2.7 is allowed by the configuration (192.0.2.0/24, pentest)";
@@ -416,7 +419,7 @@ proptest! {
                 Step::Configure(target, end) => {
                     let clock = Clock { moment: now, wall: Wall(now.0) };
                     let until = Some(Wall(now.0 + end * 1000));
-                    let targets = vec![Allowance { target, until, comment: String::new() }];
+                    let targets = vec![Allowance { target: target.into(), until, comment: String::new() }];
                     protection.configure(&Allow { targets, ..Allow::default() }, clock);
                 }
                 Step::Recorded(live) => {

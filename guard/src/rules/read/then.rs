@@ -4,7 +4,7 @@ use super::{points, rate_limit, span, unknown};
 use crate::config::shape::{
     Absolute, BanLength, Flag, Input, Name, Shape, Span, Wrong, gather, mistyped, text, wrong,
 };
-use crate::rules::action::{Action, Command, Does, Scoring, Sentence};
+use crate::rules::action::{Action, Command, Does, Scoring, Term};
 use crate::rules::condition::{Condition, bit};
 use crate::rules::limits::{MAX_ARGUMENTS, MAX_TAGS, MAX_TEXT, RateLimit};
 use crate::sighting::Kind;
@@ -132,18 +132,20 @@ fn score(value: Input<'_, '_>) -> Result<Action, Vec<Wrong>> {
     fields.action(scoring.map(Does::Score), || wrong(value, format!("write either {EXAMPLE}")))
 }
 
-/// `"1d"`, `"permanent"` or `{ for = "1d" }`.
+/// `true`, `"1d"`, `"permanent"` or `{ for = "1d" }`.
 fn ban(value: Input<'_, '_>) -> Result<Action, Vec<Wrong>> {
+    if value.get_ref().as_bool() == Some(true) {
+        return Ok(Does::Ban(Term::Ladder).into());
+    }
     let Some(table) = value.get_ref().as_table() else {
-        return Ok(Does::Ban(Sentence { length: BanLength.read(value)? }).into());
+        return Ok(Does::Ban(BanLength.read(value)?.into()).into());
     };
-    let mut length = None;
+    let mut term = Term::Ladder;
     let fields = Fields::read(table, &["for"], |_, value| {
-        length = Some(BanLength.read(value)?);
+        term = BanLength.read(value)?.into();
         Ok(())
     });
-    let missing = || wrong(value, "`for` is missing: { for = \"1d\" }".into());
-    fields.action(length.map(|length| Does::Ban(Sentence { length })), missing)
+    fields.action(Some(Does::Ban(term)), Vec::new)
 }
 
 /// A word, or a list of them.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::action::{Command, Does, Scoring, Sentence};
+use super::action::{Command, Does, Scoring, Term};
 use super::*;
 
 fn of(actions: &str) -> Vec<Does> {
@@ -12,7 +12,7 @@ fn of(actions: &str) -> Vec<Does> {
 
 #[test]
 fn each_action_is_read() {
-    let day = Some(Duration::from_secs(86_400));
+    let day = Term::Time(Duration::from_secs(86_400));
     let command = |arguments: &[&str], seconds| {
         Does::Run(Command {
             program: "/bin/true".into(),
@@ -25,9 +25,11 @@ fn each_action_is_read() {
         ("{ score = { add = 2 } }", Does::Score(Scoring::Add(Points(2000)))),
         ("{ score = { add = -0.5 } }", Does::Score(Scoring::Add(Points(-500)))),
         ("{ score = { set = 0 } }", Does::Score(Scoring::Set(Points(0)))),
-        ("{ ban = '1d' }", Does::Ban(Sentence { length: day })),
-        ("{ ban = 'permanent' }", Does::Ban(Sentence { length: None })),
-        ("{ ban = { for = '1d' } }", Does::Ban(Sentence { length: day })),
+        ("{ ban = true }", Does::Ban(Term::Ladder)),
+        ("{ ban = '1d' }", Does::Ban(day)),
+        ("{ ban = 'permanent' }", Does::Ban(Term::ForGood)),
+        ("{ ban = {} }", Does::Ban(Term::Ladder)),
+        ("{ ban = { for = '1d' } }", Does::Ban(day)),
         ("{ tag = 'a' }", Does::Tag(["a".into()].into())),
         ("{ tag = ['a', 'b'] }", Does::Tag(["a".into(), "b".into()].into())),
         ("{ notify = true }", Does::Notify("".into())),

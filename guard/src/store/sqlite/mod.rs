@@ -16,6 +16,7 @@ use crate::time::Wall;
 
 mod events;
 mod lock;
+mod names;
 mod prune;
 mod rows;
 mod salvage;
@@ -126,7 +127,8 @@ impl Sqlite {
         self.attempt(operation, |connection, _| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             if afresh {
-                transaction.execute_batch("DELETE FROM ban; DELETE FROM allow; DELETE FROM score")?;
+                transaction.execute_batch("DELETE FROM ban; DELETE FROM allow; DELETE FROM allow_name; DELETE FROM resolved; DELETE FROM score",
+)?;
             }
             rows::put(&transaction, writes)?;
             transaction.commit()

@@ -152,6 +152,7 @@ fn forget_old(connection: &Connection, retention: Retention) -> rusqlite::Result
         )?
         .execute([from, PART])?;
     connection.prepare_cached("DELETE FROM allow WHERE until < ?1")?.execute([from])?;
+    connection.prepare_cached("DELETE FROM allow_name WHERE until < ?1")?.execute([from])?;
     // The newest stays: the next one is numbered after it.
     let old = connection
         .prepare_cached(

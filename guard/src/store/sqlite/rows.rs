@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::schema::FOR_GOOD;
-use super::{events, scores};
+use super::{events, names, scores};
 use crate::ban::BanId;
 use crate::source::Position;
 use crate::store::{ENGINE_STATE, Snapshot, StoredAllow, StoredBan, StoredStrikes, Write};
@@ -20,7 +20,7 @@ pub(super) fn put(connection: &Connection, writes: &[Write]) -> rusqlite::Result
     for write in writes {
         match write {
             Write::Ban(ban) => {
-                last_id = last_id.max(ban.id.0);
+                last_id = last_id.max(ban.id.number());
                 put_ban(connection, ban)?;
             }
             Write::Unban(target) => {
@@ -53,6 +53,9 @@ pub(super) fn put(connection: &Connection, writes: &[Write]) -> rusqlite::Result
             }
             Write::Scores(all) => scores::put(connection, all)?,
             Write::Engine(state) => put_engine(connection, state)?,
+            Write::AllowName(allow) => names::allow(connection, allow)?,
+            Write::DisallowName(name) => names::disallow(connection, name)?,
+            Write::Resolved { name, addresses } => names::resolved(connection, name, addresses)?,
             Write::Disallow(target) => {
                 on_target(
                     connection.prepare_cached("DELETE FROM allow WHERE address = ?1 AND length = ?2")?,
@@ -190,12 +193,23 @@ pub(super) fn snapshot(connection: &Connection, notes: &mut Vec<String>) -> rusq
     let allowed = unreadable.all(connection, "SELECT address, length, until, comment FROM allow", |row| {
         Ok(StoredAllow { target: target(row, 0)?, until: end(row.get(2)?), comment: row.get(3)? })
     })?;
+    let allowed_names = unreadable.all(connection, names::SELECT_ALLOWED, names::allowed)?;
+    let resolved = unreadable.all(connection, names::SELECT_RESOLVED, names::address)?;
     let scores = unreadable.all(connection, scores::SELECT, scores::score)?;
     let last_id: Option<i64> =
         connection.query_row("SELECT id FROM last", [], |row| row.get(0)).optional()?;
     let engine = connection.query_row("SELECT state FROM engine", [], |row| row.get(0)).optional()?;
     unreadable.tell("strikes, positions, allowances and scores", notes);
-    Ok(Snapshot { strikes, positions, allowed, scores, last_id: last_id.unwrap_or(0) as u64, engine })
+    Ok(Snapshot {
+        strikes,
+        positions,
+        allowed,
+        allowed_names,
+        resolved,
+        scores,
+        last_id: last_id.unwrap_or(0) as u64,
+        engine,
+    })
 }
 
 /// Counts rows whose values make no sense. They are left out: the file itself is in order.
@@ -267,26 +281,28 @@ fn text<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a str> {
 
 /// The target in two columns, address and length.
 pub(super) fn target(row: &Row<'_>, column: usize) -> rusqlite::Result<Target> {
-    let nonsense = || {
-        rusqlite::Error::FromSqlConversionFailure(
-            column,
-            rusqlite::types::Type::Blob,
-            "no address and length".into(),
-        )
-    };
-    let bytes = row.get_ref(column)?.as_blob().map_err(|_| nonsense())?;
-    let address = <[u8; 4]>::try_from(bytes)
-        .map(IpAddr::from)
-        .or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
-        .map_err(|_| nonsense())?;
-    Target::prefix(address, row.get(column + 1)?).ok_or_else(nonsense)
+    Target::prefix(address(row, column)?, row.get(column + 1)?).ok_or_else(|| no_address(column))
 }
 
-fn end(milliseconds: i64) -> Option<Wall> {
+/// The address in a column.
+pub(super) fn address(row: &Row<'_>, column: usize) -> rusqlite::Result<IpAddr> {
+    let bytes = row.get_ref(column)?.as_blob().map_err(|_| no_address(column))?;
+    <[u8; 4]>::try_from(bytes)
+        .map(IpAddr::from)
+        .or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
+        .map_err(|_| no_address(column))
+}
+
+fn no_address(column: usize) -> rusqlite::Error {
+    let blob = rusqlite::types::Type::Blob;
+    rusqlite::Error::FromSqlConversionFailure(column, blob, "no address and length".into())
+}
+
+pub(super) fn end(milliseconds: i64) -> Option<Wall> {
     (milliseconds != FOR_GOOD).then_some(Wall(milliseconds))
 }
 
-fn end_of(until: Option<Wall>) -> i64 {
+pub(super) fn end_of(until: Option<Wall>) -> i64 {
     until.map_or(FOR_GOOD, |wall| wall.0)
 }
 

@@ -16,6 +16,9 @@ const KEPT: usize = 3;
 /// How far a new ban id is from the highest one found where the last id is lost: it must not be given out twice.
 const ID_GAP: i64 = 1_000_000;
 
+/// The highest [number](crate::ban::BanId::number) of the bans, whose identities are this and a bit.
+const HIGHEST: &str = "coalesce(max(id & ((1 << 46) - 1)), 0)";
+
 struct Table {
     name: &'static str,
     columns: &'static str,
@@ -33,6 +36,8 @@ const TABLES: &[Table] = &[
     Table { name: "position", columns: "source, place", key: &["source"] },
     Table { name: "event", columns: "number, at, kind, address, length, detail", key: &["number"] },
     Table { name: "last", columns: "only, id", key: &["only"] },
+    Table { name: "allow_name", columns: "name, until, comment", key: &["name"] },
+    Table { name: "resolved", columns: "name, address, seen", key: &["name", "address"] },
 ];
 
 /// Fails where a table is missing or is another program's.
@@ -79,10 +84,10 @@ fn take_over(damaged: &Path, fresh: &Path) -> Result<[u64; TABLES.len()], StoreE
             *read = copy(&old, &transaction, table).map_err(failed)?;
         }
         transaction
-            .execute("INSERT OR IGNORE INTO last SELECT 0, coalesce(max(id), 0) FROM ban", [])
+            .execute(&format!("INSERT OR IGNORE INTO last SELECT 0, {HIGHEST} FROM ban"), [])
             .and_then(|_| {
                 let gap = if read[5] == 0 { ID_GAP } else { 0 };
-                let highest = "max(id, (SELECT coalesce(max(id), 0) FROM ban))";
+                let highest = format!("max(id, (SELECT {HIGHEST} FROM ban))");
                 transaction.execute(&format!("UPDATE last SET id = {highest} + ?1"), [gap])
             })
             .map_err(failed)?;

@@ -78,6 +78,20 @@ pub(super) const STEPS: &[&str] = &[
         state BLOB    NOT NULL
     ) STRICT;
 ",
+    "
+    CREATE TABLE allow_name (
+        name    TEXT    NOT NULL PRIMARY KEY,
+        until   INTEGER NOT NULL,
+        comment TEXT    NOT NULL
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE resolved (
+        name    TEXT    NOT NULL,
+        address BLOB    NOT NULL,
+        seen    INTEGER NOT NULL,
+        PRIMARY KEY (name, address)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// The first files of schema 1 have no times of recent bans: they were written before that schema was settled.

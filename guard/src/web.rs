@@ -1,0 +1,79 @@
+//! What every request to a web server has in common: whom this machine trusts, and what kind of place an address is.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, OnceLock};
+
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+
+/// How guard calls itself.
+pub(crate) const USER_AGENT: &str = concat!("guard/", env!("CARGO_PKG_VERSION"));
+
+/// Where distributions keep the certificates that this machine trusts: Debian and Arch, Red Hat, `openSUSE`, Alpine.
+const TRUSTED: [&str; 4] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+];
+
+/// TLS with the certificates that this machine trusts.
+pub(crate) fn tls() -> TlsConfig {
+    static PROVIDER: OnceLock<Arc<rustls::crypto::CryptoProvider>> = OnceLock::new();
+    let provider = PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider()));
+    TlsConfig::builder()
+        .root_certs(RootCerts::Specific(Arc::new(trusted())))
+        .unversioned_rustls_crypto_provider(Arc::clone(provider))
+        .build()
+}
+
+/// The certificates this machine trusts. Without any, no server is believed.
+fn trusted() -> Vec<Certificate<'static>> {
+    let pem = TRUSTED.iter().find_map(|path| std::fs::read(path).ok()).unwrap_or_default();
+    let items = ureq::tls::parse_pem(&pem).filter_map(Result::ok);
+    items.filter_map(|item| if let PemItem::Certificate(one) = item { Some(one) } else { None }).collect()
+}
+
+/// Where nobody answers, or everybody.
+pub(crate) fn is_nobody(address: IpAddr) -> bool {
+    address.is_unspecified()
+        || address.is_multicast()
+        || matches!(address, IpAddr::V4(v4) if v4.is_broadcast() || v4.octets()[0] == 0)
+}
+
+/// Link-local addresses (RFC 3927, RFC 4291), where clouds tell machines their secrets, and the unique-local one that
+/// Amazon's does it at (EC2 user guide, "Instance metadata service").
+pub(crate) fn is_link_local(address: IpAddr) -> bool {
+    const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6 == METADATA,
+    }
+}
+
+/// This machine and its network: nothing that a server may redirect to.
+pub(crate) fn is_inside(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            v4.is_loopback() || v4.is_private() || v4.octets()[0] == 100 && v4.octets()[1] & 0xc0 == 64
+        }
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
+    }
+}
+
+/// Why a request came to nothing, in words.
+pub(crate) fn reason(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>())
+        {
+            Some(inner) => inner.to_string(),
+            None => error.to_string(),
+        },
+        ureq::Error::Other(error) => error.to_string(),
+        error => error.to_string(),
+    }
+}
+
+/// Whether the system does not let guard reach the server.
+pub(crate) fn is_sandboxed(error: &ureq::Error) -> bool {
+    matches!(error, ureq::Error::Io(error) if error.raw_os_error() == Some(libc::EPERM))
+}
