@@ -185,7 +185,7 @@ mod tests {
             });
             thread.join().unwrap()
         });
-        assert_eq!(bound, (0o600, Some(io::ErrorKind::PermissionDenied)));
+        assert_eq!(bound, (0o600, Some(ErrorKind::PermissionDenied)));
     }
 
     fn without_chown() -> rustix::thread::CapabilitySets {
