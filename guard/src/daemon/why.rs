@@ -49,7 +49,7 @@ impl Control {
         Why {
             target,
             score: views::points(score),
-            threshold: views::points(self.config.decide.threshold),
+            threshold: views::points(engine.threshold_of(target, clock.moment)),
             lines,
             bans,
             strikes,

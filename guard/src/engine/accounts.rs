@@ -21,6 +21,13 @@ const TELL_AGAIN: Duration = Duration::from_secs(3600);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct AccountKey(pub(super) u64);
 
+impl AccountKey {
+    /// The account as a filter's service has it: another service may have one of the same name, or none.
+    pub(super) const fn at(self, filter: u16) -> Self {
+        Self(self.0 ^ (filter as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+    }
+}
+
 impl Key for AccountKey {
     fn hash(self, _: Seed) -> u64 {
         self.0 // made with a seed already
@@ -89,6 +96,13 @@ impl Accounts {
             note.told = Some(now);
             addresses as u32
         })
+    }
+
+    /// Somebody got into an account: it is there, whatever lines have said.
+    pub(super) fn let_in(&mut self, key: AccountKey) {
+        if let Some(account) = self.all.get_mut(key) {
+            account.note.is_absent = false;
+        }
     }
 
     /// How many addresses failed to get into an account within the time.

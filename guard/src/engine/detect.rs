@@ -30,8 +30,18 @@ impl Engine {
     /// The threshold of an address, and the length of its ban. Earlier bans lower it, and so does the pace of all; but
     /// not for an address that somebody logs in from, because others may sit behind it.
     pub(super) fn adapted(&mut self, target: Target, now: Moment) -> Adapted {
-        let usual = self.decide.threshold;
         let adapted = self.pace.adapt(&self.decide, now);
+        self.adapted_to(adapted, target, now)
+    }
+
+    /// Points that lead to a ban of this target at present.
+    pub fn threshold_of(&self, target: Target, now: Moment) -> Points {
+        let adapted = self.pace.clone().adapt(&self.decide, now);
+        self.adapted_to(adapted, target, now).threshold
+    }
+
+    fn adapted_to(&self, adapted: Adapted, target: Target, now: Moment) -> Adapted {
+        let usual = self.decide.threshold;
         let strikes = i32::try_from(self.offenders.count(target, now, &self.decide)).unwrap_or(i32::MAX);
         let lower = self.decide.known_offender.0.saturating_mul(strikes);
         let lowered = adapted.threshold.0.saturating_sub(lower).max(LOWEST.0);
@@ -77,7 +87,7 @@ impl Engine {
         if enough == 0 {
             return;
         }
-        if let Some(addresses) = self.accounts.fail(account, s, at, enough, within) {
+        if let Some(addresses) = self.accounts.fail(account.at(s.pattern.filter), s, at, enough, within) {
             let trouble = Trouble::AccountUnderAttack { addresses };
             let account = s.account.map(Into::into);
             self.tell(Incident { trouble, address: None, account, at, pattern: s.pattern });
@@ -116,11 +126,11 @@ impl Engine {
 
     /// Somebody logged in with a password: whether that is good news.
     pub(super) fn notice_login(&mut self, s: &Sighting<'_>, at: Moment, now: Moment) {
-        let guesses = self.sources.get(s.address).filter(|source| !source.trail.is_over(now));
-        let guesses = guesses.map_or(0, |source| source.trail.guesses());
+        let guesses = self.sources.get(s.address).map_or(0, |source| source.trail.guesses_at(now));
         let within = self.decide.account_within;
         let addresses = s.account.map_or(0, |account| {
-            let key = self.accounts.key(account);
+            let key = self.accounts.key(account).at(s.pattern.filter);
+            self.accounts.let_in(key);
             self.accounts.addresses(key, at, within)
         });
         let enough = self.decide.account_addresses;
@@ -139,6 +149,7 @@ impl Engine {
 
     /// A ban that was ordered stands. What many of them lead to is ordered in turn ([`Self::further`]).
     pub fn stands(&mut self, order: &BanOrder, now: Moment) {
+        self.offenders.stands(order.target);
         self.counts(order.target, order.pattern, now);
     }
 
@@ -159,7 +170,9 @@ impl Engine {
 
     /// A ban has begun, because of a line of this pattern.
     fn counts(&mut self, target: Target, pattern: PatternId, now: Moment) {
-        if self.storm.ban(&self.decide, now)
+        // What many of them have led to is no more of them.
+        if target.is_host()
+            && self.storm.ban(&self.decide, now)
             && let Some(until) = self.storm.until()
         {
             self.further.push_back(Decision::StormBegins(until));

@@ -62,6 +62,9 @@ struct Undo {
     oldest: Option<Moment>,
 }
 
+/// Sentences that wait for an answer at most: as many as a storm lets go at its end, and more.
+const UNDO: usize = 2048;
+
 /// `until` of a target that is not banned.
 const FREE: i64 = -Short48::MAX;
 /// `until` of a ban without end.
@@ -103,8 +106,8 @@ pub(super) struct Offenders {
     changed: Vec<Target>,
     /// Size of `changed` at which it is rid of targets that are in it twice.
     changed_limit: usize,
-    /// What was before the last sentence.
-    undo: Option<Undo>,
+    /// What was before the sentences that nobody has answered yet.
+    undo: Vec<Undo>,
     /// Targets forgotten to make room.
     pub(super) evicted: u64,
 }
@@ -119,7 +122,7 @@ impl Offenders {
             recent_limit: 1024,
             changed: Vec::new(),
             changed_limit: 1024,
-            undo: None,
+            undo: Vec::new(),
             evicted: 0,
         }
     }
@@ -139,7 +142,11 @@ impl Offenders {
         let strike = past.map_or(0, |past| forgiven(past, now, decide)) + 1;
         let (bans_of_day, oldest) = self.remember_recent(target, past, now);
         let until = length(target, term, strike, bans_of_day, decide).map(|length| now + length);
-        self.undo = Some(Undo { target, past, oldest });
+        self.stands(target);
+        if self.undo.len() >= UNDO {
+            self.undo.remove(0);
+        }
+        self.undo.push(Undo { target, past, oldest });
         self.put(
             target,
             Past {
@@ -152,9 +159,15 @@ impl Offenders {
         Some(Sentence { strike, until })
     }
 
-    /// Takes the last sentence back, if it was on this target.
+    /// The last sentence on a target holds.
+    pub(super) fn stands(&mut self, target: Target) {
+        self.undo.retain(|undo| undo.target != target);
+    }
+
+    /// Takes the last sentence on a target back, unless it holds.
     pub(super) fn take_back(&mut self, target: Target) {
-        let Some(Undo { past, oldest, .. }) = self.undo.take_if(|undo| undo.target == target) else { return };
+        let Some(place) = self.undo.iter().position(|undo| undo.target == target) else { return };
+        let Undo { past, oldest, .. } = self.undo.remove(place);
         if let Entry::Occupied(mut bans) = self.recent.entry(target) {
             bans.get_mut().pop();
             bans.get_mut().splice(..0, oldest);
@@ -195,7 +208,9 @@ impl Offenders {
         let past = self.past(target);
         let strike = past.map_or(0, |past| forgiven(past, now, decide)) + 1;
         let fresh = |moment: &&Moment| now.since(**moment) < RECIDIVE_WINDOW;
-        let of_day = self.recent.get(&target).map_or(0, |bans| bans.iter().filter(fresh).count()) + 1;
+        let last = past.filter(|past| past.count > 0).map(|past| Moment(past.last));
+        let one = usize::from(last.as_ref().is_some_and(|last| fresh(&last)));
+        let of_day = self.recent.get(&target).map_or(one, |bans| bans.iter().filter(fresh).count()) + 1;
         Prospect { strike, length: sentence(strike, of_day, decide) }
     }
 

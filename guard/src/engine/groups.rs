@@ -24,7 +24,7 @@ impl Note for () {
 /// One thing with members.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Group<K, N> {
-    key: K,
+    pub(super) key: K,
     pub(super) members: Members,
     pub(super) note: N,
 }
@@ -60,6 +60,11 @@ impl<K: Key, N: Note> Groups<K, N> {
     /// The group of a key.
     pub(super) fn get(&self, key: K) -> Option<&Group<K, N>> {
         self.all.get(key)
+    }
+
+    /// The group of a key, to be changed.
+    pub(super) fn get_mut(&mut self, key: K) -> Option<&mut Group<K, N>> {
+        self.all.get_mut(key)
     }
 
     /// The group of a key; a new one if there is none. Members older than `within` do not keep a group from making room.

@@ -50,6 +50,11 @@ impl Members {
         seen.map(|seen| u32::from(at.seconds_since(*seen) <= seconds)).sum::<u32>() as usize
     }
 
+    /// How many are told apart.
+    pub(super) const fn len(&self) -> usize {
+        self.known as usize
+    }
+
     /// Forgets all.
     pub(super) const fn clear(&mut self) {
         self.known = 0;

@@ -4,12 +4,15 @@
 //! It is one piece, bounded, that only the engine reads. Hashes in it depend on the seed, so the seed is in it too, and
 //! its file is root's. What is left of an attempt that was under way is not kept: its next line begins a new one.
 
+use std::cmp::Reverse;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::accounts::Account;
+use super::groups::Group;
 use super::prefixes::Prefix;
+use super::score::Leak;
 use super::sources::{address_bits, address_of};
 use super::state::Engine;
 use super::storm::{KeptStorm, Storm};
@@ -17,10 +20,10 @@ use super::trail::Trail;
 use crate::time::{Clock, Wall};
 
 /// First byte of what is kept: what other versions have kept is forgotten.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Trails that are kept: those of the most guesses.
 const TRAILS: usize = 16_384;
-/// Accounts and prefixes of either sort that are kept.
+/// Accounts and prefixes of either sort that are kept: those with most members.
 const GROUPS: usize = 2048;
 /// Logins that are kept.
 const LOGINS: usize = 16_384;
@@ -29,6 +32,8 @@ const LOGINS: usize = 16_384;
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Recalled {
     seed: u64,
+    /// How the scores that the store has were leaking.
+    leak: Leak,
     trails: Vec<(u128, Trail)>,
     accounts: Vec<Account>,
     banned: Vec<Prefix>,
@@ -50,6 +55,14 @@ impl Recalled {
     }
 }
 
+/// Keeps the groups that have most members.
+fn fullest<K: Ord + Copy, N>(groups: &mut Vec<Group<K, N>>) {
+    if groups.len() > GROUPS {
+        groups.select_nth_unstable_by_key(GROUPS, |group| (Reverse(group.members.len()), group.key));
+        groups.truncate(GROUPS);
+    }
+}
+
 impl Engine {
     /// What is to be recalled after a restart, a few MiB at most.
     pub fn recall_later(&self, clock: Clock) -> Vec<u8> {
@@ -57,11 +70,12 @@ impl Engine {
         let seconds = ahead.div_euclid(1000);
         let mut trails: Vec<_> = self.sources.trails().collect();
         if trails.len() > TRAILS {
-            trails.select_nth_unstable_by_key(TRAILS, |(_, trail)| std::cmp::Reverse(trail.guesses()));
+            trails.select_nth_unstable_by_key(TRAILS, |(_, trail)| Reverse(trail.guesses()));
             trails.truncate(TRAILS);
         }
         let mut recalled = Recalled {
             seed: self.seed,
+            leak: self.leak,
             trails: trails
                 .into_iter()
                 .map(|(address, trail)| (address_bits(address), trail.shifted(seconds)))
@@ -76,9 +90,9 @@ impl Engine {
                 .collect(),
             storm: self.storm.kept(ahead),
         };
-        recalled.accounts.truncate(GROUPS);
-        recalled.banned.truncate(GROUPS);
-        recalled.failing.truncate(GROUPS);
+        fullest(&mut recalled.accounts);
+        fullest(&mut recalled.banned);
+        fullest(&mut recalled.failing);
         recalled.logins.truncate(LOGINS);
         postcard::to_extend(&recalled, vec![VERSION]).unwrap_or_default()
     }
@@ -87,6 +101,7 @@ impl Engine {
     pub fn recall(&mut self, recalled: Recalled, clock: Clock) {
         let behind = clock.moment.0.saturating_sub(clock.wall.0);
         let seconds = behind.div_euclid(1000);
+        self.stored_leak = recalled.leak.checked();
         for (address, trail) in recalled.trails {
             let trail = trail.shifted(seconds);
             if !trail.is_over(clock.moment) {
@@ -100,6 +115,6 @@ impl Engine {
         for (address, last) in recalled.logins {
             self.logins.add(address, clock.moment_of(Wall(last)).min(clock.moment));
         }
-        self.storm = Storm::restored(recalled.storm, behind);
+        self.storm = Storm::restored(recalled.storm, behind, clock.moment, self.decide.storm_lasts);
     }
 }

@@ -6,11 +6,13 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::sighting::Points;
 use crate::time::Moment;
 
 /// How a score leaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Leak {
     /// Milliseconds from one step to the next, at least 1.
     period: i64,
@@ -25,6 +27,11 @@ impl Leak {
         let window = i64::try_from(window.as_millis()).unwrap_or(i64::MAX / 1000).min(i64::MAX / 1000);
         let step = threshold.min(1000);
         Self { period: (window * step / threshold).max(1), step }
+    }
+
+    /// The same, as one that may have been tampered with.
+    pub(super) fn checked(self) -> Self {
+        Self { period: self.period.max(1), step: self.step.max(1) }
     }
 
     /// Time from one step to the next.
@@ -92,6 +99,13 @@ impl Score {
         }
         self.points = (i64::from(self.points) + points).clamp(0, i64::from(i32::MAX)) as i32;
         Points(self.points)
+    }
+
+    /// Takes away what has leaked up to a moment: from then on it may leak otherwise.
+    pub(super) fn settle(&mut self, now: Moment, leak: Leak) {
+        if now > self.settled {
+            *self = Self { settled: now, points: self.at(now, leak).0 };
+        }
     }
 
     /// Takes all points away.

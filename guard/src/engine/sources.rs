@@ -151,6 +151,18 @@ impl Sources {
             .collect()
     }
 
+    /// Takes from every score what has leaked up to a moment: from then on it may leak otherwise.
+    pub(super) fn settle(&mut self, now: Moment, leak: Leak) {
+        for place in 0..self.all.len() {
+            let source = self.all.at_mut(place);
+            if source.score.points().0 > 0 {
+                source.score.settle(now, leak);
+                let key = source.address;
+                self.note_changed(key);
+            }
+        }
+    }
+
     /// Holds at most `max` sources from now on.
     pub(super) fn resize(&mut self, max: usize, at: Moment, leak: Leak) {
         self.max = max.max(1);

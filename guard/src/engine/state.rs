@@ -31,6 +31,8 @@ use crate::time::Moment;
 pub struct Engine {
     pub(super) decide: Decide,
     pub(super) leak: Leak,
+    /// How scores were leaking that the store has from before.
+    pub(super) stored_leak: Leak,
     /// What chance and hashes follow from.
     pub(super) seed: u64,
     decoys: HashSet<Box<[u8]>>,
@@ -65,6 +67,7 @@ impl Engine {
         let (attempts, sources, offenders, lines) = (hash(), hash(), hash(), hash());
         let (accounts, banned, failing, witnesses) = (hash(), hash(), hash(), hash());
         Self {
+            stored_leak: Leak::new(decide.threshold, decide.window),
             leak: Leak::new(decide.threshold, decide.window),
             seed,
             decoys: decoys(&decide),
@@ -153,7 +156,9 @@ impl Engine {
         } else {
             cause?
         };
-        self.sources.at_mut(place).score.clear();
+        let source = self.sources.at_mut(place);
+        source.score.clear();
+        source.trail.forget_guesses();
         self.order(s, target, Term::Ladder { percent: adapted.percent }, (score, cause), now)
     }
 
@@ -178,13 +183,16 @@ impl Engine {
         self.sources.changed().into_iter().map(|(address, score)| KeptScore::of(address, score)).collect()
     }
 
-    /// Takes over a score from the store, less what has leaked away since. Where it lies in the future the wall clock was
+    /// Takes over a score from the store, less what has leaked away since, as scores leaked when it was kept. Where it lies in the future the wall clock was
     /// set back meanwhile: nobody knows how old it is, and the points of an hour ago must not count as those of now.
     pub fn restore_score(&mut self, kept: &KeptScore, now: Moment) {
-        if kept.settled.since(now) > self.leak.period() {
+        if kept.settled.since(now) > self.stored_leak.period() {
             return;
         }
-        let score = kept.score(now);
+        let mut score = kept.score(now);
+        if self.stored_leak != self.leak {
+            score.settle(now, self.stored_leak);
+        }
         if score.at(now, self.leak).0 > 0 {
             let place = self.sources.find(canonical(kept.address), now, self.leak);
             self.sources.at_mut(place).score = score;
@@ -270,8 +278,13 @@ impl Engine {
     }
 
     /// Decides by other options from now on. Scores, strikes and bans stay.
-    pub fn configure(&mut self, decide: Decide) {
-        self.leak = Leak::new(decide.threshold, decide.window);
+    pub fn configure(&mut self, decide: Decide, now: Moment) {
+        self.now = self.now.max(now);
+        let leak = Leak::new(decide.threshold, decide.window);
+        if leak != self.leak {
+            self.sources.settle(self.now, self.leak);
+            self.leak = leak;
+        }
         self.decoys = decoys(&decide);
         self.sources.resize(decide.max_sources, self.now, self.leak);
         self.decide = decide;

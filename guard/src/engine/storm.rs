@@ -2,6 +2,7 @@
 //! go on, because an attack is when they are needed most.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -96,12 +97,13 @@ impl Storm {
         }
     }
 
-    /// The storm that was kept, on a timeline that is so many milliseconds ahead.
-    pub(super) fn restored(kept: KeptStorm, ahead: i64) -> Self {
+    /// The storm that was kept, on a timeline that is so many milliseconds ahead. What lies in the future is of a clock that
+    /// was set back meanwhile: no storm is longer than it would be if it began now.
+    pub(super) fn restored(kept: KeptStorm, ahead: i64, now: Moment, lasts: Duration) -> Self {
         let moment = |kept: i64| Moment(kept.saturating_add(ahead));
         Self {
-            bans: kept.bans.into_iter().map(moment).collect(),
-            until: kept.until.map(moment),
+            bans: kept.bans.into_iter().map(moment).filter(|ban| *ban <= now).collect(),
+            until: kept.until.map(|until| moment(until).min(now + lasts)),
             held: kept.held,
         }
     }
@@ -121,6 +123,11 @@ mod tests {
         assert!(storm.holds(Moment(302_999)) && storm.end(Moment(302_999)).is_none());
         assert!(storm.end(Moment(303_000)).is_some() && !storm.holds(Moment(303_000)));
         assert!(storm.end(Moment(400_000)).is_none());
+
+        let set_back = Storm::restored(storm.kept(0), -86_400_000, Moment(-86_400_000), decide.storm_lasts);
+        assert!(!set_back.holds(Moment(-86_400_000 + 303_001)));
+        let set_back = Storm::restored(storm.kept(0), 86_400_000, Moment(0), decide.storm_lasts);
+        assert!(set_back.bans.is_empty() && set_back.until.is_none_or(|until| until <= Moment(300_000)));
 
         let mut calm = Storm::default();
         assert!(

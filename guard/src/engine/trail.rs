@@ -12,74 +12,125 @@ const GAPS: usize = 5;
 /// Different accounts that are told apart within a short time.
 pub(super) const ACCOUNTS: usize = 6;
 
+/// Half of the time that guesses are counted: those of the present half and of the one before it. So what counts is no older
+/// than a day, and what is no older than half a day counts.
+const HALF: u32 = REMEMBERED.as_secs() as u32 / 2;
+
 /// A source's trail: 32 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Trail {
     /// When it guessed last.
     last: Second,
-    /// When the first of `accounts` was tried.
-    begun: Second,
-    /// The different accounts tried since `begun`, as hashes.
+    /// Seconds from the beginning of the present half to `last`.
+    into_half: u16,
+    /// Seconds from when the first of `accounts` was tried to `last`.
+    since_first: u16,
+    /// The different accounts tried since the first of them, as hashes.
     accounts: [u16; ACCOUNTS],
-    /// Guesses since the trail began.
+    /// Guesses of the present half.
     guesses: u16,
-    /// Different accounts tried since the trail began: a bit for each of eight sorts.
-    sorts: u8,
+    /// Guesses of the half before it.
+    before: u8,
+    /// Different accounts tried in the present half and in the one before it: a bit for each of eight sorts.
+    sorts: [u8; 2],
     /// Minutes between the last guesses, newest first.
     gaps: [u8; GAPS],
     /// How many of `gaps` are there.
     gaps_known: u8,
-    /// How many of `accounts` are there.
-    accounts_known: u8,
-    /// Guesses when their slowness was last told of.
-    told: u16,
+    /// How many of `accounts` are there, and from how many guesses on their slowness is told of again: a power of two. Four
+    /// bits each.
+    accounts_known_and_told: u8,
 }
 
 const _: () = assert!(size_of::<Trail>() == 32);
+const _: () = assert!(HALF <= u16::MAX as u32);
 
 impl Trail {
     /// One more guess, at an account of this hash if it is known.
     pub(super) fn guess(&mut self, account: Option<u64>, at: Moment, accounts_within: Duration) {
         let now = Second::of(at);
-        if self.guesses > 0 {
-            let minutes = (now.since(self.last).as_secs() + 30) / 60;
+        if self.is_over(at) {
+            *self = Self { last: now, ..Self::default() };
+        } else {
+            let passed = now.seconds_since(self.last) as u32;
+            self.pass(passed);
             self.gaps.copy_within(..GAPS - 1, 1);
-            self.gaps[0] = u8::try_from(minutes).unwrap_or(u8::MAX);
+            self.gaps[0] = u8::try_from((passed + 30) / 60).unwrap_or(u8::MAX);
             self.gaps_known = (self.gaps_known + 1).min(GAPS as u8);
         }
         self.guesses = self.guesses.saturating_add(1);
-        self.last = now;
         if let Some(account) = account {
-            self.try_account(account, now, accounts_within);
+            self.try_account(account, accounts_within);
         }
     }
 
-    fn try_account(&mut self, account: u64, now: Second, within: Duration) {
-        self.sorts |= 1 << (account >> 61);
+    /// Goes on by so many seconds.
+    #[inline]
+    fn pass(&mut self, seconds: u32) {
+        self.last = self.last.shifted(seconds.into());
+        self.since_first = self.since_first.saturating_add(u16::try_from(seconds).unwrap_or(u16::MAX));
+        let into = u32::from(self.into_half) + seconds;
+        if into >= HALF {
+            self.begin_half(into / HALF == 1);
+        }
+        self.into_half = (into % HALF) as u16;
+    }
+
+    /// Begins another half, right after the present one or later.
+    #[cold]
+    fn begin_half(&mut self, is_next: bool) {
+        self.before = if is_next { u8::try_from(self.guesses).unwrap_or(u8::MAX) } else { 0 };
+        self.sorts = [0, if is_next { self.sorts[0] } else { 0 }];
+        self.guesses = 0;
+        let told = self.told().min(doubled(self.before.into()));
+        self.set(self.accounts(), told);
+    }
+
+    fn try_account(&mut self, account: u64, within: Duration) {
+        self.sorts[0] |= 1 << (account >> 61);
         let account = account as u16;
-        let known = usize::from(self.accounts_known);
-        if known == 0 || now.since(self.begun) > within {
-            (self.begun, self.accounts_known) = (now, 1);
+        let known = self.accounts();
+        if known == 0 || u64::from(self.since_first) > within.as_secs() {
+            self.since_first = 0;
             self.accounts[0] = account;
+            self.set(1, self.told());
         } else if known < ACCOUNTS && !self.accounts[..known].contains(&account) {
             self.accounts[known] = account;
-            self.accounts_known += 1;
+            self.set(known + 1, self.told());
         }
     }
 
-    /// Guesses in the time that is remembered.
+    /// Guesses up to the last one, of half a day at least and a day at most.
     pub(super) const fn guesses(&self) -> u16 {
-        self.guesses
+        self.guesses.saturating_add(self.before as u16)
+    }
+
+    /// The same as seen at a moment.
+    pub(super) fn guesses_at(mut self, now: Moment) -> u16 {
+        if self.is_over(now) {
+            return 0;
+        }
+        self.pass(Second::of(now).seconds_since(self.last) as u32);
+        self.guesses()
     }
 
     /// Different accounts tried in a short time, at most [`ACCOUNTS`].
     pub(super) const fn accounts(&self) -> usize {
-        self.accounts_known as usize
+        (self.accounts_known_and_told & 15) as usize
     }
 
-    /// Different accounts tried in the time that is remembered: at least so many.
+    /// From so many guesses on, as a power of two, their slowness is told of again.
+    const fn told(&self) -> u8 {
+        self.accounts_known_and_told >> 4
+    }
+
+    const fn set(&mut self, accounts: usize, told: u8) {
+        self.accounts_known_and_told = accounts as u8 | told << 4;
+    }
+
+    /// Different accounts tried in the time that guesses are counted: at least so many.
     pub(super) const fn sorts(&self) -> u32 {
-        self.sorts.count_ones()
+        (self.sorts[0] | self.sorts[1]).count_ones()
     }
 
     /// Whether there were so many guesses, and the median time between the last ones is at least `gap`.
@@ -94,36 +145,49 @@ impl Trail {
     }
 
     /// The gaps have been looked at: the next ones begin a new count. Answers whether they are to be told of: the first
-    /// ones are, and then each time the guesses have doubled.
+    /// ones are, and then as the guesses pass powers of two.
     pub(super) fn forget_gaps(&mut self) -> bool {
         self.gaps_known = 0;
-        let is_news = self.guesses >= self.told.saturating_mul(2).max(1);
+        let is_news = u32::from(self.guesses()) >= 1 << self.told();
         if is_news {
-            self.told = self.guesses;
+            self.set(self.accounts(), doubled(self.guesses()));
         }
         is_news
     }
 
     /// The accounts have been told of.
     pub(super) const fn forget_accounts(&mut self) {
-        self.accounts_known = 0;
+        self.set(0, self.told());
+    }
+
+    /// A ban has answered the guesses up to now.
+    pub(super) const fn forget_guesses(&mut self) {
+        (self.guesses, self.before, self.sorts) = (0, 0, [0; 2]);
+        self.set(self.accounts(), 0);
     }
 
     /// Whether there is nothing left to remember.
     pub(super) fn is_over(&self, now: Moment) -> bool {
-        self.guesses == 0 || Second::of(now).since(self.last) > REMEMBERED
+        self.guesses() == 0 || Second::of(now).since(self.last) > REMEMBERED
     }
 
     /// The same trail on a timeline that is so many seconds ahead, as one that may have been tampered with.
     pub(super) fn shifted(self, seconds: i64) -> Self {
-        Self {
+        let mut trail = Self {
             gaps_known: self.gaps_known.min(GAPS as u8),
-            accounts_known: self.accounts_known.min(ACCOUNTS as u8),
+            into_half: (u32::from(self.into_half) % HALF) as u16,
             last: self.last.shifted(seconds),
-            begun: self.begun.shifted(seconds),
             ..self
-        }
+        };
+        trail.set(self.accounts().min(ACCOUNTS), self.told());
+        trail
     }
+}
+
+/// The least power of two above so many.
+const fn doubled(guesses: u16) -> u8 {
+    let power = u16::BITS - guesses.leading_zeros();
+    if power < 15 { power as u8 } else { 15 }
 }
 
 const fn minutes_long(minutes: u8) -> Duration {
@@ -171,6 +235,55 @@ mod tests {
         assert_eq!(trail.accounts(), 3);
         trail.guess(Some(4), Moment(7 * MINUTE), FIVE);
         assert_eq!(trail.accounts(), 1, "the others were tried too long ago");
+    }
+
+    #[test]
+    fn guesses_of_more_than_a_day_ago_count_no_more_however_many_follow() {
+        const HOUR: i64 = 60 * MINUTE;
+        let mut trail = Trail::default();
+        for day in 0..30 {
+            for mistake in 0..2 {
+                trail.guess(Some(u64::MAX), Moment((day * 24 + mistake) * HOUR), FIVE);
+                assert!(trail.guesses() <= 4, "day {day}");
+            }
+        }
+        assert_eq!((trail.sorts(), trail.guesses_at(Moment((29 * 24 + 2) * HOUR))), (1, 2));
+        // Half a day is told whole.
+        for guess in 0..11 {
+            trail.guess(Some(guess << 61), Moment((1000 + guess as i64) * HOUR), FIVE);
+        }
+        assert_eq!((trail.guesses(), trail.sorts()), (11, 8));
+        assert_eq!(trail.guesses_at(Moment(1034 * HOUR)), 0, "and after a day nothing");
+    }
+
+    #[test]
+    fn a_trail_is_the_same_on_another_timeline() {
+        let guesses = [0, 7 * 3600, 13 * 3600, 14 * 3600, 30 * 3600, 41 * 3600];
+        let ahead = 1_234_567;
+        let tried = |trail: &mut Trail, at: i64| trail.guess(Some(at as u64), Moment(at * 1000), FIVE);
+        for cut in 0..guesses.len() {
+            let (mut straight, mut shifted) = (Trail::default(), Trail::default());
+            for (number, at) in guesses.into_iter().enumerate() {
+                tried(&mut straight, at);
+                if number == cut {
+                    shifted = shifted.shifted(ahead);
+                }
+                // The hashes of accounts stay those of before.
+                let moved = Moment((at + if number < cut { 0 } else { ahead }) * 1000);
+                shifted.guess(Some(at as u64), moved, FIVE);
+            }
+            assert_eq!(shifted, straight.shifted(ahead), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_ban_answers_the_guesses_before_it() {
+        let mut trail = Trail::default();
+        for guess in 0..12 {
+            trail.guess(Some(guess << 61), Moment(guess as i64 * 10 * MINUTE), FIVE);
+        }
+        trail.forget_guesses();
+        assert_eq!((trail.guesses(), trail.sorts()), (0, 0));
     }
 
     #[test]

@@ -161,7 +161,7 @@ impl Judge {
 
     /// Decides by another configuration from now on. Scores, strikes and bans stay.
     pub fn configure(&mut self, config: &Config, clock: Clock) {
-        self.engine.configure(config.decide.clone());
+        self.engine.configure(config.decide.clone(), clock.moment);
         self.protection.configure(&config.allow, clock);
         self.forget_unnamed();
         self.decide = config.decide.clone();

@@ -11,10 +11,12 @@ impl Judge {
         match order.cause {
             Cause::Score(threshold) => {
                 let within = show_duration(decide.window);
-                let lowered = if threshold < decide.threshold {
-                    format!(" (a known offender: {} lead to a ban)", threshold.as_f64())
-                } else {
-                    String::new()
+                let lowered = match threshold < decide.threshold {
+                    true if order.strike > 1 => {
+                        format!(" (a known offender: {} lead to a ban)", threshold.as_f64())
+                    }
+                    true => format!(" (many fail at present: {} lead to a ban)", threshold.as_f64()),
+                    false => String::new(),
                 };
                 format!("{filter}: {} points within {within}{lowered}", order.score.as_f64())
             }

@@ -11,7 +11,7 @@ fn a_smaller_table_keeps_the_worst() {
     for _ in 0..3 {
         scene.fail(ATTACKER);
     }
-    scene.engine.configure(Decide { max_sources: 10, ..Decide::default() });
+    scene.engine.configure(Decide { max_sources: 10, ..Decide::default() }, scene.now);
     assert_eq!(scene.engine.tracked(), 10);
     assert_eq!(scene.engine.count().evicted, 91);
     assert_eq!(scene.score(ATTACKER), 3.0);

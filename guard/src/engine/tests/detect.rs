@@ -90,7 +90,7 @@ fn one_guess_each_ten_minutes_is_seen() {
     }
     let troubles = scene.troubles();
     let guesses = |n| Trouble::SlowGuessing { guesses: n };
-    assert_eq!(troubles, [4, 10, 22].map(guesses), "each time they have doubled");
+    assert_eq!(troubles, [4, 10, 16].map(guesses), "as their number passes powers of two");
 }
 
 #[test]
@@ -102,6 +102,54 @@ fn slow_guesses_at_several_accounts_are_a_ban() {
         .collect();
     let [Decision::Ban(order), ..] = &decisions[..] else { panic!("{decisions:?}") };
     assert_eq!((order.cause, order.until), (Cause::Slow, Some(order.since + Duration::from_secs(3600))));
+}
+
+#[test]
+fn a_mistake_a_day_never_adds_up_and_a_ban_answers_those_before_it() {
+    let accounts = ["root", "admin", "anna", "test", "oracle", "git", "ubuntu", "bert"];
+    let mut office = Scene::new();
+    for day in 0..60 {
+        for mistake in 0..2 {
+            let at = day * DAY + mistake * 5 * HOUR;
+            assert_eq!(office.at(at).fail_at(ATTACKER, accounts[(day % 8) as usize]), None, "day {day}");
+        }
+    }
+    office.login(ATTACKER, Kind::PasswordLogin);
+    assert!(!office.troubles().iter().any(|t| matches!(t, Trouble::SuccessAfterFailures { .. })));
+
+    let mut slow = Scene::new();
+    let bans: Vec<usize> = (0..40)
+        .filter(|i| {
+            let banned = slow.wait(11 * MINUTE).fail_at(ATTACKER, accounts[i % 8]).is_some();
+            slow.engine.lifted(target(ATTACKER));
+            banned
+        })
+        .collect();
+    assert!(bans.windows(2).all(|pair| pair[1] - pair[0] >= 10) && bans.len() >= 2, "{bans:?}");
+}
+
+#[test]
+fn what_one_service_says_of_an_account_is_not_said_of_anothers() {
+    let mut scene = Scene::new();
+    let web = Sighting {
+        account: Some(b"anna"),
+        pattern: PatternId { filter: 3, pattern: 0 },
+        ..line("198.51.100.1", Kind::InvalidUser, 1)
+    };
+    scene.see(web);
+    for host in 0..30 {
+        scene.wait(2 * SECOND).fail_at(&format!("192.0.2.{host}"), "anna");
+    }
+    assert_eq!(scene.troubles(), [Trouble::AccountUnderAttack { addresses: 20 }]);
+
+    // It was made later, as a login shows.
+    let mut scene = Scene::new();
+    scene.see(Sighting { account: Some(b"anna"), ..line("198.51.100.1", Kind::InvalidUser, 1) });
+    scene.see(Sighting { account: Some(b"anna"), ..line("198.51.100.2", Kind::PasswordLogin, 2) });
+    for host in 0..30 {
+        scene.wait(2 * SECOND).fail_at(&format!("192.0.2.{host}"), "anna");
+    }
+    assert_eq!(scene.troubles(), [Trouble::AccountUnderAttack { addresses: 20 }]);
 }
 
 #[test]
@@ -258,4 +306,38 @@ fn in_a_storm_hosts_are_banned_and_prefixes_wait_for_its_end() {
     assert_eq!(ended[0], Decision::StormEnds(1));
     assert_eq!(prefixes(&ended), ["203.0.113.0/24"]);
     assert_eq!(scene.engine.next_tick(), None);
+}
+
+#[test]
+fn prefixes_that_have_waited_make_no_storm_and_each_can_be_refused() {
+    let mut scene = Scene::with(|d| d.storm_bans = 5);
+    for prefix in 0..8 {
+        for host in 0..10 {
+            scene.ban(&format!("198.18.{prefix}.{host}"));
+        }
+    }
+    scene.further();
+    scene.wait(300 * SECOND);
+    scene.engine.tick(scene.now);
+    let ended = scene.further();
+    let orders: Vec<_> = ended
+        .iter()
+        .filter_map(|decision| match decision {
+            Decision::Ban(order) => Some(order.clone()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(orders.len(), 8, "{ended:?}");
+    for order in &orders {
+        if order.target == target("198.18.2.0/24") {
+            scene.engine.refused(order.target);
+        } else {
+            scene.engine.stands(order, scene.now);
+        }
+    }
+    assert!(!scene.further().iter().any(|decision| matches!(decision, Decision::StormBegins(_))));
+    assert_eq!(scene.engine.strikes(target("198.18.2.0/24"), scene.now), 0, "refused");
+    assert_eq!(scene.engine.strikes(target("198.18.3.0/24"), scene.now), 1);
+    scene.engine.refused(target("198.18.3.0/24"));
+    assert_eq!(scene.engine.strikes(target("198.18.3.0/24"), scene.now), 1, "it stands");
 }

@@ -6,6 +6,11 @@ use super::*;
 use crate::engine::Recalled;
 use crate::time::{Clock, Wall};
 
+/// A wall clock far ahead of the engine's timeline.
+fn clock(now: Moment) -> Clock {
+    Clock { wall: Wall(now.0 + 1_795_000_000_000), moment: now }
+}
+
 #[test]
 fn scores_survive_through_the_store_and_leak_meanwhile() {
     let mut scene = Scene::new();
@@ -145,9 +150,51 @@ fn a_reload_keeps_scores() {
     for _ in 0..3 {
         scene.fail(ATTACKER);
     }
-    scene.engine.configure(Decide { threshold: Points(4000), ..Decide::default() });
+    scene.engine.configure(Decide { threshold: Points(4000), ..Decide::default() }, scene.now);
     assert_eq!(scene.score(ATTACKER), 3.0);
     assert!(scene.fail(ATTACKER).is_some());
+}
+
+#[test]
+fn points_that_have_leaked_away_come_back_with_no_other_window() {
+    let day = Decide { window: Duration::from_secs(86_400), ..Decide::default() };
+    let mut scene = Scene::new();
+    for _ in 0..4 {
+        scene.fail(ATTACKER);
+    }
+    let kept: Vec<_> = scene.engine.scores().collect();
+    let recalled = scene.engine.recall_later(clock(scene.now));
+    scene.wait(HOUR);
+    scene.engine.configure(day.clone(), scene.now);
+    assert_eq!(scene.score(ATTACKER), 0.0);
+
+    // Nor by a restart with another configuration.
+    let mut engine = Engine::new(EngineOptions { decide: day, seed: 7, evidence: 0 });
+    engine.recall(Recalled::read(&recalled).unwrap(), clock(scene.now));
+    engine.restore_score(&kept[0], scene.now);
+    assert_eq!(engine.score(ATTACKER.parse().unwrap(), scene.now).0, 0);
+}
+
+#[test]
+fn of_too_many_groups_the_fullest_are_recalled() {
+    let mut scene = Scene::new();
+    let names: Vec<String> = (0..4000).map(|name| format!("user{name}")).collect();
+    let fail_at = |scene: &mut Scene, address: &str, name: &str, pid: u32| {
+        let name: &'static str = Box::leak(name.to_owned().into_boxed_str());
+        scene.see(Sighting { account: Some(name.as_bytes()), ..line(address, Kind::FailedPassword, pid) });
+    };
+    for (number, name) in names.iter().enumerate() {
+        fail_at(&mut scene, &format!("10.0.{}.{}", number / 250, number % 250), name, number as u32);
+    }
+    for host in 0..19 {
+        fail_at(&mut scene, &format!("192.0.2.{host}"), &names[3999], 5000 + host);
+    }
+    let recalled = Recalled::read(&scene.engine.recall_later(clock(scene.now))).unwrap();
+    let mut scene = Scene::new();
+    scene.engine.recall(recalled, clock(scene.now));
+    let within = scene.engine.decide.account_within;
+    let key = scene.engine.accounts.key(names[3999].as_bytes()).at(0);
+    assert_eq!(scene.engine.accounts.addresses(key, scene.now, within), 20);
 }
 
 /// What follows from a log, if the daemon ends after so many lines and a new one goes on.
@@ -177,7 +224,7 @@ fn decisions_with_a_restart(log: &[(u8, u8, i64)], restart: usize) -> Vec<Decisi
 impl Scene {
     /// An engine that knows what the store has kept of the one before.
     fn restart(&mut self) {
-        let clock = Clock { wall: Wall(self.now.0 + 1_795_000_000_000), moment: self.now };
+        let clock = clock(self.now);
         let recalled = Recalled::read(&self.engine.recall_later(clock)).unwrap();
         let old = &mut self.engine;
         let strikes = old.changed_strikes();
