@@ -16,20 +16,24 @@ const TRUSTED: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// TLS with the certificates that this machine trusts.
-pub(crate) fn tls() -> TlsConfig {
+/// TLS with servers that these authorities vouch for.
+pub(crate) fn tls(authorities: Vec<Certificate<'static>>) -> TlsConfig {
     static PROVIDER: OnceLock<Arc<rustls::crypto::CryptoProvider>> = OnceLock::new();
     let provider = PROVIDER.get_or_init(|| Arc::new(rustls::crypto::ring::default_provider()));
     TlsConfig::builder()
-        .root_certs(RootCerts::Specific(Arc::new(trusted())))
+        .root_certs(RootCerts::Specific(Arc::new(authorities)))
         .unversioned_rustls_crypto_provider(Arc::clone(provider))
         .build()
 }
 
-/// The certificates this machine trusts. Without any, no server is believed.
-fn trusted() -> Vec<Certificate<'static>> {
-    let pem = TRUSTED.iter().find_map(|path| std::fs::read(path).ok()).unwrap_or_default();
-    let items = ureq::tls::parse_pem(&pem).filter_map(Result::ok);
+/// The authorities this machine trusts. Without any, no server is believed.
+pub(crate) fn trusted() -> Vec<Certificate<'static>> {
+    certificates(&TRUSTED.iter().find_map(|path| std::fs::read(path).ok()).unwrap_or_default())
+}
+
+/// The certificates in a file's text (PEM).
+pub(crate) fn certificates(pem: &[u8]) -> Vec<Certificate<'static>> {
+    let items = ureq::tls::parse_pem(pem).filter_map(Result::ok);
     items.filter_map(|item| if let PemItem::Certificate(one) = item { Some(one) } else { None }).collect()
 }
 

@@ -46,6 +46,9 @@ pub struct Feed {
     pub plain_http: bool,
     /// Whether it may be fetched from link-local addresses, where clouds keep their secrets. Default false.
     pub link_local: bool,
+    /// A file with the certificates (PEM) of the authorities that may vouch for its server, in place of those this machine
+    /// trusts. Default none.
+    pub ca: Option<PathBuf>,
 }
 
 /// Where a feed is.
@@ -95,6 +98,7 @@ impl Feed {
             max_shrink: 500,
             plain_http: false,
             link_local: false,
+            ca: None,
         }
     }
 
@@ -130,7 +134,7 @@ const WIDEST_V4: Whole = Whole(1..=32);
 const WIDEST_V6: Whole = Whole(1..=128);
 
 /// Keys of a feed, for the nearest one to a wrong one.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "name",
     "url",
     "path",
@@ -147,6 +151,7 @@ const KEYS: [&str; 16] = [
     "max_shrink",
     "plain_http",
     "link_local",
+    "ca",
 ];
 
 /// All feeds: a list of tables, of which no two have one name.
@@ -208,6 +213,7 @@ impl Shape for FeedTable {
                 "max_shrink" => set(&mut feed.max_shrink, Share.read(value)),
                 "plain_http" => set(&mut feed.plain_http, Flag.read(value)),
                 "link_local" => set(&mut feed.link_local, Flag.read(value)),
+                "ca" => Absolute.read(value).map(|read| feed.ca = Some(read)),
                 other => {
                     let near = super::load::nearest(other, KEYS)
                         .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
@@ -235,6 +241,16 @@ impl Shape for FeedTable {
             return Err(wrong(
                 input,
                 format!("feed `{}` is not fetched over TLS: write https://, or plain_http = true", feed.name),
+            ));
+        }
+        let over_tls = matches!(&feed.from, FeedSource::Url(url) if url.starts_with("https://"));
+        if feed.ca.is_some() && !over_tls {
+            return Err(wrong(
+                input,
+                format!(
+                    "feed `{}` has a `ca`, but no https:// URL whose server it could vouch for",
+                    feed.name
+                ),
             ));
         }
         Ok(feed)
@@ -266,6 +282,8 @@ impl Shape for FeedTable {
         say("max_shrink", value.max_shrink != usual.max_shrink, Share.show(&value.max_shrink));
         say("plain_http", value.plain_http, Flag.show(&value.plain_http));
         say("link_local", value.link_local, Flag.show(&value.link_local));
+        let ca = value.ca.as_ref().map(|ca| Absolute.show(ca));
+        say("ca", ca.is_some(), ca.unwrap_or_default());
         lines.into_iter().map(|(key, shown)| [key, " = ", &shown, "\n"].concat()).collect()
     }
 }

@@ -119,6 +119,7 @@ fn feeds_are_read_and_shown() {
         [[feed]]
         name = "drop"
         url = "https://user:secret@lists.example/drop.txt?key=secret"
+        ca = "/etc/guard/ca.pem"
         [[feed]]
         name = "own"
         path = "/etc/guard/bad.csv"
@@ -150,6 +151,7 @@ fn feeds_are_read_and_shown() {
         ("[[feed]]\nname = \"a\"", "feed `a` needs either `url` or `path`"),
         ("[[feed]]\nname = \"a\"\nurl = \"ftp://x/y\"", "guard.toml:3:7: `feed`: \"ftp://x/y\" is not a URL"),
         ("[[feed]]\nname = \"a\"\nurl = \"http://lists.example/y\"", "not fetched over TLS"),
+        ("[[feed]]\nname = \"a\"\npath = \"/x\"\nca = \"/y\"", "feed `a` has a `ca`, but no https:// URL"),
         (
             "[[feed]]\nname = \"a\"\npth = \"/x\"",
             "guard.toml:3:1: `feed`: unknown key `pth`; did you mean `path`?",

@@ -4,14 +4,13 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::control::Control;
+use super::listing::Waiting;
 use super::views;
 use crate::api::{Answer, BanView, PastBan, Undo, Why, WhyHost};
-use crate::ban::BanRef;
-use crate::judge::Line;
-use crate::sighting::Points;
+use crate::judge::{Inside, Line, Within};
 use crate::store::{EventQuery, StoredEventView};
 use crate::target::Target;
-use crate::time::{Clock, Wall};
+use crate::time::{Clock, Moment, Wall};
 
 /// Events in the answer.
 const EVENTS: usize = 50;
@@ -19,10 +18,31 @@ const EVENTS: usize = 50;
 const HOSTS: usize = 100;
 
 impl Control {
-    /// Answers why, once the store has said what it remembers.
-    pub(super) fn why(&self, target: Target, reply: oneshot::Sender<Answer>) {
-        let known = self.known_of(target);
-        let query = EventQuery { target: Some(target), limit: EVENTS, ..EventQuery::default() };
+    /// Answers why, once the store has said what it remembers; of a prefix, once what is inside is gathered.
+    pub(super) fn why(&mut self, target: Target, reply: oneshot::Sender<Answer>) {
+        if target.is_host() {
+            return self.tell_why(self.known_of(target, Vec::new(), 0), reply);
+        }
+        let within = Within::new(target, HOSTS, &self.judge);
+        self.listings.push_back(Waiting::Inside(within, reply));
+    }
+
+    /// What is inside a prefix is gathered.
+    pub(super) fn why_prefix(&self, within: Within, reply: oneshot::Sender<Answer>) {
+        let (target, now) = (within.prefix(), Moment::now());
+        let (inside, count) = within.finish();
+        let host = |inside: Inside| WhyHost {
+            target: inside.target,
+            score: views::points(inside.score()),
+            banned: inside.is_banned(),
+            seconds_left: inside.until.map(|until| until.since(now).as_secs()),
+        };
+        let hosts = inside.into_iter().map(host).collect();
+        self.tell_why(self.known_of(target, hosts, count), reply);
+    }
+
+    fn tell_why(&self, known: Why, reply: oneshot::Sender<Answer>) {
+        let query = EventQuery { target: Some(known.target), limit: EVENTS, ..EventQuery::default() };
         self.writer.events(query, move |events| {
             let answer =
                 views::with_events(events, |events| Answer::Why(Box::new(remembered(known, events))));
@@ -31,14 +51,12 @@ impl Control {
         });
     }
 
-    fn known_of(&self, target: Target) -> Why {
+    fn known_of(&self, target: Target, hosts: Vec<WhyHost>, hosts_count: u64) -> Why {
         let clock = Clock::now();
         let (engine, address) = (self.judge.engine(), target.address());
         let covering =
             self.judge.bans().covering(address).filter(|ban| ban.target.length() <= target.length());
         let bans: Vec<BanView> = covering.map(|ban| views::view(ban, clock)).collect();
-        let (hosts, hosts_count) =
-            if target.is_host() { (Vec::new(), 0) } else { self.hosts_in(target, clock) };
         let lines = if target.is_host() { self.judge.lines(address, clock) } else { Vec::new() };
         let prospect = engine.prospect(target, clock.moment);
         let score = engine.score(address, clock.moment);
@@ -62,33 +80,6 @@ impl Control {
             events: Vec::new(),
             undo,
         }
-    }
-
-    /// Banned targets and scored addresses inside a prefix, the worst first, and how many there are.
-    fn hosts_in(&self, prefix: Target, clock: Clock) -> (Vec<WhyHost>, u64) {
-        let engine = self.judge.engine();
-        let inside = |ban: &BanRef<'_>| ban.target != prefix && prefix.covers(ban.target.address());
-        let banned = |ban: BanRef<'_>| {
-            let left = ban.until.map(|until| until.since(clock.moment).as_secs());
-            (true, ban.score, ban.target, left)
-        };
-        let bans = self.judge.bans();
-        let bans_inside =
-            bans.iter().filter(inside).filter(|ban| ban.target.length() > prefix.length()).map(banned);
-        let scored = engine.scores().filter(|kept| prefix.covers(kept.address)).filter_map(|kept| {
-            let (target, score) = (Target::host(kept.address), engine.score(kept.address, clock.moment));
-            (score.0 > 0 && bans.get(target).is_none()).then_some((false, score, target, None))
-        });
-        let mut all: Vec<(bool, Points, Target, Option<u64>)> = bans_inside.chain(scored).collect();
-        let count = all.len() as u64;
-        all.sort_by_key(|(is_banned, score, target, _)| (!is_banned, -score.0, *target));
-        let host = |(banned, score, target, seconds_left)| WhyHost {
-            target,
-            score: views::points(score),
-            banned,
-            seconds_left,
-        };
-        (all.into_iter().take(HOSTS).map(host).collect(), count)
     }
 }
 

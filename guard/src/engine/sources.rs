@@ -5,6 +5,7 @@
 //! always, and the cost does not grow with the table.
 
 use std::net::IpAddr;
+use std::ops::Range;
 
 use super::score::{Leak, Score};
 use super::trail::Trail;
@@ -127,6 +128,15 @@ impl Sources {
     /// Every source's score.
     pub(super) fn scores(&self) -> impl Iterator<Item = (IpAddr, Score)> {
         self.all.records().iter().map(|source| (address_of(source.address), source.score))
+    }
+
+    /// The scores of the sources in these places, below [`Self::len`]; places behind hold none. A source that goes leaves
+    /// its place to the last one.
+    pub(super) fn scores_in(&self, places: Range<usize>) -> impl Iterator<Item = (IpAddr, Score)> {
+        let records = self.all.records();
+        let end = places.end.min(records.len());
+        let sources = records[places.start.min(end)..end].iter();
+        sources.map(|source| (address_of(source.address), source.score))
     }
 
     /// Every source's trail.

@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
+use std::ops::Range;
 
 use super::accounts::Accounts;
 use super::attempt::Attempts;
@@ -171,6 +172,12 @@ impl Engine {
     /// All scores, for the store.
     pub fn scores(&self) -> impl Iterator<Item = KeptScore> {
         self.sources.scores().map(|(address, score)| KeptScore::of(address, Some(score)))
+    }
+
+    /// The scores of the sources in these places, of [`Self::tracked`]. A source that goes leaves its place to the last
+    /// one, and a new one comes behind all others: who goes from the last place to the first meets every one that stays.
+    pub fn scores_in(&self, places: Range<usize>) -> impl Iterator<Item = KeptScore> {
+        self.sources.scores_in(places).map(|(address, score)| KeptScore::of(address, Some(score)))
     }
 
     /// From here on [`Self::changed_scores`] is asked, from time to time.

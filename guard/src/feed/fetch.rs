@@ -60,6 +60,15 @@ pub(super) enum FetchError {
         /// In words.
         reason: String,
     },
+    /// Nobody could vouch for the server.
+    #[cfg(feature = "feeds")]
+    #[error("the certificates in {} cannot be used: {reason}", path.display())]
+    Authorities {
+        /// The file of its `ca`.
+        path: std::path::PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The unit lets the daemon reach nobody but this machine.
     #[cfg(feature = "feeds")]
     #[error(

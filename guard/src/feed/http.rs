@@ -3,19 +3,23 @@
 //! A server is believed for what it is asked for and nothing more: neither it nor the name service may lead guard to
 //! where only this machine or its network can reach.
 
+use std::fs;
 use std::io::Read;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use ureq::config::Config;
 use ureq::http::{HeaderMap, StatusCode, Uri, header};
+use ureq::tls::Certificate;
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use ureq::{Agent, Error};
 
 use super::fetch::{FetchError, Fetched, Seen};
-use crate::config::Feed;
-use crate::web::{USER_AGENT, is_inside, is_link_local, is_nobody, is_sandboxed, reason, tls};
+use crate::config::{Feed, writable_by_others};
+use crate::web::{
+    USER_AGENT, certificates, is_inside, is_link_local, is_nobody, is_sandboxed, reason, tls, trusted,
+};
 
 /// How long the whole of it may take: less than a person waits for an answer.
 const TIME: Duration = Duration::from_secs(90);
@@ -29,7 +33,7 @@ const VALIDATOR: usize = 512;
 /// Asks for a feed, unless it is as it was seen.
 pub(super) fn fetch(feed: &Feed, url: &str, seen: &Seen) -> Result<Fetched, FetchError> {
     let uri: Uri = url.parse().map_err(|_| FetchError::Network { reason: "it is no URL".into() })?;
-    let agent = agent(feed, &uri);
+    let agent = agent(feed, &uri)?;
     let mut request = agent.get(uri);
     if let Some(etag) = &seen.etag {
         request = request.header(header::IF_NONE_MATCH, etag);
@@ -63,7 +67,7 @@ pub(super) fn fetch(feed: &Feed, url: &str, seen: &Seen) -> Result<Fetched, Fetc
     Ok(Fetched::New { bytes, seen })
 }
 
-fn agent(feed: &Feed, uri: &Uri) -> Agent {
+fn agent(feed: &Feed, uri: &Uri) -> Result<Agent, FetchError> {
     let config = Agent::config_builder()
         .https_only(uri.scheme_str() == Some("https"))
         .http_status_as_error(false)
@@ -74,10 +78,23 @@ fn agent(feed: &Feed, uri: &Uri) -> Agent {
         .timeout_recv_response(Some(STEP))
         .user_agent(USER_AGENT)
         .max_idle_connections(0)
-        .tls_config(tls())
+        .tls_config(tls(authorities(feed)?))
         .build();
     let host = uri.host().unwrap_or_default().to_owned();
-    Agent::with_parts(config, DefaultConnector::default(), Guarded { host, link_local: feed.link_local })
+    let resolver = Guarded { host, link_local: feed.link_local };
+    Ok(Agent::with_parts(config, DefaultConnector::default(), resolver))
+}
+
+/// Who may vouch for a feed's server: the feed's own authorities, else those this machine trusts.
+fn authorities(feed: &Feed) -> Result<Vec<Certificate<'static>>, FetchError> {
+    let Some(path) = &feed.ca else { return Ok(trusted()) };
+    let unusable = |reason: String| FetchError::Authorities { path: path.clone(), reason };
+    let meta = fs::metadata(path).map_err(|error| unusable(error.to_string()))?;
+    if let Some((reason, remedy)) = writable_by_others(path, &meta) {
+        return Err(FetchError::Unsafe { reason, remedy });
+    }
+    let found = certificates(&fs::read(path).map_err(|error| unusable(error.to_string()))?);
+    if found.is_empty() { Err(unusable("there is none in it, in PEM".into())) } else { Ok(found) }
 }
 
 fn text(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {

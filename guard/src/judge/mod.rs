@@ -39,6 +39,7 @@ mod rules;
 mod sighting;
 pub mod stored;
 mod told;
+mod within;
 
 #[cfg(test)]
 mod tests;
@@ -50,6 +51,7 @@ pub use protected::kept_logins;
 pub use restore::is_recovered;
 pub use room::Crowding;
 pub use sighting::Voucher;
+pub use within::{Inside, Within};
 
 use restore::Lifted;
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::ban::{BanId, Origin};
+use crate::ban::{Ban, BanId, Origin};
 use crate::config::Allow;
 use crate::enforce::LiveEntry;
+use crate::engine::KeptScore;
 use crate::store::{Memory, Store as _};
 use crate::time::Wall;
 
@@ -216,4 +217,64 @@ fn overlaps_are_vetoed_and_lifted_in_both_directions() {
     world.settle();
     assert!(said.iter().all(|said| said.as_ref().unwrap().contains("lifted the ban of")), "{said:?}");
     assert!(world.banned.is_empty());
+}
+
+#[test]
+fn what_is_inside_a_prefix_is_gathered_in_parts_the_worst_first() {
+    const PART: usize = 1000;
+    let mut world = World::new(&[]);
+    let host = |n: u32| IpAddr::V4((0x1000_0000 + n).into());
+    let ban = |target: Target, score: i32| Ban {
+        id: BanId(1),
+        target,
+        since: START.moment,
+        until: Some(after(60).moment),
+        origin: Origin::Manual(0),
+        score: Points(score),
+        strike: 1,
+        reason: "".into(),
+    };
+    for n in 0..50_000 {
+        world.judge.bans.set(ban(Target::host(host(n * 2)), (n % 977) as i32));
+    }
+    world.judge.bans.set(ban(target("16.0.0.0/8"), 9000));
+    world.judge.bans.set(ban(target("16.0.3.0/24"), 9000));
+    for n in 0..20_000 {
+        let kept = KeptScore { address: host(n * 3), points: Points(1000), settled: START.moment };
+        world.judge.engine.restore_score(&kept, START.moment);
+    }
+
+    let gather = |world: &mut World, prefix: &str, change: &dyn Fn(&mut Judge)| {
+        let mut within = Within::new(target(prefix), 100, &world.judge);
+        let mut steps = 0;
+        while within.step(&world.judge, PART, START.moment) {
+            steps += 1;
+            if steps == 20 {
+                change(&mut world.judge);
+            }
+        }
+        (within.finish(), steps)
+    };
+    // Each step looks at a part; the bans are one more than 51 parts hold, the sources 20.
+    let ((all, count), steps) = gather(&mut world, "16.0.0.0/8", &|_| {});
+    assert_eq!((steps, count), (71, 50_001 + 10_000), "every other source has a ban");
+    assert!(all.len() == 100 && all.iter().all(Inside::is_banned));
+    assert_eq!(all[0].target, target("16.0.3.0/24"), "the prefix itself is not inside");
+    assert!(all.is_sorted_by_key(|inside| -inside.score().0));
+
+    // Hosts 4 to 7, of which 4 and 6 are banned, and points were given to 6.
+    let ((few, count), _) = gather(&mut world, "16.0.0.4/30", &|_| {});
+    let few: Vec<String> = few.iter().map(|inside| inside.target.to_string()).collect();
+    assert_eq!((few, count), (vec!["16.0.0.6".to_owned(), "16.0.0.4".to_owned()], 2));
+    let ((three, _), _) = gather(&mut world, "16.0.0.8/29", &|_| {});
+    let scored: Vec<_> = three.iter().filter(|inside| !inside.is_banned()).collect();
+    assert_eq!(scored.iter().map(|inside| inside.score()).collect::<Vec<_>>(), [Points(1000); 2]);
+
+    // What goes meanwhile moves others: each that stays is met.
+    let ((few, _), _) = gather(&mut world, "16.0.0.0/28", &|judge| {
+        for n in 20_000..40_000 {
+            judge.bans.remove(Target::host(host(n * 2)));
+        }
+    });
+    assert_eq!(few.iter().filter(|inside| inside.is_banned()).count(), 8);
 }
