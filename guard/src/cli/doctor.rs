@@ -1,7 +1,5 @@
 //! `guardctl doctor`: what keeps guard from working on this machine, each with the way out. Needs no daemon.
 
-use std::fs::File;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -9,14 +7,18 @@ use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 use serde::Serialize;
 
 use super::error::chain;
-use super::human::bytes;
+use super::human::{bytes, counted};
 use super::{CliError, Piece, Screen, Style, plain};
 use crate::api::client::{Client, ClientError};
 use crate::api::{Answer, Request};
 use crate::config::{self, BackendChoice, Config, ConfigError, Journald};
+use crate::daemon::own_files;
+use crate::daemon::plan::Journal;
 use crate::datapath::features;
 use crate::enforce::{EnforceError, nftables};
-use crate::source::journald;
+use crate::scan::FilterSet;
+use crate::source::file::{self, Refusal};
+use crate::source::journald::NoJournal;
 
 /// Free space below which the state folder is short.
 const SHORT_OF_SPACE: u64 = 64 << 20;
@@ -141,6 +143,13 @@ fn configuration(file: &Path) -> (Config, Finding) {
 
 /// What can hold bans: one of the two backends is enough, unless the configuration names one.
 fn enforcement(config: &Config) -> Vec<Finding> {
+    if config.enforce.backend == BackendChoice::Observe {
+        return vec![Finding::warn(
+            "enforcement",
+            "enforce.backend is \"observe\": bans are decided and recorded, and nothing is dropped",
+            "set it to \"auto\" once you trust the decisions",
+        )];
+    }
     let found = features::probe(&config.paths.bpffs);
     let backend = config.enforce.backend;
     let nftables = nftables::is_offered();
@@ -191,43 +200,23 @@ fn enforcement(config: &Config) -> Vec<Finding> {
     findings
 }
 
+/// What is read as the daemon would read it: with its own choice of the journal, and its own way to open files.
 fn sources(config: &Config) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let journal = journald::any_journal(&config.source.journal_paths).filter(|path| File::open(path).is_ok());
-    match (config.source.journald, &journal) {
-        (Journald::Off, _) => {}
-        (_, Some(path)) => findings.push(Finding::ok("journal", path.display().to_string())),
-        (Journald::On, None) => findings.push(Finding::fail(
-            "journal",
-            "no readable journal file in source.journal_paths",
-            "start systemd-journald, or set source.journald = \"auto\"",
-        )),
-        (Journald::Auto, None) => {
-            findings.push(Finding::ok("journal", "none here: logins are read from files"));
-        }
-    }
-    let from_journal = config.source.journald != Journald::Off && journal.is_some();
-    let mut readable = from_journal;
+    let journal = Journal::look(&config.source);
+    let mut findings: Vec<_> = self::journal(config, &journal).into_iter().collect();
+    let mut readable = journal.is_read && journal.found.is_ok();
     for file in &config.source.files {
-        let shown = file.path.display();
-        findings.push(match File::open(&file.path) {
-            _ if file.journal_copy && from_journal => {
-                Finding::ok("log file", format!("{shown}: not needed, the journal has it too"))
-            }
-            Ok(_) => {
-                readable = true;
-                Finding::ok("log file", format!("{shown} is readable"))
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                Finding::ok("log file", format!("{shown} is not there; guard reads it once it is"))
-            }
-            Err(error) => Finding::warn(
-                "log file",
-                format!("{shown}: {error}"),
-                "run as root, or let the daemon's user read it",
-            ),
-        });
+        if file.journal_copy && journal.is_read {
+            let detail = format!("{}: not needed, the journal has it too", file.path.display());
+            findings.push(Finding::ok("log file", detail));
+            continue;
+        }
+        readable |= file::look(&file.path).is_ok();
+        findings.push(log_file(&file.path));
     }
+    let (found, filters) = service_files(config);
+    readable |= found;
+    findings.extend(filters);
     if !readable {
         findings.push(Finding::fail(
             "sources",
@@ -238,11 +227,94 @@ fn sources(config: &Config) -> Vec<Finding> {
     findings
 }
 
+fn journal(config: &Config, journal: &Journal) -> Option<Finding> {
+    let what = "journal";
+    let cause = match (&journal.found, config.source.journald) {
+        (_, Journald::Off) => return None,
+        (Ok(path), _) => return Some(Finding::ok(what, path.display().to_string())),
+        (Err(NoJournal::Absent), Journald::Auto) => {
+            return Some(Finding::ok(what, "none here: logins are read from files"));
+        }
+        (Err(cause), _) => cause,
+    };
+    let detail = journal.trouble(&config.source).unwrap_or_else(|| cause.to_string());
+    let finding = if journal.is_read { Finding::fail } else { Finding::warn };
+    Some(finding(
+        what,
+        &detail,
+        match cause {
+            NoJournal::Unreadable { .. } => {
+                "run as root; if it is damaged, journalctl --rotate begins a new one"
+            }
+            _ => "see that systemd-journald runs and keeps a journal (Storage= in journald.conf)",
+        },
+    ))
+}
+
+/// How a log file is found that the configuration names.
+fn log_file(path: &Path) -> Finding {
+    let (what, shown) = ("log file", path.display());
+    match file::look(path) {
+        Ok(()) => Finding::ok(what, format!("{shown} is readable")),
+        Err(Refusal::Absent) => Finding::ok(what, format!("{shown} is not there; guard reads it once it is")),
+        Err(refusal @ Refusal::Kind { .. }) => {
+            Finding::warn(what, format!("{shown}: {refusal}"), "name the log file itself under source.files")
+        }
+        Err(Refusal::Open(error)) => {
+            Finding::warn(what, format!("{shown}: {error}"), "run as root, or let the daemon's user read it")
+        }
+    }
+}
+
+/// Whether a log file of a service can be read, and what is to be said of them and of the filters that name them.
+fn service_files(config: &Config) -> (bool, Vec<Finding>) {
+    let filters = match FilterSet::load(&config.filter) {
+        Ok(filters) => filters,
+        Err(error) => {
+            return (false, vec![Finding::fail("filters", chain(&error), "try it: guardctl filter test")]);
+        }
+    };
+    if !config.source.service_files {
+        return (false, Vec::new());
+    }
+    let what = "service logs";
+    let mut paths = own_files::find(filters.files());
+    paths.retain(|path| !config.source.files.iter().any(|file| file.path == *path));
+    let refused: Vec<_> = paths.iter().filter_map(|path| Some((path, file::look(path).err()?))).collect();
+    let mut findings = Vec::new();
+    if let Some((path, refusal)) = refused.first() {
+        findings.push(Finding::warn(
+            what,
+            format!(
+                "{} cannot be read, first {}: {refusal}",
+                counted(refused.len() as u64, "file"),
+                path.display()
+            ),
+            "run as root, or let the daemon's user read them",
+        ));
+    }
+    let readable = paths.len() - refused.len();
+    if readable > own_files::MOST {
+        findings.push(Finding::warn(
+            what,
+            format!("{readable} files, of which guard reads {}", own_files::MOST),
+            "turn off filters that are not needed, or name what is to be read under source.files",
+        ));
+    } else if readable > 0 {
+        findings.push(Finding::ok(what, format!("{} can be read", counted(readable as u64, "file"))));
+    }
+    (readable > 0, findings)
+}
+
 fn state(folder: &Path) -> Finding {
     let what = "state";
     let shown = folder.display();
     // The daemon makes the folder itself, so the nearest one above it counts.
     let existing = folder.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+    if !existing.is_dir() {
+        let detail = format!("{shown} cannot be a folder: {} is none", existing.display());
+        return Finding::fail(what, detail, "name another folder in paths.state");
+    }
     let room = match statvfs(existing) {
         Ok(room) => room,
         Err(error) => {
@@ -279,7 +351,9 @@ fn daemon(socket: &Path) -> Vec<Finding> {
         Ok(Answer::Status(status)) => {
             let answer = format!("{} answers at {}", status.version, socket.display());
             let problem = |text| Finding::warn("status", text, "");
+            let observing = status.observe.then(|| problem("observing only: nothing is dropped".into()));
             std::iter::once(Finding::ok(what, answer))
+                .chain(observing)
                 .chain(status.problems.into_iter().map(problem))
                 .collect()
         }

@@ -76,8 +76,9 @@ pub struct Paths {
 /// What is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sources {
-    /// Whether authentication messages are taken from the journal. Default `auto`: from the journal if there is
-    /// one, and then not from the files of [`Sources::files`] that are marked [`FileSource::journal_copy`].
+    /// Whether authentication messages are taken from the journal. Default `auto`: from the journal if something was
+    /// written to it since the machine started, and then not from the files of [`Sources::files`] that are marked
+    /// [`FileSource::journal_copy`].
     pub journald: Journald,
     /// Folders with journal files. Default `/var/log/journal` and `/run/log/journal`.
     pub journal_paths: Vec<PathBuf>,

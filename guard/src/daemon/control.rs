@@ -75,7 +75,7 @@ const TICK: Duration = Duration::from_millis(500);
 /// How often live sessions are compared with the kernel's sockets.
 const SESSIONS: Duration = Duration::from_secs(5);
 /// How often own addresses, gateways and resolvers are read anew, besides when the kernel tells of a change: nobody
-/// tells of a new name server.
+/// tells of a new name server. Also how often it is seen whether a journal that nobody wrote to has come to life.
 const SYSTEM: Duration = Duration::from_secs(60);
 /// The problem that nothing could be written at the start.
 pub(super) const UNWRITABLE: &str = "store that cannot be written";
@@ -240,6 +240,7 @@ impl Control {
         if now >= self.next_system {
             self.next_system = now + SYSTEM;
             self.read_system();
+            self.keep_journal();
         }
         self.sync_allowed();
         self.flush();

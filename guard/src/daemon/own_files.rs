@@ -5,8 +5,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tracing::warn;
-
 use crate::scan::overlap::MATCHING;
 use crate::source::Stop;
 use crate::time::Wall;
@@ -14,13 +12,15 @@ use crate::time::Wall;
 /// How often files are looked for.
 const LOOK: Duration = Duration::from_secs(10);
 /// Files that are read at most.
-const MOST: usize = 1000;
+pub(crate) const MOST: usize = 1000;
 
 /// What a look has found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Look {
     /// The files that are there.
     pub(super) paths: Vec<PathBuf>,
+    /// How many more there are than guard reads.
+    pub(super) left_out: usize,
     /// When the first look began; `None` if this is the first one.
     pub(super) since: Option<Wall>,
 }
@@ -32,20 +32,23 @@ pub(super) fn look(
     stop: &Stop,
     mut tell: impl FnMut(Look) -> Result<(), String>,
 ) -> Result<(), String> {
-    let (first, mut since, mut full) = (Wall::now(), None, false);
+    let (first, mut since) = (Wall::now(), None);
     loop {
-        let found: BTreeSet<PathBuf> =
-            patterns.iter().flat_map(|pattern| files(pattern)).take(MOST).collect();
-        if found.len() == MOST && !full {
-            warn!(most = MOST, "there are more log files of services than guard reads");
-        }
-        full = found.len() == MOST;
-        tell(Look { paths: found.into_iter().collect(), since })?;
+        let mut paths = find(patterns.iter().map(String::as_str));
+        let left_out = paths.len().saturating_sub(MOST);
+        paths.truncate(MOST);
+        tell(Look { paths, left_out, since })?;
         since = Some(first);
         if stop.wait(LOOK) {
             return Ok(());
         }
     }
+}
+
+/// The regular files that shell patterns name, each once.
+pub(crate) fn find<'a>(patterns: impl Iterator<Item = &'a str>) -> Vec<PathBuf> {
+    let found: BTreeSet<PathBuf> = patterns.flat_map(files).collect();
+    found.into_iter().collect()
 }
 
 /// The regular files that a shell pattern names. Links are left out, as everywhere: whoever may write to the folder
@@ -70,14 +73,35 @@ mod tests {
         let pattern = at("*.log").to_string_lossy().into_owned();
         assert_eq!(files(&pattern), [at("a.log")]);
         assert_eq!(files("[").len(), 0);
+        assert_eq!(look_once(&[pattern]), Look { paths: vec![at("a.log")], left_out: 0, since: None });
+    }
+
+    /// What the first look finds.
+    fn look_once(patterns: &[String]) -> Look {
         let stop = Stop::new().unwrap();
         stop.set();
         let mut told = Vec::new();
-        look(&[pattern], &stop, |found| {
+        look(patterns, &stop, |found| {
             told.push(found);
             Ok(())
         })
         .unwrap();
-        assert_eq!(told, [Look { paths: vec![at("a.log")], since: None }]);
+        assert_eq!(told.len(), 1);
+        told.remove(0)
+    }
+
+    #[test]
+    fn what_several_filters_name_counts_once_and_what_is_too_much_is_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let pattern = folder.path().join("*.log").to_string_lossy().into_owned();
+        for number in 0..MOST {
+            std::fs::write(folder.path().join(format!("{number}.log")), "").unwrap();
+        }
+        let patterns = [pattern.clone(), pattern];
+        let found = look_once(&patterns);
+        assert_eq!((found.paths.len(), found.left_out), (MOST, 0));
+        std::fs::write(folder.path().join("more.log"), "").unwrap();
+        let found = look_once(&patterns);
+        assert_eq!((found.paths.len(), found.left_out), (MOST, 1));
     }
 }

@@ -7,7 +7,8 @@ use tracing::warn;
 
 use crate::config::{FileSource, Journald, Sources};
 use crate::scan::{FilterSet, Scanner};
-use crate::source::journald;
+use crate::source::file;
+use crate::source::journald::{self, NoJournal};
 
 /// Whose lines a file holds.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,9 +52,45 @@ impl Prepared {
     }
 }
 
+/// What is to be done about the journal.
+pub(crate) struct Journal {
+    /// Whether it is read.
+    pub(crate) is_read: bool,
+    /// A file of it, or why there is none that can tell of anything.
+    pub(crate) found: Result<PathBuf, NoJournal>,
+}
+
+impl Journal {
+    /// Looks at the journal as it is now. A journal that nobody writes to must not stand in place of log files that
+    /// somebody writes to; where there are none, it may come to life.
+    pub(crate) fn look(sources: &Sources) -> Self {
+        let found = journald::live(&sources.journal_paths);
+        let is_read = match (sources.journald, &found) {
+            (Journald::On, _) | (Journald::Auto, Ok(_)) => true,
+            (Journald::Off, _) | (Journald::Auto, Err(NoJournal::Absent)) => false,
+            (Journald::Auto, Err(NoJournal::Stale { .. } | NoJournal::Unreadable { .. })) => {
+                !sources.files.iter().any(|file| file.journal_copy && file::look(&file.path).is_ok())
+            }
+        };
+        Self { is_read, found }
+    }
+
+    /// What people are to be told, if there are files of a journal and none of them can tell of anything.
+    pub(crate) fn trouble(&self, sources: &Sources) -> Option<String> {
+        let cause = self.found.as_ref().err()?;
+        if sources.journald == Journald::Off || matches!(cause, NoJournal::Absent) {
+            return None;
+        }
+        let instead = if self.is_read { "guard waits for entries" } else { "log files are read instead" };
+        Some(format!("{cause}; {instead}"))
+    }
+}
+
 /// Which sources are read.
 pub(super) struct Plan {
     pub(super) journald: bool,
+    /// What is wrong with the journal.
+    pub(super) trouble: Option<String>,
     /// Files, and whose lines they hold.
     pub(super) files: Vec<(Lines, PathBuf)>,
     /// Files left out because the journal has the same lines.
@@ -62,11 +99,8 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(sources: &Sources, filters: &FilterSet) -> Self {
-        let journald = match sources.journald {
-            Journald::On => true,
-            Journald::Off => false,
-            Journald::Auto => journald::any_journal(&sources.journal_paths).is_some(),
-        };
+        let journal = Journal::look(sources);
+        let (journald, trouble) = (journal.is_read, journal.trouble(sources));
         let owned = |file: &FileSource| {
             if file.filters.is_empty() {
                 return Some((Lines::Syslog, file.path.clone()));
@@ -80,6 +114,56 @@ impl Plan {
         };
         let (left_out, files): (Vec<_>, Vec<_>) =
             sources.files.iter().partition(|file| journald && file.journal_copy);
-        Self { journald, files: files.into_iter().filter_map(owned).collect(), left_out: left_out.len() }
+        let files = files.into_iter().filter_map(owned).collect();
+        Self { journald, trouble, files, left_out: left_out.len() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::scan::Mode;
+    use crate::source::journald::header_of;
+
+    #[test]
+    fn a_journal_that_nobody_writes_to_does_not_stand_for_log_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, log) = (folder.path().join("system.journal"), folder.path().join("auth.log"));
+        let copy = FileSource { path: log.clone(), journal_copy: true, filters: Vec::new() };
+        let mut sources = Sources {
+            journald: Journald::Auto,
+            journal_paths: vec![folder.path().to_owned()],
+            files: vec![copy],
+            ..Sources::default()
+        };
+        let filters = FilterSet::compile(&[], Mode::Normal).unwrap();
+        let plan = |sources: &Sources| {
+            let plan = Plan::new(sources, &filters);
+            (plan.journald, plan.files.len(), plan.trouble)
+        };
+        assert_eq!(plan(&sources), (false, 1, None), "there is no journal");
+        fs::write(&journal, header_of(7)).unwrap();
+        let (journald, files, trouble) = plan(&sources);
+        assert_eq!((journald, files), (true, 0), "nor is there a log file");
+        assert!(trouble.is_some_and(|text| text.ends_with("guard waits for entries")));
+        fs::write(&log, "").unwrap();
+        let (journald, files, trouble) = plan(&sources);
+        assert_eq!((journald, files), (false, 1));
+        let trouble = trouble.unwrap();
+        assert!(
+            trouble.contains("no entries since") && trouble.ends_with("log files are read instead"),
+            "{trouble}"
+        );
+        sources.journald = Journald::Off;
+        assert_eq!(plan(&sources), (false, 1, None));
+        sources.journald = Journald::On;
+        assert_eq!(plan(&sources).0, true);
+        sources.journald = Journald::Auto;
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+        let boot = u128::from_str_radix(&boot.trim().replace('-', ""), 16).unwrap();
+        fs::write(&journal, header_of(boot)).unwrap();
+        assert_eq!(plan(&sources), (true, 0, None), "it is written to");
     }
 }

@@ -53,6 +53,10 @@ pub(super) enum News {
     Source(SourceId, SourceStatus),
     /// Services' own files are looked for, or why not.
     Finder(Option<String>),
+    /// How many of services' own files are too many to be read.
+    LeftOut(usize),
+    /// What is wrong with the choice of the journal.
+    Journal(Option<String>),
 }
 
 struct Channel(SyncSender<Input>);

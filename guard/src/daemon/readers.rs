@@ -16,12 +16,16 @@ use crate::source::journald::{self, JournalReader};
 use crate::source::{Closed, Position, SourceStatus};
 
 use super::control::{Control, Input, QUEUE};
-use super::own_files::{self, Look};
-use super::plan::{Lines, Plan, Prepared};
+use super::own_files::{self, Look, MOST};
+use super::plan::{Journal, Lines, Plan, Prepared};
 use super::reader::{LogFile, News, Of, Reader, Running};
 
 /// The topic of problems with the search for services' own files.
 const FINDER: &str = "service files";
+/// The topic of the problem that there are too many of them.
+const LEFT_OUT: &str = "service files left out";
+/// The topic of problems with a journal that nobody writes to.
+const JOURNAL: &str = "journal";
 
 /// The reading threads, and how far each source has been decided.
 pub(super) struct Readers {
@@ -32,6 +36,10 @@ pub(super) struct Readers {
     sets: BTreeMap<Lines, Prepared>,
     /// Files that were found and are nobody's: each is told of once.
     ownerless: BTreeSet<PathBuf>,
+    /// What was wrong with the journal when it was chosen or not.
+    trouble: Option<String>,
+    /// How many files were found that are too many to be read.
+    left_out: usize,
     /// Whether they are meant to run.
     running: bool,
     next_id: u16,
@@ -45,6 +53,8 @@ impl Readers {
             all: Vec::new(),
             sets: BTreeMap::new(),
             ownerless: BTreeSet::new(),
+            trouble: None,
+            left_out: 0,
             running: false,
             next_id: 0,
         }
@@ -75,7 +85,9 @@ impl Readers {
             warn!("no source is configured: guard sees nothing");
         }
         self.running = true;
-        let mut news = vec![News::Finder(None)];
+        self.trouble.clone_from(&plan.trouble);
+        self.left_out = 0;
+        let mut news = vec![News::Finder(None), News::LeftOut(0), News::Journal(plan.trouble)];
         for of in readers {
             news.extend(self.begin(of, config, filters, now));
         }
@@ -87,7 +99,7 @@ impl Readers {
         if !self.running || !config.source.service_files {
             return Vec::new();
         }
-        let Look { mut paths, since } = look;
+        let Look { mut paths, left_out, since } = look;
         self.ownerless.retain(|path| paths.contains(path));
         // What the configuration names is read as it says, or left to the journal.
         let mut known: HashSet<&Path> = config.source.files.iter().map(|file| file.path.as_path()).collect();
@@ -103,6 +115,9 @@ impl Readers {
             }
         }
         let mut news = Vec::new();
+        if std::mem::replace(&mut self.left_out, left_out) != left_out {
+            news.push(News::LeftOut(left_out));
+        }
         for (owners, paths) in groups {
             // What came later than the last look at such files is new.
             let saved = self.last_read(&owners, filters);
@@ -162,6 +177,13 @@ impl Readers {
         }
         self.all.push(reader);
         news
+    }
+
+    /// Whether a journal that nobody wrote to when the sources were chosen is another matter now.
+    pub(super) fn is_journal_otherwise(&self, config: &Config) -> bool {
+        self.running
+            && self.trouble.is_some()
+            && Journal::look(&config.source).trouble(&config.source) != self.trouble
     }
 
     /// Tells the threads to stop; they may still deliver what they have read.
@@ -311,7 +333,34 @@ impl Control {
                     error!("log files of services are {why}");
                     self.problems.set(FINDER, format!("log files of services are {why}"));
                 }
+                News::LeftOut(0) => drop(self.problems.clear(LEFT_OUT)),
+                News::LeftOut(left_out) => {
+                    let text = format!(
+                        "{left_out} log files of services are not read: there are more than {MOST}; \
+                         turn off filters that you do not need, or name what is to be read under `source.files`"
+                    );
+                    warn!("{text}");
+                    self.problems.set(LEFT_OUT, text);
+                }
+                News::Journal(None) => drop(self.problems.clear(JOURNAL)),
+                News::Journal(Some(why)) => {
+                    warn!("{why}");
+                    self.problems.set(
+                        JOURNAL,
+                        format!(
+                            "{why}; if that is as it should be, set `source.journald` to \"on\" or \"off\""
+                        ),
+                    );
+                }
             }
+        }
+    }
+
+    /// Chooses the sources anew when a journal that nobody wrote to has come to life, or has gone.
+    pub(super) fn keep_journal(&mut self) {
+        if self.readers.is_journal_otherwise(&self.config) {
+            info!("the journal is not as it was: the sources are chosen anew");
+            self.exchange_readers(Arc::clone(&self.filters));
         }
     }
 

@@ -79,7 +79,7 @@ impl Control {
     }
 
     /// Stops the readers, decides what they still deliver, and starts new ones where those ended.
-    fn exchange_readers(&mut self, filters: Arc<FilterSet>) {
+    pub(super) fn exchange_readers(&mut self, filters: Arc<FilterSet>) {
         self.drain_readers();
         // Pattern numbers belong to a filter set: evidence of the old one is kept only where they still fit.
         self.judge.set_filters(Arc::clone(&filters));

@@ -80,7 +80,7 @@ impl Fixture {
     /// As if a look had found all that is there.
     fn look(&mut self, since: Option<Wall>) {
         let paths = fs::read_dir(self.folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-        self.found(Look { paths, since });
+        self.found(Look { paths, left_out: 0, since });
     }
 
     fn found(&mut self, look: Look) {
@@ -223,7 +223,7 @@ fn a_search_for_files_that_ends_is_told() {
     // Nobody listens to what it finds, which ends it.
     f.inputs = nobody;
     f.start();
-    assert!(f.news.iter().all(|news| *news == News::Finder(None)), "{:?}", f.news);
+    assert_eq!(f.news, [News::Finder(None), News::LeftOut(0), News::Journal(None), News::Finder(None)]);
     let deadline = Instant::now() + PATIENCE;
     while !f.readers.lost_one() {
         assert!(Instant::now() < deadline);
@@ -272,4 +272,38 @@ fn a_file_given_to_filters_that_disagree_is_not_read() {
     let mut f = f.again();
     f.start();
     f.has_taken_up("both.log");
+}
+
+#[test]
+fn files_that_are_too_many_are_told_of_when_their_number_changes() {
+    let mut f = Fixture::new();
+    f.start();
+    let mut told = |left_out| {
+        f.found(Look { paths: vec![], left_out, since: None });
+        std::mem::take(&mut f.news)
+    };
+    assert_eq!(told(0), []);
+    assert_eq!(told(3), [News::LeftOut(3)]);
+    assert_eq!(told(3), []);
+    assert_eq!(told(0), [News::LeftOut(0)]);
+}
+
+#[test]
+fn a_journal_that_comes_to_life_is_noticed() {
+    let mut f = Fixture::new();
+    let journal = f.path("system.journal");
+    fs::write(&journal, journald::header_of(7)).unwrap();
+    f.config.source.journald = Journald::Auto;
+    f.config.source.journal_paths = vec![f.folder.path().to_owned()];
+    f.start();
+    assert!(f.news.iter().any(|news| matches!(news, News::Journal(Some(_)))), "{:?}", f.news);
+    assert!(!f.readers.is_journal_otherwise(&f.config));
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let boot = u128::from_str_radix(&boot.trim().replace('-', ""), 16).unwrap();
+    fs::write(&journal, journald::header_of(boot)).unwrap();
+    assert!(f.readers.is_journal_otherwise(&f.config));
+    let mut f = f.again();
+    f.start();
+    assert!(f.news.contains(&News::Journal(None)), "{:?}", f.news);
+    assert!(!f.readers.is_journal_otherwise(&f.config));
 }

@@ -13,7 +13,7 @@ use super::identity::{Identity, modified};
 
 /// Why a path is not read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
+pub(crate) enum Refusal {
     /// There is nothing at the path.
     #[error("waiting for the file to appear")]
     Absent,

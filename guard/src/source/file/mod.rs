@@ -16,9 +16,11 @@ mod reader;
 mod tail;
 
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use self::folder::Listings;
+pub(crate) use self::folder::Refusal;
 pub use self::followed::{Followed, Inbox, Origin, Waiting, inbox};
 pub use self::position::last_read;
 use self::tail::{Tail, among};
@@ -76,6 +78,11 @@ impl std::fmt::Debug for FileReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FileReader").field("tails", &self.tails).finish_non_exhaustive()
     }
+}
+
+/// Whether a reader would read the file at this path, and why not.
+pub(crate) fn look(path: &Path) -> Result<(), Refusal> {
+    folder::open(path).map(drop)
 }
 
 impl FileReader {

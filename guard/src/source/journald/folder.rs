@@ -64,13 +64,49 @@ pub(super) fn places(folders: &[PathBuf], machine: Option<&[u8]>) -> Vec<PathBuf
     places
 }
 
-/// A file of this machine's journal in one of these folders or in the machine's folder in it, if any.
-pub(super) fn any_journal(folders: &[PathBuf]) -> Option<PathBuf> {
+/// Why there is no journal to read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoJournal {
+    /// There is no file of one.
+    #[error("there is no journal")]
+    Absent,
+    /// What is there was written before this boot, as where journald keeps nothing (`Storage=none`) or in an image.
+    #[error("the journal {} has no entries since this machine started", path.display())]
+    Stale {
+        /// A file of it.
+        path: PathBuf,
+    },
+    /// Nothing can be read of what is there.
+    #[error("the journal {} cannot be read: {cause}", path.display())]
+    Unreadable {
+        /// A file of it.
+        path: PathBuf,
+        /// Why not.
+        cause: JournalError,
+    },
+}
+
+/// A file of this machine's journal in one of these folders, or in the machine's folder in it, that was written to since
+/// `boot`.
+pub(super) fn live(folders: &[PathBuf], boot: Option<u128>) -> Result<PathBuf, NoJournal> {
     let places = places(folders, machine_id().as_deref());
-    let files = places.iter().flat_map(|place| std::fs::read_dir(place).into_iter().flatten().flatten());
-    files
-        .map(|entry| entry.path())
-        .find(|path| path.file_name().is_some_and(|name| is_journal(name.as_bytes()).is_some()))
+    let (found, troubles) = candidates(&places, &mut Seen::default());
+    let (live, stale): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|candidate| Some(candidate.header.tail_boot) == boot);
+    if let Some(Candidate { path, .. }) = live.into_iter().max_by_key(|candidate| candidate.active) {
+        return Ok(path);
+    }
+    if let Some((path, _, cause)) = troubles.into_iter().next() {
+        return Err(NoJournal::Unreadable { path, cause });
+    }
+    let stale = stale.into_iter().max_by_key(|candidate| candidate.header.tail_realtime);
+    Err(stale.map_or(NoJournal::Absent, |Candidate { path, .. }| NoJournal::Stale { path }))
+}
+
+/// The id of this boot, as the kernel gives it (random(4)).
+pub(super) fn this_boot() -> Option<u128> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    u128::from_str_radix(&text.trim_ascii_end().replace('-', ""), 16).ok()
 }
 
 /// Whether a change of this name may mean a new journal file.
@@ -154,6 +190,16 @@ fn is_machine_id(name: &[u8]) -> bool {
     name.len() == 32 && name.iter().all(u8::is_ascii_hexdigit)
 }
 
+/// A journal file without entries, but for whoever wrote to it last, in this boot.
+#[cfg(test)]
+pub(crate) fn header_of(boot: u128) -> Vec<u8> {
+    let mut bytes = vec![0; super::format::HEADER];
+    bytes[..8].copy_from_slice(super::format::MAGIC);
+    bytes[56..72].copy_from_slice(&boot.to_be_bytes());
+    bytes[88..96].copy_from_slice(&(super::format::HEADER as u64).to_le_bytes());
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,6 +252,27 @@ mod tests {
         all.sort();
         assert_eq!(all, [root.clone(), root.join(own), root.join(other)], "it is not known whose they are");
         assert_eq!(places(&[root.join(other)], Some(own.as_bytes())), [root.join(other)], "it was named");
+    }
+
+    #[test]
+    fn a_journal_is_live_if_it_was_written_to_since_boot() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = [folder.path().to_owned()];
+        let at = |name: &str| folder.path().join(name);
+        let written_in = |name: &str, boot| std::fs::write(at(name), header_of(boot)).unwrap();
+        let boot = this_boot().unwrap();
+        assert!(matches!(live(&folders, Some(boot)), Err(NoJournal::Absent)));
+        std::fs::write(at("system.journal"), "").unwrap();
+        assert!(matches!(live(&folders, Some(boot)), Err(NoJournal::Unreadable { .. })));
+        written_in("system.journal", boot ^ 1);
+        let stale = live(&folders, Some(boot)).unwrap_err();
+        assert!(matches!(&stale, NoJournal::Stale { path } if *path == at("system.journal")), "{stale}");
+        // Put away since, and the one in use has nothing yet.
+        written_in("system@00-1-2.journal", boot);
+        assert_eq!(live(&folders, Some(boot)).unwrap(), at("system@00-1-2.journal"));
+        written_in("system.journal", boot);
+        assert_eq!(live(&folders, Some(boot)).unwrap(), at("system.journal"));
+        assert!(live(&folders, None).is_err(), "it is not known which boot this is");
     }
 
     #[test]

@@ -29,7 +29,10 @@ use std::time::{Duration, Instant};
 
 use self::cursor::Cursor;
 use self::fields::Fields;
+pub(crate) use self::folder::NoJournal;
 use self::folder::Seen;
+#[cfg(test)]
+pub(crate) use self::folder::header_of;
 use self::open::Open;
 use self::writer::Writers;
 use super::watch::{Change, Wake, Watch, WatchId};
@@ -133,9 +136,9 @@ impl std::fmt::Debug for JournalReader {
     }
 }
 
-/// A file of this machine's journal in these folders, if there is one.
-pub(crate) fn any_journal(folders: &[PathBuf]) -> Option<PathBuf> {
-    folder::any_journal(folders)
+/// A file of this machine's journal in these folders, if journald has written to it since the machine started.
+pub(crate) fn live(folders: &[PathBuf]) -> Result<PathBuf, NoJournal> {
+    folder::live(folders, folder::this_boot())
 }
 
 impl JournalReader {
