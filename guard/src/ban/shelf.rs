@@ -70,9 +70,10 @@ impl<K: Key> Slim<K> {
         Some(self.until.get()).filter(|&until| until != NEVER)
     }
 
-    /// Its place in the order of eviction, if it may be evicted: bans without end go last.
+    /// Its place in the order of eviction, if it may be evicted: bans of feeds go first, those without end last.
     fn evictable(&self) -> Option<i64> {
-        (self.strike & 1 == 0).then(|| self.until.get())
+        let place = if self.id() == BanId::FEED { i64::MIN } else { self.until.get() };
+        (self.strike & 1 == 0).then_some(place)
     }
 }
 

@@ -210,7 +210,8 @@ impl BanTable {
         over
     }
 
-    /// Takes out the ban that ends first, to make room; manual bans are spared, bans without end go last.
+    /// Takes out a ban to make room: one of a feed, else the one that ends first. Manual bans are spared, bans without
+    /// end go last.
     pub fn evict(&mut self) -> Option<Ban> {
         let hosts4 = self.hosts4.first_to_evict();
         let others = self.others.first_to_evict();

@@ -173,7 +173,7 @@ pub struct Decide {
     pub max_sources: usize,
     /// Accounts nobody has here, whose use bans at once. Default none.
     pub decoys: Vec<String>,
-    /// Bans at most; the ones that end first make room, manual ones are spared. Default 2,000,000.
+    /// Bans at most; those of feeds make room first, then the ones that end first; manual ones are spared. Default 2,000,000.
     pub max_bans: usize,
     /// Folder with files of rules, which are asked after those of this file. Default `/etc/guard/rules.d`.
     pub rules: PathBuf,

@@ -1,6 +1,6 @@
 //! Runs the commands that rules want: without a shell, a few at a time, each for so long, never on the engine's thread.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
@@ -51,13 +51,31 @@ struct Told {
     failed: AtomicU64,
     timeout: AtomicU64,
     dropped: AtomicU64,
-    /// By rule how its last command failed.
-    failures: Mutex<BTreeMap<Box<str>, String>>,
+    failures: Mutex<Failures>,
     /// How often `failures` changed.
     changes: AtomicU64,
 }
 
+#[derive(Debug, Default)]
+struct Failures {
+    /// By rule how its last command failed.
+    last: BTreeMap<Box<str>, String>,
+    /// The rules there are, once that is known. A command may outlive its rule.
+    rules: Option<HashSet<Box<str>>>,
+}
+
 impl Commands {
+    /// These are the rules from now on: how commands of others failed is forgotten.
+    pub(super) fn set_rules(&mut self, rules: HashSet<Box<str>>) {
+        let mut failures = self.told.failures();
+        let before = failures.last.len();
+        failures.last.retain(|rule, _| rules.contains(rule));
+        if failures.last.len() < before {
+            self.told.changes.fetch_add(1, Ordering::Release);
+        }
+        failures.rules = Some(rules);
+    }
+
     /// Has a command run. Never waits: if too many wait already, it is dropped and counted.
     pub(super) fn run(&mut self, order: Order) {
         let running = match &mut self.running {
@@ -98,7 +116,7 @@ impl Commands {
     /// Rules whose last command failed, in words.
     pub(super) fn failures(&self) -> Vec<String> {
         let failures = self.told.failures();
-        failures.iter().map(|(rule, how)| format!("the command of rule {rule}: {how}")).collect()
+        failures.last.iter().map(|(rule, how)| format!("the command of rule {rule}: {how}")).collect()
     }
 
     /// Ends the commands that run.
@@ -130,15 +148,18 @@ impl Running {
 }
 
 impl Told {
-    fn failures(&self) -> MutexGuard<'_, BTreeMap<Box<str>, String>> {
+    fn failures(&self) -> MutexGuard<'_, Failures> {
         // Whoever panicked with it left a whole map.
         self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fail(&self, rule: &str, how: String) {
         let mut failures = self.failures();
-        if failures.len() < REMEMBERED || failures.contains_key(rule) {
-            failures.insert(rule.into(), how);
+        if failures.rules.as_ref().is_some_and(|rules| !rules.contains(rule)) {
+            return;
+        }
+        if failures.last.len() < REMEMBERED || failures.last.contains_key(rule) {
+            failures.last.insert(rule.into(), how);
         }
         drop(failures);
         self.changes.fetch_add(1, Ordering::Release);
@@ -146,7 +167,7 @@ impl Told {
 
     fn succeed(&self, rule: &str) {
         self.done.fetch_add(1, Ordering::Relaxed);
-        if self.failures().remove(rule).is_some() {
+        if self.failures().last.remove(rule).is_some() {
             self.changes.fetch_add(1, Ordering::Release);
         }
     }
@@ -304,6 +325,21 @@ mod tests {
         commands.run(order("one", &["-c", "true"], LONG));
         until(|| commands.changes() == 3);
         assert_eq!((commands.count().done, commands.failures().len()), (1, 1));
+        commands.stop();
+    }
+
+    #[test]
+    fn how_a_command_failed_is_forgotten_with_its_rule() {
+        let mut commands = Commands::default();
+        commands.run(order("one", &["-c", "exit 3"], LONG));
+        commands.run(order("two", &["-c", "exit 4"], LONG));
+        until(|| commands.failures().len() == 2);
+        let changes = commands.changes();
+        commands.set_rules(["two".into()].into());
+        assert_eq!(commands.failures(), ["the command of rule two: /bin/sh ended with exit status: 4"]);
+        assert_ne!(commands.changes(), changes);
+        commands.run(order("one", &["-c", "exit 5"], LONG));
+        until(|| commands.count().failed == 3);
         commands.stop();
     }
 

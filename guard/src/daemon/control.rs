@@ -12,7 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::api::server::{ApiCount, Asked};
 use crate::config::Config;
@@ -22,7 +22,7 @@ use crate::judge::Judge;
 use crate::metrics::{Histogram, Snapshot};
 use crate::protect::names::Answer;
 use crate::scan::FilterSet;
-use crate::sighting::{Kind, SourceId};
+use crate::sighting::SourceId;
 use crate::source::{Delivery, ReadCount, SourceStatus};
 use crate::store::{StoreError, Writer};
 use crate::target::{HostName, Target};
@@ -39,6 +39,7 @@ use super::own_files::Look;
 use super::problems::Problems;
 use super::readers::Readers;
 use super::restore::{Restore, Restored};
+use super::sightings::Sightings;
 
 /// What reaches the engine's thread.
 pub(crate) enum Input {
@@ -116,8 +117,7 @@ pub(super) struct Control {
     pub(super) denials: Denials,
     pub(super) feeds: Feeds,
     pub(super) names: Names,
-    /// Sightings by filter and kind.
-    pub(super) sightings: HashMap<(u16, Kind), u64>,
+    pub(super) sightings: Sightings,
     /// Lists that are being gathered.
     pub(super) listings: VecDeque<Waiting>,
     /// Whether a write that waits is the first position of a source.
@@ -140,6 +140,8 @@ pub(super) struct Control {
     pub(super) next_sessions: Instant,
     pub(super) next_system: Instant,
     pub(super) next_recall: Instant,
+    /// When attachments are looked at again while nothing is compared.
+    pub(super) next_attach: Instant,
 }
 
 impl Control {
@@ -190,6 +192,10 @@ impl Control {
 
     pub(super) fn take(&mut self, input: Input) {
         match input {
+            Input::Delivery(delivery) if !self.readers.has(delivery.source()) => {
+                // A reader that was left behind hung until now: what it reads is read anew by another.
+                debug!(source = delivery.source().0, "a delivery of a reader that was given up is not taken");
+            }
             Input::Delivery(Delivery::Batch(batch)) => self.decide(&batch),
             Input::Delivery(Delivery::Status(id, status)) => self.source_changed(id, status),
             Input::Delivery(Delivery::Gone(id)) => self.source_gone(id),
@@ -248,11 +254,26 @@ impl Control {
         if self.problems.has(UNWRITABLE) && self.writer.has_written() {
             self.problems.clear(UNWRITABLE);
         }
-        if self.writer.needs_resync() {
+        if self.restore.has_read() && self.writer.needs_resync() {
             self.resync_store();
+        }
+        if !self.restore.is_compared() && now >= self.next_attach {
+            self.next_attach = now + TICK;
+            self.attach();
         }
         if Instant::now() >= self.next_reconcile {
             self.reconcile();
+        }
+    }
+
+    /// Covers interfaces that have appeared, while a restore keeps the kernel from being compared with the table.
+    fn attach(&mut self) {
+        match self.enforcer.attach() {
+            Ok(attachments) => self.count.drift.attachments += attachments,
+            Err(cause) => {
+                self.count.update_errors += 1;
+                self.problems.set("enforcer", format!("{}; guard tries again", chain(&cause)));
+            }
         }
     }
 

@@ -27,7 +27,7 @@ impl Control {
         };
         let voucher = if vouched_for { Voucher::Kernel } else { Voucher::Sockets(&is_connected) };
         for sighting in batch.sightings() {
-            *self.sightings.entry((sighting.pattern.filter, sighting.kind)).or_default() += 1;
+            self.sightings.add(sighting.pattern.filter, sighting.kind);
             banned |= self.judge.sighting(&sighting, batch.source, voucher, clock);
         }
         if self.apply() && banned {

@@ -98,7 +98,8 @@ impl Control {
         // A list that is known may have another meaning now.
         for feed in self.config.feed.clone() {
             if feed.action == FeedAction::Points {
-                self.judge.drop_feed(&feed.name);
+                let list = self.judge.drop_feed(&feed.name);
+                self.feeds.suspects.extend(list.map(|list| (feed.name, list)));
             } else if let Some(place) = self.feeds.suspects.iter().position(|(name, _)| *name == feed.name) {
                 let (_, list) = self.feeds.suspects.remove(place);
                 self.judge.set_feed(&feed.name, list);

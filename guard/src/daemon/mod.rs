@@ -47,6 +47,7 @@ mod request;
 mod restore;
 mod rules;
 mod serve;
+mod sightings;
 mod snapshot;
 mod views;
 mod why;
@@ -64,6 +65,7 @@ use problems::Problems;
 use readers::Readers;
 use restore::{Restore, Restored};
 use rules::Prepared;
+use sightings::Sightings;
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -86,12 +88,16 @@ pub fn run(options: &Options) -> Result<(), StartError> {
     make_folder(&config.paths.state, 0o700)?;
     make_folder(&config.paths.run, 0o755)?;
     let (store, notes) = store::open(&config)?;
-    let topic = if store.is_writable() { "store" } else { UNWRITABLE };
+    let store_works = store.is_writable();
     let (inputs, receiver) = sync_channel(QUEUE);
     let heartbeat = Arc::new(AtomicU64::new(boot_nanoseconds() / 1_000_000_000));
     let (writer, snapshot) = start_store(store, &config, inputs.clone())?;
     let mut problems = Problems::default();
-    problems.replace(topic, notes);
+    if store_works {
+        writer.note(notes);
+    } else {
+        problems.replace(UNWRITABLE, notes);
+    }
     let protection = start_protection(&config, &snapshot.allowed, &mut problems);
     let serving = serve::Listeners::open(&config, &mut problems)?;
     let (enforcer, reasons) = enforce::select(&config, options.observe)?;
@@ -119,7 +125,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         denials: Denials::default(),
         feeds: Feeds::new(inputs.clone()),
         names: Names::new(inputs.clone()),
-        sightings: HashMap::new(),
+        sightings: Sightings::default(),
         listings: VecDeque::new(),
         has_new_position: false,
         commands: Commands::default(),
@@ -133,6 +139,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         next_sessions: Instant::now(),
         next_system: Instant::now(),
         next_recall: Instant::now() + control::RECALL,
+        next_attach: Instant::now(),
         config,
     };
     control.use_rules(rules);
@@ -206,7 +213,8 @@ fn start_store(
         let _ = inputs.send(Input::RestoreDone(result));
     };
     let (keep, max_bytes) = (config.store.keep, config.store.max_size);
-    let options = WriterOptions { keep, max_bytes, ..WriterOptions::default() };
+    let forgive_after = config.decide.forgive_after;
+    let options = WriterOptions { keep, forgive_after, max_bytes, ..WriterOptions::default() };
     let writer = Writer::start_with(store, options, restore).map_err(|source| StartError::System {
         operation: "start the thread of the store in",
         path: config.paths.state.clone(),

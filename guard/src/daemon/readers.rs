@@ -197,7 +197,13 @@ impl Readers {
         self.all.iter().all(Reader::is_over)
     }
 
-    /// Forgets the threads, those that have not ended among them.
+    /// Whether a source is one of those that are read.
+    pub(super) fn has(&self, id: SourceId) -> bool {
+        self.all.iter().any(|reader| reader.of.has(id))
+    }
+
+    /// Forgets the threads, those that have not ended among them. What such a one still delivers is of a source that no
+    /// reader has.
     pub(super) fn clear(&mut self) {
         self.all.clear();
     }
@@ -301,7 +307,7 @@ impl Readers {
         loop {
             let id = SourceId(self.next_id);
             self.next_id = self.next_id.wrapping_add(1);
-            if !self.all.iter().any(|reader| reader.of.has(id)) {
+            if !self.has(id) {
                 return id;
             }
         }

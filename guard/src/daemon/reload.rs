@@ -55,6 +55,7 @@ impl Control {
             || filters.fingerprint() != self.filters.fingerprint();
         changes.extend(self.filters.differences(&filters));
         self.judge.configure(&new, Clock::now());
+        self.writer.forgive_after(new.decide.forgive_after);
         self.use_rules(rules);
         let feeds = new.feed != self.config.feed;
         self.config = new;
@@ -81,15 +82,16 @@ impl Control {
     /// Stops the readers, decides what they still deliver, and starts new ones where those ended.
     pub(super) fn exchange_readers(&mut self, filters: Arc<FilterSet>) {
         self.drain_readers();
-        // Pattern numbers belong to a filter set: evidence of the old one is kept only where they still fit.
+        // Numbers of filters and patterns belong to a set.
+        self.sightings.leave(&self.filters);
         self.judge.set_filters(Arc::clone(&filters));
         self.filters = filters;
         self.sources.clear();
         self.start_readers();
     }
 
-    /// Stops the readers and decides what they still deliver. A reader that hangs in its file system is left behind:
-    /// it ends as soon as it delivers to nobody.
+    /// Stops the readers and decides what they still deliver. A reader that hangs in its file system is left behind: it
+    /// ends when it wakes, and what it still delivers is of a source that nobody knows any more.
     pub(super) fn drain_readers(&mut self) {
         self.readers.stop();
         let deadline = Instant::now() + PATIENCE;

@@ -146,18 +146,16 @@ impl Control {
 
     fn unban(&mut self, targets: &[Target], caller: Caller) -> Vec<TargetResult> {
         let clock = Clock::now();
-        let unban = |&target| result(target, self.judge.unban(target, caller.uid, clock));
-        let results = targets.iter().map(unban).collect();
+        let said = self.judge.unban_each(targets, caller.uid, clock);
         self.flush();
-        results
+        results(targets, said)
     }
 
     fn forget(&mut self, targets: &[Target], caller: Caller) -> Vec<TargetResult> {
         let clock = Clock::now();
-        let forget = |&target| result(target, self.judge.forget(target, caller.uid, clock));
-        let results = targets.iter().map(forget).collect();
+        let said = self.judge.forget(targets, caller.uid, clock);
         self.flush();
-        results
+        results(targets, said)
     }
 
     fn unban_all(&mut self, caller: Caller) -> u64 {
@@ -263,6 +261,10 @@ impl Control {
         self.flush();
         self.reconcile();
     }
+}
+
+fn results(targets: &[Target], said: Vec<Said>) -> Vec<TargetResult> {
+    targets.iter().zip(said).map(|(&target, said)| result(target, said)).collect()
 }
 
 fn result(target: impl Into<Allowable>, said: Said) -> TargetResult {

@@ -44,6 +44,18 @@ pub(super) enum Restore {
     Done,
 }
 
+impl Restore {
+    /// Whether the ban table has what the store holds: before that, it must not take the store's place.
+    pub(super) const fn has_read(self) -> bool {
+        !matches!(self, Self::Reading)
+    }
+
+    /// Whether the kernel is compared with the ban table, which looks at its attachments too.
+    pub(super) const fn is_compared(self) -> bool {
+        matches!(self, Self::Settling { .. } | Self::Done)
+    }
+}
+
 impl Control {
     /// Takes a chunk of stored bans in. Of a stored ban and one decided since the start, the later end holds.
     pub(super) fn restore(&mut self, chunk: Restored) {
@@ -122,5 +134,23 @@ impl Control {
     /// The store lost writes while it could not work: it gets the whole table again.
     pub(super) fn resync_store(&mut self) {
         self.writer.resync(self.judge.everything(Clock::now()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_takes_the_stores_place_once_it_has_read_it_and_is_compared_once_it_is_complete() {
+        let stages = [
+            Restore::Reading,
+            Restore::Listing,
+            Restore::Adopting { adopted: 0 },
+            Restore::Settling { adopted: 0 },
+            Restore::Done,
+        ];
+        assert_eq!(stages.map(Restore::has_read), [false, true, true, true, true]);
+        assert_eq!(stages.map(Restore::is_compared), [false, false, false, true, true]);
     }
 }

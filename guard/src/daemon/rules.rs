@@ -49,6 +49,7 @@ impl Control {
         }
         self.problems.replace(GEO, problems);
         self.judge.set_rules(rules);
+        self.commands.set_rules(self.judge.rules().rules().map(|(rule, _)| rule.name().into()).collect());
     }
 
     /// Has the commands run that are due: what was decided with them is in the kernel.

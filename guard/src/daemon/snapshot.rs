@@ -25,8 +25,9 @@ impl Control {
             sources: self.shown_sources().map(|source| self.source_count(source)).collect(),
             sightings: self
                 .sightings
-                .iter()
-                .map(|((filter, kind), count)| (self.filters.filter_name(*filter).to_owned(), *kind, *count))
+                .all(&self.filters)
+                .into_iter()
+                .map(|((filter, kind), count)| (filter, kind, count))
                 .collect(),
             engine: self.judge.engine().count(),
             tracked: self.judge.engine().tracked(),

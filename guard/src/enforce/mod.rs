@@ -279,6 +279,12 @@ pub trait Enforcer: Send + std::fmt::Debug {
         self.reconcile(desired).map(Some)
     }
 
+    /// Looks at the attachments alone and makes good what is missing, such as on an interface that has appeared, for as
+    /// long as nothing may be compared; how many there were.
+    fn attach(&mut self) -> Result<u64, EnforceError> {
+        Ok(0)
+    }
+
     /// The bans the kernel holds now, in no particular order.
     fn live(&mut self) -> Result<Vec<LiveEntry>, EnforceError>;
 

@@ -125,6 +125,14 @@ impl Enforcer for Pair {
         self.reconcile_second(first, desired)
     }
 
+    /// The second, where it is needed now, gets its bans with the next comparison.
+    fn attach(&mut self) -> Result<u64, EnforceError> {
+        let first = self.first.attach();
+        let opened = self.cover();
+        let second = self.second.as_mut().map_or(Ok(0), |second| second.attach());
+        Ok(first? + second? + u64::from(opened))
+    }
+
     /// The second is compared as a whole, once the first is done.
     fn reconcile_part(&mut self, desired: Desired<'_>) -> Result<Option<Drift>, EnforceError> {
         match self.first.reconcile_part(desired).transpose() {
@@ -312,6 +320,17 @@ mod tests {
         assert_eq!(verdict.entries.len(), 1);
         assert_eq!(pair.counters().unwrap().reasons, [("host".to_owned(), 4, 40)]);
         assert!(pair.status().reason.contains("eth9: busy"));
+    }
+
+    #[test]
+    fn an_interface_that_appears_does_not_wait_for_a_comparison() {
+        let open: Open = Box::new(|reason| Ok(Box::new(Observe::new(reason))));
+        let mut pair = Pair::new(Box::new(Partial(Observe::new(""))), Some(open), nothing_left());
+        assert_eq!(pair.attach().unwrap(), 1, "the second is there");
+        assert_eq!(pair.attach().unwrap(), 0);
+        let ban = Change::Ban { target: "192.0.2.1".parse().unwrap(), id: BanId(7), until: None };
+        pair.apply(&[ban]).unwrap();
+        assert_eq!(pair.check("192.0.2.1".parse().unwrap(), Moment(0)).unwrap().entries.len(), 1);
     }
 
     /// Its comparison takes so many parts.

@@ -221,6 +221,12 @@ impl Offenders {
         Some(Strikes { target, count: u32::from(past.count), last: Moment(past.last), recent })
     }
 
+    /// Every past that is not forgotten.
+    pub(super) fn pasts(&self) -> impl Iterator<Item = Strikes> {
+        let targets = self.hosts4.targets().chain(self.others.targets());
+        targets.filter_map(|target| self.strikes(target))
+    }
+
     /// What the store remembered.
     pub(super) fn restore(&mut self, strikes: &Strikes) {
         let until = self.past(strikes.target).map_or(FREE, |past| past.until);
@@ -448,6 +454,11 @@ impl<K: TargetKey> Shelf<K> {
                 offender.until = Short48::new(NEVER);
             }
         }
+    }
+
+    /// Every target.
+    fn targets(&self) -> impl Iterator<Item = Target> {
+        self.all.records().iter().map(|offender| offender.key.target())
     }
 
     /// Those with a ban without end.

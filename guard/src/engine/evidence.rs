@@ -117,6 +117,13 @@ impl Ring {
         found
     }
 
+    /// Patterns have other numbers from now on.
+    pub(super) fn renumber(&mut self, mut number: impl FnMut(PatternId) -> PatternId) {
+        for line in &mut self.lines {
+            line.pattern = number(line.pattern);
+        }
+    }
+
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
         self.lines.capacity() * size_of::<Line>() + self.text.capacity() + self.last.bytes()

@@ -23,7 +23,8 @@ use super::witness::Witnesses;
 use super::{BanOrder, Cause, Decision, EngineCount, EngineOptions, Evidence, Prospect};
 use crate::config::Decide;
 use crate::dense::{Chance, Seed};
-use crate::sighting::{Kind, Points, Sighting, SourceId};
+use crate::feed::List;
+use crate::sighting::{Kind, PatternId, Points, Sighting, SourceId};
 use crate::target::{Target, canonical};
 use crate::time::Moment;
 
@@ -216,6 +217,12 @@ impl Engine {
         self.evidence.of(canonical(address))
     }
 
+    /// Patterns have other numbers from now on: `number` answers the new one of each.
+    pub fn renumber(&mut self, mut number: impl FnMut(PatternId) -> PatternId) {
+        self.evidence.renumber(&mut number);
+        self.storm.renumber(&mut number);
+    }
+
     /// How many bans of a target count against it, after forgiveness.
     pub fn strikes(&self, target: Target, now: Moment) -> u32 {
         self.offenders.count(target, now, &self.decide)
@@ -229,6 +236,11 @@ impl Engine {
     /// A target's past as the store keeps it; `None` if it was never banned or all is forgotten.
     pub fn past(&self, target: Target) -> Option<Strikes> {
         self.offenders.strikes(target)
+    }
+
+    /// All pasts, for the store.
+    pub fn pasts(&self) -> impl Iterator<Item = Strikes> {
+        self.offenders.pasts()
     }
 
     /// Takes over a past from the store. Changes nothing about whether the target is banned.
@@ -270,17 +282,26 @@ impl Engine {
         self.offenders.take_back(target);
     }
 
-    /// A person has spoken for a target: its bans, strikes and points, and the points of every address in it, are
-    /// forgotten.
+    /// A person has spoken for a target: see [`Self::forgive_all`].
     pub fn forgive(&mut self, target: Target) {
-        self.offenders.forget(target);
-        if target.is_host() {
-            if let Some(source) = self.sources.get_mut(target.address()) {
+        self.forgive_all(&[target]);
+    }
+
+    /// A person has spoken for targets: their bans, strikes and points, and the points of every address in them, are
+    /// forgotten. However many prefixes are among them, the sources are gone through once.
+    pub fn forgive_all(&mut self, targets: &[Target]) {
+        for &target in targets {
+            self.offenders.forget(target);
+            if target.is_host()
+                && let Some(source) = self.sources.get_mut(target.address())
+            {
                 source.score.clear();
                 source.trail = Trail::default();
             }
-        } else {
-            self.sources.forget(|address| target.covers(address));
+        }
+        let prefixes: List = targets.iter().copied().filter(|target| !target.is_host()).collect();
+        if !prefixes.is_empty() {
+            self.sources.forget(|address| prefixes.covering(address).is_some());
         }
     }
 

@@ -88,6 +88,13 @@ impl Storm {
         Some(std::mem::take(&mut self.held))
     }
 
+    /// Patterns have other numbers from now on.
+    pub(super) fn renumber(&mut self, mut number: impl FnMut(PatternId) -> PatternId) {
+        for held in &mut self.held {
+            held.pattern = number(held.pattern);
+        }
+    }
+
     /// What is kept of it, on a timeline that is so many milliseconds ahead.
     pub(super) fn kept(&self, ahead: i64) -> KeptStorm {
         KeptStorm {
@@ -112,6 +119,18 @@ impl Storm {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn orders_that_wait_keep_their_pattern_whatever_its_number() {
+        let pattern = PatternId { filter: 3, pattern: 1 };
+        let target = Target::host(std::net::Ipv4Addr::new(203, 0, 113, 7).into());
+        let held = vec![Held { target, cause: Cause::Decoy, pattern }];
+        let kept = KeptStorm { bans: Vec::new(), until: Some(0), held };
+        let mut storm = Storm::restored(kept, 0);
+        storm.renumber(|id| PatternId { filter: id.filter + 4, ..id });
+        let ended = storm.end(Moment(1)).unwrap();
+        assert_eq!(ended[0].pattern, PatternId { filter: 7, pattern: 1 });
+    }
 
     #[test]
     fn a_storm_begins_with_many_bans_and_lasts_while_they_go_on() {

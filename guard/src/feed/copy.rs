@@ -1,11 +1,11 @@
 //! The last good copy of a feed on disk: what a start uses before any server has answered.
 //!
 //! A plain list with a first line that says where it is from. It is written beside the old one and put in its place by
-//! a rename. The old one is kept as `NAME.old` until the bans follow the new one: if guard ends in between, its entries
-//! in the kernel are known for what they are.
+//! a rename, so that there is a copy whenever guard ends. The old one is kept as `NAME.old` until the bans follow the new
+//! one: if guard ends in between, its entries in the kernel are known for what they are.
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::io::{BufRead, BufReader, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -81,9 +81,19 @@ impl Copies {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.0).map_err(at(&self.0))?;
         let (path, new) = (self.path(&origin.name, COPY), self.path(&origin.name, "new"));
         write(&new, origin, list).map_err(at(&new))?;
-        self.retire(&origin.name)?;
+        self.keep_old(&origin.name)?;
         fs::rename(&new, &path).map_err(at(&path))?;
         File::open(&self.0).and_then(|folder| folder.sync_all()).map_err(at(&self.0))
+    }
+
+    /// The copy of a feed is the old one too, until a new one takes its place: at no moment is there none.
+    fn keep_old(&self, name: &str) -> Result<(), CopyError> {
+        let (path, old) = (self.path(name, COPY), self.path(name, OLD));
+        match fs::hard_link(&path, &old) {
+            // There is no copy yet, or bans still follow an older one.
+            Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists) => Ok(()),
+            linked => linked.map_err(|source| CopyError::System { path: old, source }),
+        }
     }
 
     /// The copy of a feed becomes an old one.
@@ -186,6 +196,23 @@ mod tests {
         assert_eq!(copies.left_over(|_| false).len(), 2);
         copies.forget_old("a");
         assert_eq!(copies.left_over(|_| true).len(), 0);
+    }
+
+    #[test]
+    fn there_is_a_copy_whenever_guard_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let copies = Copies::below(folder.path());
+        let origin =
+            Origin { name: "a".into(), form: String::new(), seen: Seen::default(), fetched: 0, targets: 1 };
+        let (first, second) = (list(&["203.0.113.7"]), list(&["203.0.113.9"]));
+        copies.write(&origin, &first).unwrap();
+        // The end comes between the two steps.
+        copies.keep_old("a").unwrap();
+        assert_eq!(copies.read("a").unwrap().unwrap().1, first);
+        copies.write(&origin, &second).unwrap();
+        assert_eq!(copies.read("a").unwrap().unwrap().1, second);
+        let old = copies.left_over(|_| true);
+        assert_eq!(old.into_iter().map(|(_, list)| list.unwrap()).collect::<Vec<_>>(), [first]);
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub struct FeedState {
     pub name: String,
     /// Targets of the list in force; `None` as long as there is none.
     pub targets: Option<u64>,
-    /// When that list was fetched.
+    /// When that list was last fetched, or the server said that it has no other.
     pub fetched: Option<Wall>,
     /// When it was last found to be as it is.
     pub checked: Option<Wall>,
@@ -141,6 +141,8 @@ enum Old {
 struct Kept {
     feed: Feed,
     list: Option<Arc<List>>,
+    /// Where the list is from and how it was read.
+    list_form: String,
     seen: Seen,
     /// A list that lost too many, and by what it is known again.
     held: Option<(Arc<List>, Seen, [Named; 2])>,
@@ -239,6 +241,7 @@ impl Work {
         let now = Instant::now();
         let mut kept = Kept {
             list: None,
+            list_form: String::new(),
             seen: Seen::default(),
             held: None,
             state: FeedState { name: feed.name.clone(), ..FeedState::default() },
@@ -257,6 +260,7 @@ impl Work {
                     kept.due = now + rest;
                     kept.seen = origin.seen;
                 }
+                kept.list_form = origin.form;
                 kept.list = Some(Arc::new(list));
             }
             Err(error) => {
@@ -368,6 +372,7 @@ impl Work {
                 if new.is_none() {
                     // The server has the list in force again.
                     (kept.held, kept.state.held) = (None, None);
+                    kept.state.fetched = Some(now);
                 }
                 new
             }
@@ -376,7 +381,10 @@ impl Work {
         let Some((parsed, seen)) = new else { return self.tell_state(place) };
         let list = Arc::new(parsed.list);
         let named = [parsed.rubbish, parsed.too_wide];
-        if let Some(known) = kept.list.as_ref().filter(|known| shrinks(known.len(), list.len(), &kept.feed)) {
+        // A list of another place or form says nothing of how long this one is to be.
+        let is_same = kept.list_form == form(&kept.feed);
+        let shrinks = |known: &&Arc<List>| is_same && shrinks(known.len(), list.len(), &kept.feed);
+        if let Some(known) = kept.list.as_ref().filter(shrinks) {
             if kept.state.held != Some(list.len() as u64) {
                 warn!(
                     feed = name,
@@ -403,6 +411,8 @@ impl Work {
         let kept = &mut self.feeds[place];
         [kept.state.rubbish, kept.state.too_wide] = named;
         (kept.state.held, kept.held) = (None, None);
+        kept.state.fetched = Some(now);
+        kept.list_form = form(&kept.feed);
         if kept.list.as_ref().is_some_and(|known| **known == *list) && kept.state.copy.is_none() {
             kept.seen = seen;
             return self.tell_state(place);
@@ -422,7 +432,6 @@ impl Work {
         }
         kept.state.copy = written.err().map(|error| error.to_string());
         kept.state.targets = Some(list.len() as u64);
-        kept.state.fetched = Some(now);
         kept.seen = seen;
         kept.list = Some(Arc::clone(&list));
         self.tell_state(place)?;

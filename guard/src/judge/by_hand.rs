@@ -9,6 +9,7 @@ use tracing::warn;
 use super::Judge;
 use crate::ban::{Ban, Origin};
 use crate::encode::printable;
+use crate::enforce::Change;
 use crate::protect::Protection;
 use crate::sighting::Points;
 use crate::store::Write;
@@ -107,15 +108,34 @@ impl Judge {
 
     /// Lifts the ban of exactly this target, and forgets what led to it.
     pub fn unban(&mut self, target: Target, uid: u32, clock: Clock) -> Said {
+        let mut forgiven = Vec::new();
+        let said = self.unban_one(target, uid, &mut forgiven, clock);
+        self.engine.forgive_all(&forgiven);
+        said
+    }
+
+    /// As [`Self::unban`], for many targets at once.
+    pub fn unban_each(&mut self, targets: &[Target], uid: u32, clock: Clock) -> Vec<Said> {
+        let mut forgiven = Vec::new();
+        let said = targets.iter().map(|&target| self.unban_one(target, uid, &mut forgiven, clock)).collect();
+        self.engine.forgive_all(&forgiven);
+        said
+    }
+
+    /// Lifts one ban. Whoever is to be forgiven is added to `forgiven`.
+    fn unban_one(&mut self, target: Target, uid: u32, forgiven: &mut Vec<Target>, clock: Clock) -> Said {
+        let is_restoring = self.lifted.is_some();
         if let Some(lifted) = &mut self.lifted {
+            // Its ban may be among those that are still to come.
             lifted.add(target);
+            forgiven.push(target);
             self.write(Write::Unban(target));
         }
         if let Some(Origin::Feed(feed)) = self.bans.get(target).map(|ban| ban.origin) {
             return Err(format!("the feed {feed} lists it: guardctl allow add {target} lets it pass"));
         }
         if self.lift(target, clock).is_some() {
-            self.engine.forgive(target);
+            forgiven.push(target);
             self.event("unban", Some(target), &json!({ "uid": uid }), clock);
             self.sync_allowed(clock);
             return Ok(match self.bans.get(target).map(|ban| ban.origin) {
@@ -127,19 +147,25 @@ impl Judge {
                 _ => "unbanned".into(),
             });
         }
-        Err(self.bans.covering(target.address()).next().map_or_else(
-            || "is not banned".into(),
-            |ban| {
-                let wider = ban.target;
-                let undo = match ban.origin {
-                    Origin::Feed(feed) => {
-                        format!(", which the feed {feed} lists: guardctl allow add {target}")
-                    }
-                    _ => format!(": guardctl unban {wider}"),
-                };
-                format!("has no ban of its own, but {wider} covers it{undo}")
-            },
-        ))
+        let wider = self.bans.covering(target.address()).next().map(|ban| {
+            let wider = ban.target;
+            let undo = match ban.origin {
+                Origin::Feed(feed) => format!(", which the feed {feed} lists: guardctl allow add {target}"),
+                _ => format!(": guardctl unban {wider}"),
+            };
+            format!("has no ban of its own, but {wider} covers it{undo}")
+        });
+        match wider {
+            Some(wider) => Err(wider),
+            None if is_restoring => {
+                self.outcome.changes.push(Change::Unban(target));
+                let detail = json!({ "uid": uid, "because": "guard is still reading its bans" });
+                self.event("unban", Some(target), &detail, clock);
+                Ok("unbanned; guard is still reading its bans, and one of this target does not come back"
+                    .into())
+            }
+            None => Err("is not banned".into()),
+        }
     }
 
     /// Lifts every ban that a filter or a person decided, and answers how many there were. What feeds list would come
@@ -152,23 +178,31 @@ impl Judge {
         let targets: Vec<Target> = own.map(|ban| ban.target).collect();
         for &target in &targets {
             self.lift(target, clock);
-            self.engine.forgive(target);
         }
+        self.engine.forgive_all(&targets);
         self.event("unban", None, &json!({ "uid": uid, "all": targets.len() }), clock);
         self.sync_allowed(clock);
         targets.len() as u64
     }
 
-    /// Forgets what is held against a target: its strikes and its points, and the points of every address in it. A ban
-    /// that stands goes on.
-    pub fn forget(&mut self, target: Target, uid: u32, clock: Clock) -> Said {
+    /// Forgets what is held against targets: their strikes and points, and the points of every address in them. Bans
+    /// that stand go on.
+    pub fn forget(&mut self, targets: &[Target], uid: u32, clock: Clock) -> Vec<Said> {
+        let said = targets.iter().map(|&target| self.tell_forgotten(target, uid, clock)).collect();
+        self.engine.forgive_all(targets);
+        for &target in targets {
+            if let Some(ban) = self.bans.get(target) {
+                self.engine.banned(target, ban.until);
+            }
+        }
+        said
+    }
+
+    /// Notes what is about to be forgotten, and says it.
+    fn tell_forgotten(&mut self, target: Target, uid: u32, clock: Clock) -> Said {
         let strikes = self.engine.strikes(target, clock.moment);
         let score =
             if target.is_host() { self.engine.score(target.address(), clock.moment) } else { Points(0) };
-        self.engine.forgive(target);
-        if let Some(ban) = self.bans.get(target) {
-            self.engine.banned(target, ban.until);
-        }
         let detail = json!({ "uid": uid, "strikes": strikes, "score": score.as_f64() });
         self.event("forget", Some(target), &detail, clock);
         Ok(match (strikes, score) {
@@ -189,6 +223,9 @@ impl Judge {
     ) -> Vec<Said> {
         let comment = printable(comment.as_bytes(), REASON);
         let until = length.filter(|length| !length.is_zero()).map(|length| clock.moment + length);
+        if let Some(lifted) = &mut self.lifted {
+            lifted.allow(targets);
+        }
         let mut lifted = self.lift_forced(targets, uid, clock);
         for &target in targets {
             self.protection.allow_runtime(target, until, &comment);

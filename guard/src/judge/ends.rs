@@ -4,7 +4,7 @@ use serde_json::json;
 use tracing::info;
 
 use super::Judge;
-use crate::ban::Ban;
+use crate::ban::{Ban, Origin};
 use crate::enforce::Change;
 use crate::store::Write;
 use crate::target::Target;
@@ -19,6 +19,7 @@ impl Judge {
     pub fn expire(&mut self, clock: Clock) {
         self.engine.tick(clock.moment);
         self.decide_further(None, clock);
+        self.shrink(clock.moment);
         for ban in self.bans.expired(clock.moment, SWEEP) {
             info!(target = %ban.target, "ban ended");
             self.count.expired += 1;
@@ -49,7 +50,9 @@ impl Judge {
 
     /// A ban has made room for another.
     pub(super) fn evicted(&mut self, ban: &Ban) {
-        if !ban.origin.is_feed() {
+        if let Origin::Feed(feed) = &ban.origin {
+            self.lost_its_room(feed);
+        } else {
             self.has_ended(ban.target);
         }
         self.outcome.changes.push(Change::Unban(ban.target));

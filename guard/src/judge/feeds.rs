@@ -104,13 +104,12 @@ impl Judge {
         self.begin_round();
     }
 
-    /// A feed bans nobody any more.
-    pub fn drop_feed(&mut self, name: &str) {
-        let before = self.feeds.all.len();
-        self.feeds.all.retain(|feed| *feed.name != *name);
-        if self.feeds.all.len() < before {
-            self.begin_round();
-        }
+    /// A feed bans nobody any more. Answers the list it had.
+    pub fn drop_feed(&mut self, name: &str) -> Option<Arc<List>> {
+        let place = self.feeds.all.iter().position(|feed| *feed.name == *name)?;
+        let InForce { list, .. } = self.feeds.all.remove(place);
+        self.begin_round();
+        Some(list)
     }
 
     /// What became of the list of a feed.
@@ -193,7 +192,8 @@ impl Judge {
             let left = cut(listed, &self.allowed);
             self.feeds.all[feed].count.protected += u64::from(left != Cut::Whole);
             for target in left.targets(listed) {
-                self.put(feed, target, clock);
+                let is_new = self.put(feed, target, clock);
+                self.feeds.all[feed].added += u64::from(is_new);
             }
         }
         let behind = before
@@ -222,25 +222,32 @@ impl Judge {
             let Some(old) = before.get(behind).filter(is_passed) else { break };
             behind += 1;
             for target in cut(old, &self.allowed).targets(old) {
-                self.take(target, clock);
+                self.take_in_round(target, clock);
             }
         }
         behind
     }
 
-    /// Bans a listed target unless it has a ban. A feed makes nobody else's ban go.
-    fn put(&mut self, feed: usize, target: Target, clock: Clock) {
+    /// Bans a listed target unless it has a ban, and answers whether it did. A feed makes nobody else's ban go.
+    fn put(&mut self, feed: usize, target: Target, clock: Clock) -> bool {
         if self.bans.get(target).is_some() {
-            return;
+            return false;
         }
         if self.room() == 0 {
             self.feeds.all[feed].count.no_room += 1;
-            return;
+            return false;
         }
-        self.feeds.all[feed].added += 1;
         let ban = listed(&self.feeds.all[feed].name, target, clock);
         self.outcome.changes.push(Change::Ban { target, id: ban.id, until: None });
         self.bans.set(ban);
+        true
+    }
+
+    /// The ban of a listed target has made room for another.
+    pub(super) fn lost_its_room(&mut self, name: &str) {
+        if let Some(feed) = self.feeds.all.iter_mut().find(|feed| *feed.name == *name) {
+            feed.count.no_room += 1;
+        }
     }
 
     /// Takes the next part of the table; `None` at its end.
@@ -249,7 +256,7 @@ impl Judge {
         let of_feeds: Vec<Target> =
             part.filter(|(ban, _)| ban.origin.is_feed()).map(|(ban, _)| ban.target).collect();
         for target in of_feeds {
-            self.take(target, clock);
+            self.take_in_round(target, clock);
         }
         Some(Stage::Take(walk))
     }
@@ -307,18 +314,26 @@ impl Judge {
         }
     }
 
-    /// Takes a feed's ban out that no feed wants, or gives it to another feed that does. Parts of it may be wanted by a
+    /// As [`Self::take`], counted as part of a swap.
+    fn take_in_round(&mut self, target: Target, clock: Clock) {
+        let Some(name) = self.take(target, clock) else { return };
+        if let Some(feed) = self.feeds.all.iter_mut().find(|feed| feed.name == name) {
+            feed.removed += 1;
+        }
+    }
+
+    /// Takes a feed's ban out that no feed wants, and answers its feed; or gives it to another feed that does. Parts of it may be wanted by a
     /// list that the round has not come to yet.
-    fn take(&mut self, target: Target, clock: Clock) {
-        let Some(Origin::Feed(name)) = self.bans.get(target).map(|ban| ban.origin.clone()) else { return };
+    fn take(&mut self, target: Target, clock: Clock) -> Option<Box<str>> {
+        let Some(Origin::Feed(name)) = self.bans.get(target).map(|ban| ban.origin.clone()) else {
+            return None;
+        };
         match self.lister(target, Some(&name)) {
             None => {
                 self.bans.remove(target);
                 self.relist(target, clock);
                 self.outcome.changes.push(Change::Unban(target));
-                if let Some(feed) = self.feeds.all.iter_mut().find(|feed| feed.name == name) {
-                    feed.removed += 1;
-                }
+                return Some(name);
             }
             Some(feed) if self.feeds.all[feed].name != name => {
                 if let Some(ban) = self.bans.get(target) {
@@ -330,6 +345,7 @@ impl Judge {
             }
             Some(_) => {}
         }
+        None
     }
 
     /// Whether an entry that only the kernel knows is one that a feed left there.

@@ -48,17 +48,19 @@ impl Judge {
 
     /// Everything the store has to hold, for one that has lost writes. Bans of feeds are kept as their lists.
     pub fn everything(&self, clock: Clock) -> Vec<Write> {
+        let mut texts = stored::Texts::default();
         let mut writes: Vec<Write> = self
             .bans
             .iter()
             .filter(|ban| !ban.origin.is_feed())
-            .map(|ban| Write::Ban(stored::ban(ban, clock)))
+            .map(|ban| Write::Ban(texts.ban(ban, clock)))
             .collect();
         for (target, until, comment) in self.protection.runtime_allowances() {
             writes.push(Write::Allow { target, until: until.map(|until| clock.wall_of(until)), comment });
         }
         writes.extend(self.logins_to_keep(clock));
         writes.extend(self.names_to_keep(clock));
+        writes.extend(self.engine.pasts().map(|past| Write::Strikes(stored::strikes(&past, clock))));
         writes.push(stored::scores(self.engine.scores(), clock));
         writes.push(Write::Engine(self.engine.recall_later(clock).into()));
         writes

@@ -33,6 +33,7 @@ mod lines;
 mod names;
 mod protected;
 mod reason;
+mod renumber;
 mod restore;
 mod room;
 mod rules;
@@ -167,12 +168,8 @@ impl Judge {
         self.protection.configure(&config.allow, clock);
         self.forget_unnamed();
         self.decide = config.decide.clone();
+        self.resize_table();
         self.key_login_for = config.allow.key_login_for;
-    }
-
-    /// Names filters and patterns by another set from now on.
-    pub fn set_filters(&mut self, filters: Arc<FilterSet>) {
-        self.filters = filters;
     }
 
     /// The engine.
@@ -215,8 +212,12 @@ impl Judge {
         Desired { bans: &self.bans, allowed: &self.allowed, now }
     }
 
-    /// When something is due that nobody asks for: the end of a ban, or of a storm.
+    /// When something is due that nobody asks for: the end of a ban or of a storm, the next part of what is too much for
+    /// a table that shrinks.
     pub fn next_due(&mut self) -> Option<Moment> {
+        if self.crowding.is_shrinking {
+            return Some(Moment(i64::MIN));
+        }
         self.bans.next_expiry().into_iter().chain(self.engine.next_tick()).min()
     }
 

@@ -23,6 +23,8 @@ const RECOVERED: &str = "recovered";
 pub(super) struct Lifted {
     all: bool,
     targets: HashSet<Target>,
+    /// What a person has allowed meanwhile: no ban that was forced earlier overlaps it any more.
+    allowed: Vec<Target>,
 }
 
 impl Lifted {
@@ -34,6 +36,15 @@ impl Lifted {
     /// Everything was lifted.
     pub(super) fn add_all(&mut self) {
         self.all = true;
+    }
+
+    /// Targets were allowed.
+    pub(super) fn allow(&mut self, targets: &[Target]) {
+        self.allowed.extend_from_slice(targets);
+    }
+
+    fn allows(&self, target: Target) -> bool {
+        self.allowed.iter().any(|allowed| allowed.overlaps(target))
     }
 
     fn holds(&self, target: Target) -> bool {
@@ -51,10 +62,16 @@ impl Judge {
             self.bans.reserve(usize::try_from(all).unwrap_or(0).min(self.decide.max_bans));
         }
         let mut new = Vec::with_capacity(bans.len());
+        let mut lifted = Vec::new();
         for stored in bans {
             let ban = stored::restored(stored, clock);
             if self.was_lifted(ban.target) {
-                self.write(Write::Unban(ban.target));
+                // A ban of later has taken its place in the store.
+                if self.own_end(ban.target).is_none() {
+                    self.outcome.changes.push(Change::Unban(ban.target));
+                    self.write(Write::Unban(ban.target));
+                    lifted.push(ban.target);
+                }
                 continue;
             }
             if let Some(because) = self.refusal_of_restored(ban.target, ban.origin.is_forced(), clock.moment)
@@ -63,7 +80,7 @@ impl Judge {
                 self.write(Write::Unban(ban.target));
                 continue;
             }
-            match self.bans.get(ban.target).filter(|ban| !ban.origin.is_feed()).map(|newer| newer.until) {
+            match self.own_end(ban.target) {
                 None => {
                     new.push(Change::Ban { target: ban.target, id: ban.id, until: ban.until });
                     self.tell_engine(&ban);
@@ -77,7 +94,16 @@ impl Judge {
                 Some(_) => {}
             }
         }
+        // Who is unbanned by name is forgiven at once; of all others this is where they become known.
+        if self.lifted.as_ref().is_some_and(|lifted| lifted.all) {
+            self.engine.forgive_all(&lifted);
+        }
         new
+    }
+
+    /// When the ban of a target ends that a filter or a person decided, if there is one.
+    fn own_end(&self, target: Target) -> Option<Option<Moment>> {
+        self.bans.get(target).filter(|ban| !ban.origin.is_feed()).map(|ban| ban.until)
     }
 
     /// Takes entries that only the kernel knows into the table, unless something speaks against it; how many. A ban that
@@ -142,9 +168,14 @@ impl Judge {
         self.forget_left_over();
     }
 
-    /// What forbids a ban that was decided before the start. One that a person forced was forced past it.
+    /// What forbids a ban that was decided before the start. One that a person forced was forced past it, unless a person
+    /// has allowed its target since.
     fn refusal_of_restored(&self, target: Target, is_forced: bool, now: Moment) -> Option<String> {
-        if is_forced { Protection::never(target) } else { self.protection.refusal(target, now) }
+        if !is_forced {
+            return self.protection.refusal(target, now);
+        }
+        let is_allowed = self.lifted.as_ref().is_some_and(|lifted| lifted.allows(target));
+        Protection::never(target).or_else(|| is_allowed.then(|| "a person has allowed it since".into()))
     }
 
     fn was_lifted(&self, target: Target) -> bool {

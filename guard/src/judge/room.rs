@@ -10,11 +10,15 @@ use crate::time::Moment;
 
 /// The log has one line of it in this time.
 const TELL_EVERY: Duration = Duration::from_secs(60);
+/// Bans that make room in one go at most: what else is due does not wait for a table that shrinks.
+const PART: usize = 512;
 
 /// How full the ban table is, and what was told of it.
 #[derive(Debug, Default)]
 pub struct Crowding {
     is_full: bool,
+    /// Whether there may be more bans than there are to be.
+    pub(super) is_shrinking: bool,
     told: Option<Moment>,
     untold: u64,
 }
@@ -33,19 +37,41 @@ impl Crowding {
 }
 
 impl Judge {
-    /// Makes room for a ban: of those that filters led to, the one that would end first goes. Bans by hand stay.
+    /// Makes room for a ban: of those that feeds list one goes, else of those that filters led to the one that would end
+    /// first. Bans by hand stay.
     pub(super) fn make_room(&mut self, now: Moment) {
-        while self.bans.len() >= self.decide.max_bans {
-            let Some(victim) = self.bans.evict() else { break };
+        self.evict_beyond(self.decide.max_bans.saturating_sub(1), PART, now);
+    }
+
+    /// Takes out a part of what is too much for a table that is to hold less than it does.
+    pub(super) fn shrink(&mut self, now: Moment) {
+        if self.crowding.is_shrinking {
+            self.crowding.is_shrinking = self.evict_beyond(self.decide.max_bans, PART, now);
+        }
+    }
+
+    /// The table is to hold another number of bans.
+    pub(super) const fn resize_table(&mut self) {
+        self.crowding.is_shrinking = true;
+    }
+
+    /// Evicts bans down to `most`, at most `limit` of them. Whether it is to go on.
+    fn evict_beyond(&mut self, most: usize, limit: usize, now: Moment) -> bool {
+        for _ in 0..limit {
+            if self.bans.len() <= most {
+                return false;
+            }
+            let Some(victim) = self.bans.evict() else { return false };
             self.count.evicted += 1;
             self.tell_crowding(victim.target, now);
             self.evicted(&victim);
         }
+        self.bans.len() > most
     }
 
     fn tell_crowding(&mut self, target: Target, now: Moment) {
         if let Some(bans) = self.crowding.add(now) {
-            warn!(bans, %target, "the ban table is full; bans that would end first make room");
+            warn!(bans, %target, "the ban table is full; bans of feeds make room, then those that would end first");
         }
     }
 
@@ -54,12 +80,12 @@ impl Judge {
         let most = self.decide.max_bans;
         if self.crowding.is_full && self.bans.len() <= most - most / 20 {
             info!(bans = self.bans.len(), most, "the ban table has room again");
-            self.crowding = Crowding::default();
+            self.crowding = Crowding { is_shrinking: self.crowding.is_shrinking, ..Crowding::default() };
         }
         self.crowding.is_full.then(|| {
             format!(
-                "the ban table is full ({most} bans): each new ban takes the place of the one that would end first, \
-                 bans by hand stay; raise decide.max_bans"
+                "the ban table is full ({most} bans): each new ban takes the place of one of a feed, or else of the one \
+                 that would end first, bans by hand stay; raise decide.max_bans"
             )
         })
     }

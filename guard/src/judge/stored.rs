@@ -1,5 +1,8 @@
 //! Bans and pasts as the store keeps them: in wall-clock time, because moments end with the boot.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use crate::ban::{Ban, BanId, BanRef, Origin};
 use crate::engine::{KeptScore, Strikes};
 use crate::sighting::Points;
@@ -8,22 +11,43 @@ use crate::time::Clock;
 
 /// A ban for the store.
 pub fn ban(ban: BanRef<'_>, clock: Clock) -> StoredBan {
+    Texts::default().ban(ban, clock)
+}
+
+/// Origins and reasons of bans in words, each once: nearly all of a table's bans have one of a few.
+#[derive(Debug, Default)]
+pub struct Texts<'a>(HashMap<(&'a Origin, &'a str), [Arc<str>; 2]>);
+
+impl<'a> Texts<'a> {
+    /// A ban for the store, which shares its texts with others.
+    pub fn ban(&mut self, ban: BanRef<'a>, clock: Clock) -> StoredBan {
+        let new = || [origin(ban.origin), ban.reason.into()];
+        let [origin, reason] = self.0.entry((ban.origin, ban.reason)).or_insert_with(new).clone();
+        stored(ban, origin, reason, clock)
+    }
+}
+
+fn origin(origin: &Origin) -> Arc<str> {
+    match origin {
+        Origin::Filter(name) => format!("filter:{name}").into(),
+        Origin::Prefix => "prefix".into(),
+        Origin::Rule(name) => format!("rule:{name}").into(),
+        Origin::Manual(uid) => format!("manual:{uid}").into(),
+        Origin::Forced(uid) => format!("forced:{uid}").into(),
+        Origin::Feed(name) => format!("feed:{name}").into(),
+    }
+}
+
+fn stored(ban: BanRef<'_>, origin: Arc<str>, reason: Arc<str>, clock: Clock) -> StoredBan {
     StoredBan {
         id: ban.id,
         target: ban.target,
         since: clock.wall_of(ban.since),
         until: ban.until.map(|until| clock.wall_of(until)),
-        origin: match ban.origin {
-            Origin::Filter(name) => format!("filter:{name}").into(),
-            Origin::Prefix => "prefix".into(),
-            Origin::Rule(name) => format!("rule:{name}").into(),
-            Origin::Manual(uid) => format!("manual:{uid}").into(),
-            Origin::Forced(uid) => format!("forced:{uid}").into(),
-            Origin::Feed(name) => format!("feed:{name}").into(),
-        },
+        origin,
         score: ban.score.0,
         strike: ban.strike,
-        reason: ban.reason.into(),
+        reason,
     }
 }
 

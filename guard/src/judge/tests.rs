@@ -194,6 +194,182 @@ fn a_later_allowance_or_unban_by_hand_lifts_a_forced_ban() {
     assert!(world.allowed.iter().any(|allowed| allowed.covers("203.0.113.9".parse().unwrap())));
 }
 
+/// A store with these bans, whose chunk has not been given yet, and the judge of the start after.
+fn reading(banned: &[&str], force: bool) -> (World, Vec<crate::store::StoredBan>) {
+    let mut world = World::new(&["203.0.113.0/28"]);
+    for text in banned {
+        world.ban(text, asker(None, force), START).unwrap();
+        world.judge.keep(START);
+        world.settle();
+    }
+    let mut bans = Vec::new();
+    world.store.bans(START.wall, &mut |chunk| (bans.extend(chunk), true).1).unwrap();
+    let filters = Arc::new(FilterSet::compile(&[], crate::scan::Mode::Normal).unwrap());
+    let protection = Protection::new(&world.config.allow, START);
+    let snapshot = world.store.snapshot().unwrap();
+    world.judge = Judge::new(&world.config, filters, protection, &snapshot, 7, START);
+    world.judge.sync_allowed(START);
+    world.settle();
+    (world, bans)
+}
+
+impl World {
+    /// The store has given its bans.
+    fn read(&mut self, bans: &[crate::store::StoredBan]) {
+        let changes = self.judge.restore(bans, 0, START);
+        self.bring_about(changes);
+        self.settle();
+        self.judge.restored();
+    }
+
+    /// What a restart finds in the store.
+    fn banned_in_store(&mut self) -> Vec<Target> {
+        let mut bans = Vec::new();
+        self.store.bans(START.wall, &mut |chunk| (bans.extend(chunk), true).1).unwrap();
+        bans.into_iter().map(|ban| ban.target).collect()
+    }
+}
+
+#[test]
+fn a_ban_after_an_unban_while_the_store_still_reads_is_kept() {
+    for all in [false, true] {
+        let (mut world, bans) = reading(&["198.51.100.7", "198.51.100.8"], false);
+        if all {
+            assert_eq!(world.judge.unban_all(0, START), 0);
+        } else {
+            world.judge.unban_each(&[target("198.51.100.7"), target("198.51.100.8")], 0, START);
+        }
+        world.ban("198.51.100.7", asker(None, false), START).unwrap();
+        world.read(&bans);
+        assert!(world.judge.bans().get(target("198.51.100.7")).is_some());
+        assert_eq!(world.banned_in_store(), [target("198.51.100.7")], "all: {all}");
+        assert!(!world.drops("198.51.100.8") && world.drops("198.51.100.7"));
+    }
+}
+
+#[test]
+fn an_unban_while_the_store_still_reads_counts_and_forgives() {
+    let (mut world, bans) = reading(&["198.51.100.7", "198.51.100.0/24"], false);
+    let strikes =
+        |target| crate::engine::Strikes { target, count: 2, last: START.moment, recent: Vec::new() };
+    for text in ["198.51.100.7", "198.51.100.0/24"] {
+        world.judge.engine.restore_strikes(&strikes(target(text)));
+    }
+    world.banned = vec![target("198.51.100.7")];
+    let said = world.judge.unban(target("198.51.100.7"), 0, START).unwrap();
+    assert!(said.contains("does not come back"), "{said}");
+    world.settle();
+    assert!(!world.drops("198.51.100.7"), "the kernel holds it from the last run");
+    assert_eq!(world.last_event().kind, "unban");
+    assert_eq!(world.judge.engine.strikes(target("198.51.100.7"), START.moment), 0);
+    world.judge.unban_all(0, START);
+    world.read(&bans);
+    assert!(world.judge.bans().is_empty() && world.banned_in_store().is_empty());
+    assert_eq!(world.judge.engine.strikes(target("198.51.100.0/24"), START.moment), 0);
+    assert_eq!(world.judge.unban(target("198.51.100.7"), 0, START), Err("is not banned".into()));
+}
+
+#[test]
+fn an_allowance_while_the_store_still_reads_holds_against_a_forced_ban() {
+    let (mut world, bans) = reading(&["203.0.113.7", "203.0.113.200"], true);
+    let _ = world.judge.allow(&[target("203.0.113.7")], None, "", 0, START);
+    world.read(&bans);
+    assert_eq!(world.banned_in_store(), [target("203.0.113.200")]);
+    assert!(!world.drops("203.0.113.7"));
+}
+
+#[test]
+fn the_whole_set_has_the_pasts_of_offenders() {
+    let mut world = World::new(&[]);
+    let past = |text, count| crate::engine::Strikes {
+        target: target(text),
+        count,
+        last: START.moment,
+        recent: vec![START.moment],
+    };
+    let pasts = [past("198.51.100.7", 3), past("198.51.100.0/24", 1), past("2001:db8::7", 2)];
+    pasts.iter().for_each(|past| world.judge.engine.restore_strikes(past));
+    world.judge.engine.banned(target("198.51.100.9"), None);
+    let mut lost = Memory::new();
+    lost.replace(&world.judge.everything(START)).unwrap();
+    let kept = lost.snapshot().unwrap().strikes;
+    let mut pasts = pasts.map(|past| stored::strikes(&past, START));
+    pasts.sort_by_key(|past| past.target);
+    assert_eq!(kept, pasts);
+}
+
+#[test]
+fn bans_of_the_whole_set_share_their_texts() {
+    let mut world = World::new(&[]);
+    for text in ["198.51.100.7", "198.51.100.8", "198.51.100.9"] {
+        world.ban(text, asker(None, false), START).unwrap();
+    }
+    let all = world.judge.everything(START);
+    let bans: Vec<_> =
+        all.iter().filter_map(|write| if let Write::Ban(ban) = write { Some(ban) } else { None }).collect();
+    assert_eq!((bans.len(), &*bans[0].origin, &*bans[0].reason), (3, "manual:0", "by hand"));
+    assert!(bans.iter().all(|ban| Arc::ptr_eq(&ban.reason, &bans[0].reason)));
+    assert!(bans.iter().all(|ban| Arc::ptr_eq(&ban.origin, &bans[0].origin)));
+}
+
+#[test]
+fn many_prefixes_are_forgiven_in_one_pass() {
+    let mut world = World::new(&[]);
+    let address = |n: u32| IpAddr::from(std::net::Ipv4Addr::from(0x0b00_0000 + n));
+    for n in 0..100_000 {
+        let kept =
+            crate::engine::KeptScore { address: address(n), points: Points(2000), settled: START.moment };
+        world.judge.engine.restore_score(&kept, START.moment);
+    }
+    let prefixes: Vec<Target> = (0..5000).map(|n| Target::prefix(address(n * 16), 28).unwrap()).collect();
+    let began = std::time::Instant::now();
+    world.judge.unban_each(&prefixes, 0, START);
+    world.judge.forget(&prefixes, 0, START);
+    // Without optimisation, on a busy machine; a pass for each prefix takes minutes.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!(world.judge.engine.tracked(), 20_000);
+}
+
+#[test]
+fn a_table_that_shrinks_does_so_in_parts() {
+    let mut world = World::new(&[]);
+    let ban = |n: u32, origin| Ban {
+        id: BanId(u64::from(n) + 1),
+        target: Target::host(std::net::Ipv4Addr::from(0x0b00_0000 + n).into()),
+        since: START.moment,
+        until: Some(START.moment + Duration::from_secs(u64::from(n) + 3600)),
+        origin,
+        score: Points(0),
+        strike: 1,
+        reason: "".into(),
+    };
+    for n in 0..5000 {
+        world.judge.bans.set(ban(n, Origin::Filter("sshd".into())));
+    }
+    world.config.decide.max_bans = 1000;
+    world.judge.configure(&world.config.clone(), START);
+    world.ban("198.51.100.7", asker(None, false), START).unwrap();
+    assert_eq!(world.judge.bans().len(), 4489, "one ban does not wait for all of it");
+    for _ in 0..100 {
+        if world.judge.next_due() == Some(Moment(i64::MIN)) {
+            world.judge.expire(START);
+        }
+        world.settle();
+    }
+    assert_eq!(world.judge.bans().len(), 1000);
+    assert_ne!(world.judge.next_due(), Some(Moment(i64::MIN)), "and then it is over");
+    assert!(world.judge.bans().get(target("198.51.100.7")).is_some());
+
+    // Where nothing may go, nothing is tried on and on.
+    let mut world = World::new(&[]);
+    (0..10).for_each(|n| drop(world.judge.bans.set(ban(n, Origin::Manual(0)))));
+    world.config.decide.max_bans = 5;
+    world.judge.configure(&world.config.clone(), START);
+    world.judge.expire(START);
+    assert_eq!(world.judge.bans().len(), 10);
+    assert_ne!(world.judge.next_due(), Some(Moment(i64::MIN)));
+}
+
 #[test]
 fn overlaps_are_vetoed_and_lifted_in_both_directions() {
     let mut world = World::new(&["203.0.113.0/28", "198.51.100.7"]);

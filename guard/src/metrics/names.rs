@@ -149,7 +149,7 @@ metrics! {
     FEED_BANS Gauge "guard_feed_bans" ["feed"]
         "Bans that stand because a feed lists their targets.";
     FEED_AGE Gauge "guard_feed_age_seconds" ["feed"]
-        "Time since the list of a feed was fetched; 0 before the first list.";
+        "Time since the list of a feed was fetched, or found to be as it is; 0 before the first list.";
     FEED_REFUSED Gauge "guard_feed_refused_entries" ["feed", "because"]
         "What of the last list was not taken: rubbish, `too_wide`, protected (in part or as a whole), `no_room`.";
     FEED_HELD Gauge "guard_feed_held" ["feed"]

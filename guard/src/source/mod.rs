@@ -287,6 +287,16 @@ pub enum Delivery {
     Gone(SourceId),
 }
 
+impl Delivery {
+    /// The source it is of.
+    pub const fn source(&self) -> SourceId {
+        match self {
+            Self::Batch(batch) => batch.source,
+            Self::Status(source, _) | Self::Gone(source) => *source,
+        }
+    }
+}
+
 /// Takes what sources deliver. Blocks while the engine is behind, so that lines wait in their file and not in
 /// memory; an error means the engine has gone and the source must end.
 pub trait Sink: Send {

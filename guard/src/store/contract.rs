@@ -1,6 +1,7 @@
 //! What every store must do alike: each case runs on SQLite and on the one in memory.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 use super::*;
 use crate::ban::BanId;
@@ -37,7 +38,7 @@ contract!(
     a_reader_of_bans_may_stop,
     names_and_their_addresses_come_back,
     ids_are_never_given_out_twice,
-    a_whole_set_replaces_bans_allowances_and_scores,
+    a_whole_set_replaces_all_but_places_events_and_the_engines_state,
     the_state_of_the_engine_is_kept_once_and_bounded,
     bans_that_ended_become_events_once,
     events_are_numbered_and_come_newest_first,
@@ -45,6 +46,7 @@ contract!(
     events_of_a_target_are_those_that_share_an_address,
     a_search_goes_on_where_it_stopped,
     what_is_past_its_age_is_forgotten,
+    strikes_are_kept_until_they_are_forgiven,
     events_beyond_a_number_are_forgotten,
     events_give_way_to_size_and_nothing_else_does,
     the_newest_event_stays,
@@ -163,7 +165,13 @@ fn prune(store: &mut dyn Store, retention: Retention) {
 /// The times of no event.
 const NONE: [i64; 0] = [];
 
-const KEEP_ALL: Retention = Retention { keep_from: Wall(0), max_events: u64::MAX, max_bytes: u64::MAX };
+const KEEP_ALL: Retention = Retention {
+    keep_from: Wall(0),
+    now: Wall(0),
+    forgive_after: Duration::from_secs(1),
+    max_events: u64::MAX,
+    max_bytes: u64::MAX,
+};
 
 fn nothing_comes_of_nothing(store: &mut dyn Store) {
     let snapshot = store.snapshot().unwrap();
@@ -271,7 +279,7 @@ fn ids_are_never_given_out_twice(store: &mut dyn Store) {
     assert_eq!(store.snapshot().unwrap().last_id, 43);
 }
 
-fn a_whole_set_replaces_bans_allowances_and_scores(store: &mut dyn Store) {
+fn a_whole_set_replaces_all_but_places_events_and_the_engines_state(store: &mut dyn Store) {
     let old = [
         Write::Ban(ban(1, None)),
         allow(1, None),
@@ -281,12 +289,20 @@ fn a_whole_set_replaces_bans_allowances_and_scores(store: &mut dyn Store) {
         Write::Event(event(1, "ban", None)),
     ];
     store.write(&old).unwrap();
-    store.replace(&[Write::Ban(ban(2, None)), allow(2, None), Write::Scores(vec![score(2, 1, 1)])]).unwrap();
+    store
+        .replace(&[
+            Write::Ban(ban(2, None)),
+            strikes(2, 1),
+            allow(2, None),
+            Write::Scores(vec![score(2, 1, 1)]),
+        ])
+        .unwrap();
     assert_eq!(bans(store, 0), [ban(2, None)]);
     let snapshot = store.snapshot().unwrap();
     assert_eq!(snapshot.allowed.iter().map(|allow| allow.target).collect::<Vec<_>>(), [target(2)]);
     assert_eq!(snapshot.scores, [score(2, 1, 1)]);
-    assert_eq!((snapshot.strikes.len(), snapshot.engine), (1, Some(vec![1])), "these stay");
+    assert_eq!(snapshot.strikes.iter().map(|past| past.target).collect::<Vec<_>>(), [target(2)]);
+    assert_eq!(snapshot.engine, Some(vec![1]), "this stays");
     assert_eq!(times(store, &EventQuery::default()), [1]);
 }
 
@@ -396,8 +412,6 @@ fn what_is_past_its_age_is_forgotten(store: &mut dyn Store) {
         Write::Ban(ban(3, None)),
         allow(1, Some(999)),
         allow(2, None),
-        strikes(1, 999),
-        strikes(2, 1000),
         Write::Scores(vec![score(1, 1, 999), score(2, 1, 1000)]),
         Write::Position(Position { source: "a".into(), place: "b".into() }),
         Write::Event(event(999, "ban", None)),
@@ -408,10 +422,31 @@ fn what_is_past_its_age_is_forgotten(store: &mut dyn Store) {
     assert_eq!(bans(store, 0), [ban(3, None), ban(2, Some(1000))]);
     let snapshot = store.snapshot().unwrap();
     assert_eq!(snapshot.allowed.iter().map(|allow| allow.target).collect::<Vec<_>>(), [target(2)]);
-    assert_eq!(snapshot.strikes.iter().map(|past| past.target).collect::<Vec<_>>(), [target(2)]);
     assert_eq!(snapshot.scores, [score(2, 1, 1000)]);
     assert_eq!(snapshot.positions.len(), 1, "a place in a log has no age");
     assert_eq!(times(store, &EventQuery::default()), [1000]);
+}
+
+/// Whatever else is past its age: the ladder of who comes back goes by what is not forgiven, and by nothing else.
+fn strikes_are_kept_until_they_are_forgiven(store: &mut dyn Store) {
+    let many: Vec<Write> = (100..40_000).map(|n| strikes(n, 1000)).collect();
+    store.write(&many).unwrap();
+    // Two strikes each: forgiven after two seconds.
+    let writes = [strikes(1, 2001), strikes(2, 2000), strikes(3, 1000), Write::Ban(ban(3, None))];
+    store.write(&writes).unwrap();
+    let later = Retention { keep_from: Wall(1_000_000), now: Wall(4001), ..KEEP_ALL };
+    prune(store, later);
+    let kept = |store: &mut dyn Store| {
+        let strikes = store.snapshot().unwrap().strikes;
+        strikes.iter().map(|past| past.target).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(store), [target(1), target(3)], "one is not forgiven, of one a ban stands");
+    store.write(&[Write::Unban(target(3))]).unwrap();
+    prune(store, later);
+    assert_eq!(kept(store), [target(1)]);
+    let forgotten = StoredStrikes { target: target(1), strikes: 0, last: Wall(0), recent: Vec::new() };
+    store.write(&[Write::Strikes(forgotten)]).unwrap();
+    assert_eq!(kept(store), []);
 }
 
 fn events_beyond_a_number_are_forgotten(store: &mut dyn Store) {
@@ -438,7 +473,7 @@ fn events_give_way_to_size_and_nothing_else_does(store: &mut dyn Store) {
 
 fn the_newest_event_stays(store: &mut dyn Store) {
     write_events(store, (1..=3).map(|at| event(at, "ban", None)));
-    prune(store, Retention { keep_from: Wall(1_000_000), max_events: 0, max_bytes: 0 });
+    prune(store, Retention { keep_from: Wall(1_000_000), max_events: 0, max_bytes: 0, ..KEEP_ALL });
     assert_eq!(times(store, &EventQuery::default()), [3]);
     write_events(store, [event(4, "ban", None)]);
     assert_eq!(found(store, &EventQuery::default())[0].number, 4, "numbers go on");

@@ -53,7 +53,17 @@ pub enum StoreError {
         /// The cause.
         reason: String,
     },
-    /// The store does not work.
+    /// Disk or file cannot be used at present: another program holds it locked, or the disk does not answer.
+    #[error("{operation} failed: {path} cannot be used at present ({reason})")]
+    Unavailable {
+        /// What was tried.
+        operation: &'static str,
+        /// The state's path.
+        path: String,
+        /// The cause.
+        reason: String,
+    },
+    /// The store does not work, or what it was given is not what it can keep.
     #[error("{operation} failed in {path}: {reason}")]
     Failed {
         /// What was tried.
@@ -80,7 +90,7 @@ impl StoreError {
     /// What can be done about it.
     pub const fn class(&self) -> StoreErrorClass {
         match self {
-            Self::Full { .. } | Self::Failed { .. } => StoreErrorClass::Transient,
+            Self::Full { .. } | Self::Unavailable { .. } | Self::Failed { .. } => StoreErrorClass::Transient,
             Self::ReadOnly { .. } => StoreErrorClass::Permission,
             Self::Busy { .. } | Self::TooNew { .. } | Self::Damaged { .. } => StoreErrorClass::Fatal,
         }
@@ -96,7 +106,7 @@ impl StoreError {
             ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
                 Self::ReadOnly { operation, path, reason: error.to_string() }
             }
-            _ => Self::Failed { operation, path, reason: error.to_string() },
+            _ => Self::Unavailable { operation, path, reason: error.to_string() },
         }
     }
 }

@@ -43,6 +43,7 @@ impl Memory {
                 self.bans.insert(ban.target, ban.clone());
             }
             Write::Unban(target) => drop(self.bans.remove(target)),
+            Write::Strikes(past) if past.strikes == 0 => drop(self.strikes.remove(&past.target)),
             Write::Strikes(past) => drop(self.strikes.insert(past.target, past.clone())),
             Write::Position(position) => {
                 self.positions.insert(position.source.clone(), position.clone());
@@ -147,6 +148,7 @@ impl Store for Memory {
 
     fn replace(&mut self, writes: &[Write]) -> Result<(), StoreError> {
         self.bans.clear();
+        self.strikes.clear();
         self.allowed.clear();
         self.allowed_names.clear();
         self.resolved.clear();
@@ -169,11 +171,15 @@ impl Store for Memory {
     }
 
     fn prune(&mut self, retention: Retention) -> Result<bool, StoreError> {
-        let Retention { keep_from, max_events, max_bytes } = retention;
+        let Retention { keep_from, now, max_events, max_bytes, .. } = retention;
         self.bans.retain(|_, ban| ban.until.is_none_or(|until| until >= keep_from));
         self.allowed.retain(|_, allow| allow.until.is_none_or(|until| until >= keep_from));
         self.allowed_names.retain(|_, allow| allow.until.is_none_or(|until| until >= keep_from));
-        self.strikes.retain(|_, past| past.last >= keep_from);
+        let forgiven = |past: &StoredStrikes| {
+            past.last.0.saturating_add(retention.forgive_after_ms().saturating_mul(past.strikes.into()))
+                < now.0
+        };
+        self.strikes.retain(|target, past| !forgiven(past) || self.bans.contains_key(target));
         self.scores.retain(|_, score| score.settled >= keep_from);
         let newest = self.last_event;
         self.events.retain(|number, event| event.at >= keep_from || *number == newest);

@@ -64,7 +64,8 @@ pub trait Store: Send + std::fmt::Debug {
     /// Makes the writes durable, in order, as one transaction: after an error none of them has happened.
     fn write(&mut self, writes: &[Write]) -> Result<(), StoreError>;
 
-    /// Forgets every ban, allowance (of names too, and what these were resolved to) and score, then does as [`Store::write`], all as one transaction.
+    /// Forgets every ban, strike, allowance (of names too, and what these were resolved to) and score, then does as
+    /// [`Store::write`], all as one transaction.
     fn replace(&mut self, writes: &[Write]) -> Result<(), StoreError>;
 
     /// The events that are wanted, the newest first, as far as a bounded look leads: [`EventPage::next`] asks for more.
@@ -76,6 +77,12 @@ pub trait Store: Send + std::fmt::Debug {
     /// Whether writes can work: not as long as nothing but reading was possible.
     fn is_writable(&self) -> bool {
         true
+    }
+
+    /// Whether something that was durable was lost since the last call: a damage was found, and only what could be read
+    /// goes on. Whoever knows all of it gives it again with [`Store::replace`].
+    fn take_losses(&mut self) -> bool {
+        false
     }
 
     /// What was found and put right since the last call, in words for people.

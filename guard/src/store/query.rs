@@ -1,5 +1,7 @@
 //! What can be asked of a store, and what it is told to leave.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::StoredEvent;
@@ -40,6 +42,13 @@ impl Default for EventQuery {
     }
 }
 
+impl Retention {
+    /// Quiet time after which a strike is forgiven, in milliseconds.
+    pub(super) fn forgive_after_ms(&self) -> i64 {
+        i64::try_from(self.forgive_after.as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
 impl EventQuery {
     /// Whether an event is one of those wanted, whatever its number.
     pub fn wants(&self, event: &StoredEvent) -> bool {
@@ -76,8 +85,12 @@ pub struct EventPage {
 /// What [`super::Store::prune`] leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Events, ended bans, ended allowances, scores and strikes older than this are forgotten.
+    /// Events, ended bans, ended allowances and scores older than this are forgotten.
     pub keep_from: Wall,
+    /// The time. Strikes are forgotten once all of them are forgiven, and no ban of their target stands.
+    pub now: Wall,
+    /// Quiet time after which a strike is forgiven.
+    pub forgive_after: Duration,
     /// Events beyond this number are forgotten, the oldest first.
     pub max_events: u64,
     /// Bytes that all of it may take up. Events give way, the oldest first; bans, strikes and positions never do.

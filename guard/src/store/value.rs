@@ -76,7 +76,7 @@ pub enum Write {
     Ban(StoredBan),
     /// A ban ended.
     Unban(Target),
-    /// A target was struck.
+    /// A target was struck; one without strikes is forgotten.
     Strikes(StoredStrikes),
     /// A source was read up to here.
     Position(Position),

@@ -307,3 +307,26 @@ fn a_journal_that_comes_to_life_is_noticed() {
     assert!(f.news.contains(&News::Journal(None)), "{:?}", f.news);
     assert!(!f.readers.is_journal_otherwise(&f.config));
 }
+
+#[test]
+fn what_readers_that_were_given_up_still_deliver_is_nobodys() {
+    let mut f = Fixture::new();
+    f.config.source.service_files = true;
+    f.start();
+    f.write("app.log", 1);
+    f.look(None);
+    let sources = |f: &Fixture| -> Vec<SourceId> {
+        let of = |news: &News| if let News::Source(id, _) = news { Some(*id) } else { None };
+        f.news.iter().filter_map(of).collect()
+    };
+    let before = sources(&f);
+    assert!(!before.is_empty() && before.iter().all(|id| f.readers.has(*id)));
+    // As after a reload in which they did not end in time.
+    f.readers.stop();
+    f.readers.clear();
+    f.start();
+    f.look(None);
+    let after = sources(&f);
+    assert!(!after.is_empty() && after.iter().all(|id| f.readers.has(*id)));
+    assert!(!before.iter().any(|id| f.readers.has(*id)), "{before:?} {after:?}");
+}

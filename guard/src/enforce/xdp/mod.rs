@@ -245,6 +245,10 @@ impl Enforcer for Xdp {
         Ok(Some(std::mem::take(&mut self.drift)))
     }
 
+    fn attach(&mut self) -> Result<u64, EnforceError> {
+        Ok(self.datapath.attach()?)
+    }
+
     fn live(&mut self) -> Result<Vec<LiveEntry>, EnforceError> {
         self.read_live(Moment::now())
     }

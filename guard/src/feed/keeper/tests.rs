@@ -203,3 +203,35 @@ fn an_old_copy_is_kept_until_bans_follow_the_new_one() {
     assert_eq!(scene.list(), ["203.0.113.9"]);
     assert_eq!(scene.files(), ["other.list", "test.old"]);
 }
+
+#[test]
+fn a_list_of_another_place_is_not_measured_by_the_one_before() {
+    let scene = Scene::new(&hosts(100));
+    assert_eq!(scene.list().len(), 100);
+    fs::write(scene.folder.path().join("other"), hosts(3)).unwrap();
+    let other = Feed::new("test", FeedSource::Path(scene.folder.path().join("other")));
+    scene.keeper.ask(Command::Configure(vec![other]));
+    assert_eq!(scene.list().len(), 3);
+    // Of the same place it is.
+    fs::write(scene.folder.path().join("other"), hosts(1)).unwrap();
+    assert_eq!(scene.refresh().0.held, Some(1));
+}
+
+#[test]
+fn a_list_that_never_changes_does_not_grow_old() {
+    let scene = Scene::new(&hosts(5));
+    assert_eq!(scene.list().len(), 5);
+    let first = scene.refresh().0.fetched.unwrap();
+    std::thread::sleep(Duration::from_millis(5));
+    // Not read again; then read again, with the same content.
+    let second = scene.refresh().0.fetched.unwrap();
+    assert!(second > first);
+    std::thread::sleep(Duration::from_millis(5));
+    scene.write(&hosts(5));
+    let third = scene.refresh().0.fetched.unwrap();
+    assert!(third > second);
+    // A list that is held back is not the one in force.
+    std::thread::sleep(Duration::from_millis(5));
+    scene.write(&hosts(1));
+    assert_eq!(scene.refresh().0.fetched, Some(third));
+}

@@ -12,7 +12,7 @@ use crate::feed::tests::{addresses, target};
 use crate::judge::Asker;
 use crate::protect::Protection;
 use crate::scan::{FilterSet, Mode};
-use crate::store::{Snapshot, Write};
+use crate::store::{Snapshot, StoredEvent, Write};
 use crate::time::{Moment, Wall};
 
 const NAMES: [&str; 2] = ["first", "second"];
@@ -25,6 +25,7 @@ struct Scene {
     lists: BTreeMap<&'static str, List>,
     /// Addresses that have been listed and free since the table last followed all lists.
     steady: BTreeSet<IpAddr>,
+    told: Vec<StoredEvent>,
 }
 
 impl Scene {
@@ -36,8 +37,14 @@ impl Scene {
         let protection = Protection::new(&config.allow, clock);
         let mut judge = Judge::new(&config, filters, protection, &Snapshot::default(), 1, clock);
         judge.sync_allowed(clock);
-        let mut scene =
-            Self { judge, kernel: BTreeMap::new(), clock, lists: BTreeMap::new(), steady: BTreeSet::new() };
+        let mut scene = Self {
+            judge,
+            kernel: BTreeMap::new(),
+            clock,
+            lists: BTreeMap::new(),
+            steady: BTreeSet::new(),
+            told: Vec::new(),
+        };
         scene.settle();
         scene
     }
@@ -101,6 +108,9 @@ impl Scene {
             }
         }
         for write in outcome.writes {
+            if let Write::Event(event) = &write {
+                self.told.push(event.clone());
+            }
             assert!(
                 !matches!(write, Write::Ban(ban) if ban.origin.starts_with("feed:")),
                 "it is kept as a list"
@@ -169,6 +179,73 @@ fn a_full_table_keeps_what_it_has() {
     assert_eq!(scene.of_feeds(), ["203.0.113.7"]);
     assert_eq!(scene.judge.feed_count("first").no_room, 1);
     assert_eq!(scene.judge.count().evicted, 0);
+}
+
+#[test]
+fn bans_of_feeds_make_room_for_those_of_filters_and_come_back() {
+    let mut scene = Scene::new(10);
+    let listed = |n: u32| Target::host(std::net::Ipv4Addr::from_bits(0xcb00_7100 + n).into());
+    scene.set("first", (0..20).map(listed));
+    scene.follow();
+    // Not all have room, so some that are listed are not banned.
+    scene.steady.clear();
+    assert_eq!(scene.judge.feed_count("first").no_room, 10);
+    let own = |n: u32| Target::host(std::net::Ipv4Addr::from_bits(0x5000_0000 + n).into());
+    let ban = |n| Ban {
+        id: BanId(u64::from(n) + 1),
+        target: own(n),
+        since: Moment(1_000_000),
+        until: Some(Moment(1_060_000)),
+        origin: Origin::Filter("sshd".into()),
+        score: Points(0),
+        strike: 1,
+        reason: "".into(),
+    };
+    for n in 0..4 {
+        scene.judge.insert(ban(n), scene.clock);
+        scene.settle();
+    }
+    assert!((0..4).all(|n| scene.judge.bans.get(own(n)).is_some()), "none makes the one before go");
+    assert_eq!((scene.of_feeds().len(), scene.judge.feed_count("first").no_room), (6, 14));
+    scene.pass(Duration::from_secs(61));
+    scene.judge.try_again_for_room();
+    scene.follow();
+    assert_eq!((scene.of_feeds().len(), scene.judge.feed_count("first").no_room), (10, 10));
+}
+
+#[test]
+fn a_swap_tells_what_it_did_and_nothing_else() {
+    let mut scene = Scene::new(1000);
+    let listed = parsed(&["203.0.113.7", "203.0.113.9", "203.0.113.16/28"]);
+    scene.set("first", listed.clone());
+    scene.follow();
+    // Between two swaps listed targets lose their ban, and get it back.
+    for _ in 0..3 {
+        scene.ban(listed[0], Duration::from_secs(60));
+        scene.judge.allow(&listed[1..], Some(Duration::from_secs(60)), "", 0, scene.clock);
+        scene.settle();
+        scene.pass(Duration::from_secs(61));
+    }
+    scene.told.clear();
+    scene.set("first", parsed(&["203.0.113.7", "203.0.113.9", "203.0.113.11"]));
+    scene.follow();
+    let told: Vec<_> = scene.told.iter().filter(|event| event.kind == "feed").collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].detail.contains("\"added\":1") && told[0].detail.contains("\"removed\":1"), "{told:?}");
+}
+
+#[test]
+fn a_feed_that_bans_no_more_leaves_its_list() {
+    let mut scene = Scene::new(1000);
+    let listed = parsed(&["203.0.113.7", "203.0.113.9"]);
+    scene.set("first", listed.clone());
+    scene.follow();
+    scene.lists.clear();
+    scene.steady.clear();
+    let list = scene.judge.drop_feed("first").unwrap();
+    assert!(list.iter().eq(listed) && scene.judge.drop_feed("first").is_none());
+    scene.follow();
+    assert_eq!(scene.of_feeds(), [] as [&str; 0]);
 }
 
 #[test]

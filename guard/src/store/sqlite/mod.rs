@@ -38,6 +38,8 @@ pub struct Sqlite {
     lock: Option<Lock>,
     folder: PathBuf,
     notes: Vec<String>,
+    /// Whether rows were lost since somebody asked.
+    has_lost: bool,
     pruning: Pruning,
 }
 
@@ -69,6 +71,7 @@ impl Sqlite {
             lock: Some(lock),
             folder: folder.to_owned(),
             notes,
+            has_lost: false,
             pruning: Pruning::default(),
         })
     }
@@ -83,7 +86,8 @@ impl Sqlite {
             "{why}: {found}; bans are enforced, but changes are lost at a reboot until this is mended"
         );
         let pruning = Pruning::default();
-        Ok(Self { connection, lock: None, folder: folder.to_owned(), notes: vec![note], pruning })
+        let (folder, notes) = (folder.to_owned(), vec![note]);
+        Ok(Self { connection, lock: None, folder, notes, has_lost: false, pruning })
     }
 
     /// Does something with the file; if that shows a damage, once more with the repaired file.
@@ -100,6 +104,7 @@ impl Sqlite {
         let (StoreError::Damaged { reason, .. }, true) = (&error, self.lock.is_some()) else {
             return Err(error);
         };
+        self.has_lost = true;
         self.connection = empty(&path)?;
         let rebuilt = salvage::rebuild(&path, reason).and_then(|note| Ok((open_file(&path, false)?, note)));
         match rebuilt {
@@ -121,14 +126,17 @@ impl Sqlite {
             let folder = self.folder.clone();
             let reopened = Self::open_writable(&folder)?;
             let notes = std::mem::take(&mut self.notes);
-            *self = reopened;
+            let has_lost = self.has_lost;
+            *self = Self { has_lost, ..reopened };
             self.notes.splice(..0, notes);
         }
         self.attempt(operation, |connection, _| {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             if afresh {
-                transaction.execute_batch("DELETE FROM ban; DELETE FROM allow; DELETE FROM allow_name; DELETE FROM resolved; DELETE FROM score",
-)?;
+                transaction.execute_batch(
+                    "DELETE FROM ban; DELETE FROM strike; DELETE FROM allow; DELETE FROM allow_name;
+                     DELETE FROM resolved; DELETE FROM score",
+                )?;
             }
             rows::put(&transaction, writes)?;
             transaction.commit()
@@ -182,6 +190,10 @@ impl Store for Sqlite {
 
     fn is_writable(&self) -> bool {
         self.lock.is_some()
+    }
+
+    fn take_losses(&mut self) -> bool {
+        std::mem::take(&mut self.has_lost)
     }
 
     fn take_notes(&mut self) -> Vec<String> {
@@ -341,6 +353,14 @@ fn explain(operation: &'static str, path: &Path, error: &rusqlite::Error) -> Sto
         Some(Code::CannotOpen) if fs::metadata(path).is_ok_and(|m| !m.is_file()) => {
             StoreError::Damaged { operation, path: name, reason: "it is not a file".into() }
         }
+        Some(
+            Code::DatabaseBusy
+            | Code::DatabaseLocked
+            | Code::SystemIoFailure
+            | Code::CannotOpen
+            | Code::FileLockingProtocolFailed
+            | Code::OutOfMemory,
+        ) => StoreError::Unavailable { operation, path: name, reason },
         _ => StoreError::Failed { operation, path: name, reason },
     }
 }

@@ -14,12 +14,14 @@ const PAGES: i64 = 256;
 /// Free pages that stay in the file, for what is written next.
 const SPARE: i64 = 256;
 
+/// What people are told in each round that ends with nothing left to forget.
+const TOO_LARGE: &str =
+    "with all events forgotten the state takes up more than `store.max_size`: its bans need that";
+
 /// Where forgetting has come to.
 #[derive(Debug, Default)]
 pub(super) struct Pruning {
     stage: Stage,
-    /// Whether people were told that there is nothing left to forget.
-    has_told: bool,
 }
 
 /// What is looked at next.
@@ -59,50 +61,43 @@ impl Pruning {
         let next = match std::mem::take(&mut self.stage) {
             Stage::Indexed if forget_old(&transaction, retention)? => Stage::Indexed,
             Stage::Indexed => Stage::Strikes(Value::Blob(Vec::new()), Value::Integer(0)),
-            Stage::Strikes(address, length) => match sweep_strikes(&transaction, &address, &length, from)? {
-                Some((address, length)) => Stage::Strikes(address, length),
-                None => Stage::Scores(Value::Blob(Vec::new())),
-            },
+            Stage::Strikes(address, length) => {
+                match sweep_strikes(&transaction, &address, &length, retention)? {
+                    Some((address, length)) => Stage::Strikes(address, length),
+                    None => Stage::Scores(Value::Blob(Vec::new())),
+                }
+            }
             Stage::Scores(address) => {
                 sweep_scores(&transaction, &address, from)?.map_or(Stage::Size, Stage::Scores)
             }
-            Stage::Size if self.shorten(&transaction, retention.max_bytes, notes)? => Stage::Size,
+            Stage::Size if shorten(&transaction, retention.max_bytes, notes)? => Stage::Size,
             Stage::Size | Stage::Space => Stage::Space,
         };
         transaction.commit()?;
         self.stage = next;
         Ok(true)
     }
-
-    /// Forgets the oldest events if all of it takes up too much. Whether it may still do so.
-    fn shorten(
-        &mut self,
-        connection: &Connection,
-        most: u64,
-        notes: &mut Vec<String>,
-    ) -> rusqlite::Result<bool> {
-        let used = used_bytes(connection)?;
-        if used <= most {
-            self.has_told = false;
-            return Ok(false);
-        }
-        let forgotten = forget_events(connection, i64::MAX)?;
-        if forgotten == 0 && !std::mem::replace(&mut self.has_told, true) {
-            notes.push(format!(
-                "with all events forgotten the state still took up {} MiB, more than `store.max_size`: its bans need that",
-                used >> 20
-            ));
-        }
-        Ok(forgotten > 0)
-    }
 }
 
-/// Forgets the old ones of the next strikes; the last that was looked at, if there are more.
+/// Forgets the oldest events if all of it takes up too much. Whether it may still do so.
+fn shorten(connection: &Connection, most: u64, notes: &mut Vec<String>) -> rusqlite::Result<bool> {
+    if used_bytes(connection)? <= most {
+        return Ok(false);
+    }
+    let forgotten = forget_events(connection, i64::MAX)?;
+    if forgotten == 0 {
+        notes.push(TOO_LARGE.to_owned());
+    }
+    Ok(forgotten > 0)
+}
+
+/// Of the next strikes forgets those that are all forgiven, unless a ban of their target stands; the last that was looked
+/// at, if there are more.
 fn sweep_strikes(
     connection: &Connection,
     address: &Value,
     length: &Value,
-    from: i64,
+    retention: Retention,
 ) -> rusqlite::Result<Option<(Value, Value)>> {
     let to: Option<(Value, Value)> = connection
         .prepare_cached(
@@ -111,16 +106,21 @@ fn sweep_strikes(
         )?
         .query_row(params![address, length, LOOK - 1], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
+    let (now, forgive_after) = (retention.now.0, retention.forgive_after_ms());
     match &to {
         Some((last, its_length)) => connection
             .prepare_cached(
-                "DELETE FROM strike WHERE (address, length) > (?1, ?2) AND (address, length) <= (?3, ?4)
-                 AND last < ?5",
+                "DELETE FROM strike WHERE (address, length) > (?1, ?2) AND (address, length) <= (?5, ?6)
+                 AND last + strikes * ?4 < ?3
+                 AND NOT EXISTS (SELECT 1 FROM ban WHERE ban.address = strike.address AND ban.length = strike.length)",
             )?
-            .execute(params![address, length, last, its_length, from])?,
+            .execute(params![address, length, now, forgive_after, last, its_length])?,
         None => connection
-            .prepare_cached("DELETE FROM strike WHERE (address, length) > (?1, ?2) AND last < ?3")?
-            .execute(params![address, length, from])?,
+            .prepare_cached(
+                "DELETE FROM strike WHERE (address, length) > (?1, ?2) AND last + strikes * ?4 < ?3
+                 AND NOT EXISTS (SELECT 1 FROM ban WHERE ban.address = strike.address AND ban.length = strike.length)",
+            )?
+            .execute(params![address, length, now, forgive_after])?,
     };
     Ok(to)
 }

@@ -29,6 +29,12 @@ pub(super) fn put(connection: &Connection, writes: &[Write]) -> rusqlite::Result
                     *target,
                 )?;
             }
+            Write::Strikes(s) if s.strikes == 0 => {
+                on_target(
+                    connection.prepare_cached("DELETE FROM strike WHERE address = ?1 AND length = ?2")?,
+                    s.target,
+                )?;
+            }
             Write::Strikes(s) => {
                 connection
                     .prepare_cached("INSERT OR REPLACE INTO strike VALUES (?1, ?2, ?3, ?4, ?5)")?

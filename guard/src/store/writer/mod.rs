@@ -26,8 +26,10 @@ pub struct WriterOptions {
     pub capacity: usize,
     /// First and longest pause after a failure; each is twice the one before. Default 100 ms to 10 s.
     pub pause: (Duration, Duration),
-    /// How long events, ended bans and strikes are kept. Default 90 days.
+    /// How long events and ended bans are kept. Default 90 days.
     pub keep: Duration,
+    /// Quiet time after which a strike is forgiven, and at last forgotten. Default 30 days.
+    pub forgive_after: Duration,
     /// Events kept at most. Default 1,000,000.
     pub max_events: u64,
     /// Bytes that all of it may take up. Default 512 MiB.
@@ -46,6 +48,7 @@ impl Default for WriterOptions {
             capacity: 131_072,
             pause: (Duration::from_millis(100), Duration::from_secs(10)),
             keep: Duration::from_secs(90 * 24 * 3600),
+            forgive_after: Duration::from_secs(30 * 24 * 3600),
             max_events: 1_000_000,
             max_bytes: 512 << 20,
             prune_every: Duration::from_secs(3600),
@@ -69,7 +72,7 @@ pub struct WriterStatus {
     pub overflows: u64,
     /// Why nothing can be written at present, and what guard does about it.
     pub problem: Option<String>,
-    /// What the store found and put right, in words.
+    /// What the store found and put right within the last day, in words.
     pub notes: Vec<String>,
 }
 
@@ -110,7 +113,7 @@ impl Writer {
         options: WriterOptions,
         first: impl FnOnce(&mut dyn Store) + Send + 'static,
     ) -> std::io::Result<Self> {
-        let queue = Mutex::new(Queue::new(options.capacity));
+        let queue = Mutex::new(Queue::new(options.capacity, options.forgive_after));
         let shared = Arc::new(Shared { queue, changed: Condvar::new() });
         let for_thread = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
@@ -145,15 +148,16 @@ impl Writer {
         queue.resync_pending && queue.status.problem.is_none()
     }
 
-    /// Replaces all stored bans, run-time allowances and scores by these. `writes` holds a [`Write::Ban`] for each
-    /// ban, a [`Write::Allow`] for each allowance, all [`Write::Scores`], and [`Write::Strikes`] where known.
+    /// Replaces all stored bans, strikes, run-time allowances and scores by these. `writes` holds a [`Write::Ban`] for
+    /// each ban, a [`Write::Strikes`] for each offender, a [`Write::Allow`] for each allowance, and all
+    /// [`Write::Scores`].
     pub fn resync(&self, writes: Vec<Write>) {
         self.shared.lock().replace(writes);
         self.shared.changed.notify_all();
     }
 
     /// Asks for events. `reply` is called on the store's thread with all that are wanted, the newest first, after
-    /// everything written before has been tried; it must not block.
+    /// everything written before has been tried, or waits because the store fails; it must not block.
     pub fn events(
         &self,
         query: EventQuery,
@@ -163,15 +167,25 @@ impl Writer {
         self.shared.changed.notify_all();
     }
 
-    /// Calls `reply` on the store's thread once everything written before has been tried; it must not block.
+    /// Calls `reply` on the store's thread once everything written before has been tried, or waits because the store
+    /// fails; it must not block.
     pub fn after_writes(&self, reply: impl FnOnce() + Send + 'static) {
         self.events(EventQuery { limit: 0, ..EventQuery::default() }, move |_| reply());
     }
 
     /// How the store is doing.
     pub fn status(&self) -> WriterStatus {
-        let queue = self.shared.lock();
-        WriterStatus { queued: queue.len() as u64, ..queue.status.clone() }
+        self.shared.lock().status_at(Instant::now())
+    }
+
+    /// Tells people what the store found, as its own notes are told.
+    pub fn note(&self, notes: Vec<String>) {
+        self.shared.lock().note(notes, Instant::now());
+    }
+
+    /// Strikes are forgiven after so much quiet time from now on.
+    pub fn forgive_after(&self, quiet: Duration) {
+        self.shared.lock().forgive_after = quiet;
     }
 
     /// Whether a write has worked.

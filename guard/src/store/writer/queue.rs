@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::time::{Duration, Instant};
 
 use super::WriterStatus;
 use super::latest::Latest;
@@ -9,6 +10,11 @@ use crate::store::{EventPage, EventQuery, KeptEvent, StoreError, StoredScore, Wr
 
 /// Scores that may wait for each other write that may. They are small, and asking for the whole set is not.
 const SCORES: usize = 4;
+
+/// Notes that are kept: a disk that damages the state again and again has been told of by then.
+const MAX_NOTES: usize = 32;
+/// How long a note is told. What holds on is noted again.
+const NOTE_LASTS: Duration = Duration::from_secs(24 * 3600);
 
 /// Called with the answer to a question.
 pub(super) struct Reply(pub(super) Box<dyn FnOnce(Result<EventPage, StoreError>) + Send>);
@@ -32,7 +38,7 @@ pub(super) struct Question {
 /// What is written as one transaction.
 #[derive(Debug, Default)]
 pub(super) struct Job {
-    /// Whether bans and allowances are forgotten first.
+    /// Whether bans, strikes, allowances and scores are forgotten first.
     pub(super) afresh: bool,
     pub(super) writes: Vec<Write>,
 }
@@ -56,11 +62,15 @@ pub(super) struct Queue {
     pub(super) hurry: bool,
     pub(super) stopping: bool,
     pub(super) stopped: bool,
+    /// Quiet time after which a strike is forgiven.
+    pub(super) forgive_after: Duration,
+    /// What was found lately, and when last.
+    notes: Vec<(String, Instant)>,
     pub(super) status: WriterStatus,
 }
 
 impl Queue {
-    pub(super) fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize, forgive_after: Duration) -> Self {
         Self {
             waiting: VecDeque::new(),
             latest: Latest::default(),
@@ -73,6 +83,8 @@ impl Queue {
             hurry: false,
             stopping: false,
             stopped: false,
+            forgive_after,
+            notes: Vec::new(),
             status: WriterStatus::default(),
         }
     }
@@ -121,13 +133,13 @@ impl Queue {
 
     /// Changes are lost: only the whole set helps. Until it comes positions wait, so that none is ahead of what is
     /// missing.
-    fn lose(&mut self) {
+    pub(super) fn lose(&mut self) {
         self.resync_pending = true;
         self.latest.forget_scores();
         self.waiting.retain(outlives_resync);
     }
 
-    /// Takes a whole set. Events, strikes and positions that waited stay, before it, because they are older.
+    /// Takes a whole set. Events and positions that waited stay, before it, because they are older.
     pub(super) fn replace(&mut self, writes: Vec<Write>) {
         self.resync_pending = false;
         self.latest.forget_scores();
@@ -204,12 +216,30 @@ impl Queue {
         (was_calm && self.urgent) || (was_empty && !self.is_empty())
     }
 
+    /// Takes notes of what was found.
+    pub(super) fn note(&mut self, found: Vec<String>, now: Instant) {
+        for note in found {
+            if let Some((_, at)) = self.notes.iter_mut().find(|(known, _)| *known == note) {
+                *at = now;
+            } else if self.notes.len() < MAX_NOTES {
+                self.notes.push((note, now));
+            }
+        }
+    }
+
+    /// How the store is doing.
+    pub(super) fn status_at(&mut self, now: Instant) -> WriterStatus {
+        self.notes.retain(|(_, at)| now.saturating_duration_since(*at) < NOTE_LASTS);
+        let notes = self.notes.iter().map(|(note, _)| note.clone()).collect();
+        WriterStatus { queued: self.len() as u64, notes, ..self.status.clone() }
+    }
+
     pub(super) fn wants_answers(&self) -> bool {
         !self.questions.is_empty()
     }
 }
 
-/// Whether a write is not superseded by a later whole set of bans, allowances and scores.
+/// Whether a write is not superseded by a later whole set of bans, strikes, allowances and scores.
 fn outlives_resync(write: &Write) -> bool {
-    matches!(write, Write::Event(_) | Write::Strikes(_) | Write::Position(_) | Write::Engine(_))
+    matches!(write, Write::Event(_) | Write::Position(_) | Write::Engine(_))
 }

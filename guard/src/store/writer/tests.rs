@@ -16,6 +16,11 @@ struct State {
     batches: usize,
     full: bool,
     poison: bool,
+    /// Another program holds it locked.
+    locked: bool,
+    /// Rows were lost.
+    has_lost: bool,
+    asked: usize,
     attempts: usize,
     replaced: usize,
 }
@@ -62,6 +67,13 @@ impl Store for Disk {
         if state.full {
             return Err(StoreError::Full { operation: "writing", path: "disk".into() });
         }
+        if state.locked {
+            return Err(StoreError::Unavailable {
+                operation: "writing",
+                path: "disk".into(),
+                reason: "locked".into(),
+            });
+        }
         if state.poison && writes.contains(&ban(666)) {
             return Err(StoreError::Failed {
                 operation: "writing",
@@ -86,6 +98,7 @@ impl Store for Disk {
     }
 
     fn events(&mut self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        self.state().asked += 1;
         let event = |w: &Write| if let Write::Event(e) = w { Some(e.clone()) } else { None };
         let all: Vec<_> = self.state().writes.iter().filter_map(event).zip(1..).collect();
         let kept = |(event, number)| KeptEvent { number, event };
@@ -94,6 +107,10 @@ impl Store for Disk {
 
     fn prune(&mut self, _: Retention) -> Result<bool, StoreError> {
         Ok(false)
+    }
+
+    fn take_losses(&mut self) -> bool {
+        std::mem::take(&mut self.state().has_lost)
     }
 }
 
@@ -257,6 +274,66 @@ fn a_batch_that_never_works_does_not_stop_the_rest() {
     writer.resync(vec![ban(1)]);
     assert!(writer.flush(SOON));
     assert_eq!(disk.bans(), [1]);
+}
+
+#[test]
+fn what_is_locked_is_never_given_up() {
+    let disk = Disk::default();
+    disk.state().locked = true;
+    let writer = Writer::start(Box::new(disk.clone()), options()).unwrap();
+    writer.write_all([event(1), ban(1)]);
+    eventually("no attempts", || disk.state().attempts >= 20);
+    disk.state().locked = false;
+    assert!(writer.flush(SOON));
+    assert_eq!((disk.bans(), writer.status().lost_events), (vec![1], 0));
+    assert!(!writer.needs_resync());
+}
+
+#[test]
+fn questions_do_not_shorten_the_pause_after_a_failure() {
+    let disk = Disk::default();
+    disk.state().full = true;
+    let patient = WriterOptions { pause: (Duration::from_secs(600), Duration::from_secs(600)), ..options() };
+    let writer = Writer::start(Box::new(disk.clone()), patient).unwrap();
+    writer.write(ban(1));
+    eventually("no attempt", || writer.status().problem.is_some());
+    let (sender, answers) = mpsc::channel();
+    for _ in 0..50 {
+        let sender = sender.clone();
+        writer.after_writes(move || sender.send(()).unwrap());
+        answers.recv_timeout(SOON).unwrap();
+    }
+    let mut state = disk.state();
+    assert_eq!((state.asked, state.attempts), (50, 1));
+    state.full = false;
+    drop(state);
+    assert_eq!(writer.stop(), 0, "the end does not wait for it");
+}
+
+#[test]
+fn what_a_damage_has_cost_is_asked_for_again() {
+    let disk = Disk::default();
+    let writer = Writer::start(Box::new(disk.clone()), options()).unwrap();
+    writer.write(ban(1));
+    assert!(writer.flush(SOON) && !writer.needs_resync());
+    disk.state().has_lost = true;
+    writer.write_all([ban(2), position(2)]);
+    eventually("it is not asked for", || writer.needs_resync());
+    writer.resync(vec![ban(1), ban(2)]);
+    assert!(writer.flush(SOON) && !writer.needs_resync());
+    assert_eq!((disk.bans(), disk.state().replaced), (vec![1, 2], 1));
+}
+
+#[test]
+fn a_note_is_told_as_long_as_it_is_news() {
+    let now = Instant::now();
+    let mut queue = Queue::new(10, Duration::ZERO);
+    let hours = |hours: u64| now + Duration::from_secs(hours * 3600);
+    queue.note(vec!["once".into(), "again".into()], now);
+    queue.note(vec!["again".into()], hours(20));
+    assert_eq!(queue.status_at(hours(20)).notes, ["once", "again"]);
+    assert_eq!(queue.status_at(hours(25)).notes, ["again"]);
+    assert_eq!(queue.status_at(hours(45)).notes, [] as [&str; 0]);
 }
 
 #[test]

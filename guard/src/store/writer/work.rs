@@ -5,19 +5,17 @@ use std::time::{Duration, Instant};
 
 use super::queue::{Job, Question, Queue};
 use super::{First, Shared, WriterOptions};
-use crate::store::{EventPage, Retention, Store, StoreError, StoreErrorClass, Write};
+use crate::store::{EventPage, Retention, Store, StoreError, Write};
 use crate::time::Wall;
 
 /// Failures without a known cause after which a batch is given up for a resync: something in it may be the cause.
 const GIVE_UP: u32 = 5;
 
-/// Notes that are kept: a disk that damages the state again and again has been told of by then.
-const MAX_NOTES: usize = 32;
-
 pub(super) fn run(mut store: Box<dyn Store>, options: WriterOptions, shared: &Shared, first: First) {
     first(&mut *store);
     let pruned = Instant::now();
-    Worker { store, options, shared, pruned, pruning: false, events: 0, tries: 0 }.run();
+    let retry = None;
+    Worker { store, options, shared, pruned, pruning: false, events: 0, tries: 0, retry }.run();
     let mut queue = shared.lock();
     queue.stopped = true;
     drop(queue);
@@ -35,53 +33,58 @@ struct Worker<'a> {
     events: u64,
     /// Failures in a row.
     tries: u32,
+    /// What failed last, and when it is tried again.
+    retry: Option<(Job, Instant)>,
 }
 
 impl Worker<'_> {
     fn run(mut self) {
-        self.publish_notes();
-        let mut unfinished: Option<Job> = None;
+        self.learn_findings();
         loop {
-            let (job, questions, stopping) = self.wait(unfinished.take());
+            let (job, questions, stopping) = self.wait();
             if let Some(job) = job {
-                unfinished = self.carry_out(job, stopping);
+                self.carry_out(job, stopping);
             }
             for question in questions {
                 self.answer(question);
+                self.learn_findings();
             }
             if !stopping {
                 self.prune_in_time();
             }
-            if stopping && (unfinished.is_some() || self.shared.lock().is_empty()) {
+            if stopping && (self.retry.is_some() || self.shared.lock().is_empty()) {
                 return;
             }
         }
     }
 
-    /// Waits until there is something to do, with company for it, or until a pause after a failure is over.
-    fn wait(&self, unfinished: Option<Job>) -> (Option<Job>, Vec<Question>, bool) {
-        let pause = unfinished.is_some().then(|| self.pause());
-        let asleep = Instant::now();
+    /// Waits until there is something to do, with company for it, or until a pause after a failure is over: nothing but
+    /// the end makes that shorter.
+    fn wait(&mut self) -> (Option<Job>, Vec<Question>, bool) {
+        let retry_at = self.retry.as_ref().map(|(_, at)| *at);
         let mut first_seen: Option<Instant> = None;
         let mut queue = self.shared.lock();
-        loop {
-            let due = match pause {
-                Some(pause) => asleep + pause,
+        let is_due = loop {
+            let due = match retry_at {
+                Some(at) => at,
                 None if queue.is_empty() => self.pruned + self.options.prune_every,
                 None => *first_seen.get_or_insert_with(Instant::now) + self.linger(&queue),
             };
             let now = Instant::now();
-            let hurry = queue.stopping || queue.wants_answers() || (queue.hurry && pause.is_none());
-            let hurry = hurry || (self.pruning && pause.is_none());
-            if hurry || now >= due {
-                break;
+            let hurry = retry_at.is_none() && (queue.hurry || queue.wants_answers() || self.pruning);
+            if queue.stopping || hurry || now >= due {
+                break true;
+            }
+            if queue.wants_answers() {
+                break false;
             }
             queue =
                 self.shared.changed.wait_timeout(queue, due - now).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        let job = match unfinished {
-            Some(failed) => Some(queue.take_again(failed)),
-            None => queue.take(),
+        };
+        let job = match self.retry.take_if(|_| is_due) {
+            Some((failed, _)) => Some(queue.take_again(failed)),
+            None if is_due => queue.take(),
+            None => None,
         };
         if queue.is_empty() {
             queue.hurry = false;
@@ -115,10 +118,10 @@ impl Worker<'_> {
         first.saturating_mul(1 << self.tries.saturating_sub(1).min(20)).min(longest)
     }
 
-    /// Writes a batch; gives it back if it is to be tried again.
-    fn carry_out(&mut self, job: Job, stopping: bool) -> Option<Job> {
+    /// Writes a batch; what fails is tried again later.
+    fn carry_out(&mut self, job: Job, stopping: bool) {
         let done = if job.afresh { self.store.replace(&job.writes) } else { self.store.write(&job.writes) };
-        self.publish_notes();
+        self.learn_findings();
         let mut queue = self.shared.lock();
         match done {
             Ok(()) => {
@@ -129,7 +132,6 @@ impl Worker<'_> {
                 queue.status.problem = None;
                 drop(queue);
                 self.shared.changed.notify_all();
-                None
             }
             Err(e) => {
                 self.tries += 1;
@@ -145,9 +147,10 @@ impl Worker<'_> {
                     // The next batch shows whether the store works.
                     queue.status.problem = None;
                     self.tries = 0;
-                    return None;
+                    return;
                 }
-                Some(job)
+                drop(queue);
+                self.retry = Some((job, Instant::now() + self.pause()));
             }
         }
     }
@@ -162,8 +165,10 @@ impl Worker<'_> {
             self.events = 0;
         }
         let keep = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
-        let keep_from = Wall(Wall::now().0.saturating_sub(keep));
-        match self.store.prune(Retention { keep_from, max_events, max_bytes }) {
+        let now = Wall::now();
+        let keep_from = Wall(now.0.saturating_sub(keep));
+        let forgive_after = self.shared.lock().forgive_after;
+        match self.store.prune(Retention { keep_from, now, forgive_after, max_events, max_bytes }) {
             Ok(more) => self.pruning = more,
             Err(e) => {
                 tracing::warn!("{e}; trying again in {prune_every:?}");
@@ -173,20 +178,20 @@ impl Worker<'_> {
         }
         if !self.pruning {
             self.pruned = Instant::now();
-            self.publish_notes();
         }
+        self.learn_findings();
     }
 
-    fn publish_notes(&mut self) {
-        let notes = self.store.take_notes();
-        if notes.is_empty() {
+    /// Passes on what the store has found: what people are to know, and whether it needs everything again.
+    fn learn_findings(&mut self) {
+        let (notes, has_lost) = (self.store.take_notes(), self.store.take_losses());
+        if notes.is_empty() && !has_lost {
             return;
         }
-        let known = &mut self.shared.lock().status.notes;
-        for note in notes {
-            if known.len() < MAX_NOTES && !known.contains(&note) {
-                known.push(note);
-            }
+        let mut queue = self.shared.lock();
+        queue.note(notes, Instant::now());
+        if has_lost {
+            queue.lose();
         }
     }
 }
@@ -195,10 +200,7 @@ fn problem(error: &StoreError) -> String {
     format!("{error}; bans are enforced, changes wait in memory and are lost at a reboot")
 }
 
-/// Whether trying the same batch again leads nowhere.
-fn is_hopeless(error: &StoreError, tries: u32) -> bool {
-    match error {
-        StoreError::Failed { .. } => tries >= GIVE_UP,
-        e => e.class() == StoreErrorClass::Fatal,
-    }
+/// Whether trying the same batch again leads nowhere: something in it may be the cause. Whatever else is wrong may pass.
+const fn is_hopeless(error: &StoreError, tries: u32) -> bool {
+    matches!(error, StoreError::Failed { .. }) && tries >= GIVE_UP
 }
