@@ -3,15 +3,16 @@
 use tracing::warn;
 
 use crate::config::Config;
-use crate::rules::{Geo, RuleErrors, RuleSet};
+use crate::rules::{Geo, RuleErrors, RuleSet, Task};
 use crate::scan::FilterSet;
 
 use super::control::Control;
 
 /// The topic of problems with databases of countries and networks.
 const GEO: &str = "geo";
-/// The topic of commands that failed.
+/// The topics of commands and webhooks that failed.
 const COMMANDS: &str = "commands";
+const WEBHOOKS: &str = "webhooks";
 
 /// Rules that are ready to be asked, and problems with what they ask for.
 pub(super) struct Prepared {
@@ -51,19 +52,22 @@ impl Control {
         self.judge.set_rules(rules);
     }
 
-    /// Has the commands run that are due: what was decided with them is in the kernel.
-    pub(super) fn run_commands(&mut self) {
-        for order in std::mem::take(&mut self.judge.outcome().commands) {
-            self.commands.run(order);
+    /// Has the commands run, and the documents sent, that are due: what was decided with them is in the kernel.
+    pub(super) fn run_orders(&mut self) {
+        for order in std::mem::take(&mut self.judge.outcome().orders) {
+            match order.task {
+                Task::Run { .. } => self.commands.run(order),
+                Task::Post { .. } => self.webhooks.run(order),
+            }
         }
     }
 
-    /// Shows commands that failed as problems.
-    pub(super) fn keep_commands(&mut self) {
-        let changes = self.commands.changes();
-        if changes != self.known_commands {
-            self.known_commands = changes;
-            self.problems.replace(COMMANDS, self.commands.failures());
+    /// Shows commands and webhooks that failed as problems.
+    pub(super) fn keep_orders(&mut self) {
+        for (topic, orders) in [(COMMANDS, &mut self.commands), (WEBHOOKS, &mut self.webhooks)] {
+            if let Some(failures) = orders.news() {
+                self.problems.replace(topic, failures);
+            }
         }
     }
 }
