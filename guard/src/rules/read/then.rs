@@ -143,7 +143,12 @@ fn ban(value: Input<'_, '_>) -> Result<Action, Vec<Wrong>> {
         return Ok(Does::Ban(BanLength.read(value)?.into()).into());
     };
     let mut term = Term::Ladder;
-    let fields = Fields::read(table, &["for"], |_, value| {
+    let fields = Fields::read(table, &["for", "force"], |name, value| {
+        if name == "force" {
+            let reason = "no rule goes past what is allowed or protected, because an attacker chooses which lines it \
+                          sees; `guardctl ban --force` is for people";
+            return Err(wrong(value, format!("`force`: {reason}")));
+        }
         term = BanLength.read(value)?.into();
         Ok(())
     });
