@@ -2,11 +2,17 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use harness::{
-    Arena, Daemon, GUARDED_V4, LogFile, Options, attacker_v4, missing_for_xdp_tests, pings, poll_until, skip,
+    Arena, Daemon, GUARDED_V4, LogFile, Metrics, Options, attacker_v4, missing_for_xdp_tests, pings,
+    poll_until, skip,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -28,7 +34,7 @@ impl Rules {
         );
         let program = folder.path().join("told");
         fs::write(&program, script).unwrap();
-        fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
         let rules = Self { folder };
         rules.write(text);
         rules
@@ -196,6 +202,99 @@ fn a_command_that_fails_is_a_problem_until_the_next_succeeds() {
     log.sshd(2, "Failed password for x from 203.0.113.12 port 4712 ssh2");
     poll_until(PATIENCE, "it is over", || (!problems().iter().any(fail)).then_some(()));
     assert!(!daemon.drops(attacker_v4(2)), "whose country nobody knows is not banned for it");
+}
+
+/// Takes documents on loopback of a namespace and answers each with the status that is set.
+struct Receiver {
+    url: String,
+    status: Arc<AtomicU16>,
+    documents: std::sync::mpsc::Receiver<(String, Value)>,
+}
+
+impl Receiver {
+    fn new(namespace: &harness::Namespace) -> Self {
+        let listener = namespace.enter(|| TcpListener::bind("127.0.0.1:0")).unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let status = Arc::new(AtomicU16::new(200));
+        let (tell, documents) = std::sync::mpsc::channel();
+        let mine = Arc::clone(&status);
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut lines = BufReader::new(stream.try_clone().unwrap());
+                let mut head = String::new();
+                while !head.ends_with("\r\n\r\n") && lines.read_line(&mut head).is_ok_and(|read| read > 0) {}
+                let head = head.to_lowercase();
+                let length = head.split_once("content-length: ").and_then(|(_, rest)| rest.lines().next());
+                let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+                lines.read_exact(&mut body).unwrap();
+                let status = mine.load(Ordering::Relaxed);
+                let answer =
+                    format!("HTTP/1.1 {status} Said\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                // A client that has heard enough hangs up.
+                let _ = stream.write_all(answer.as_bytes());
+                if tell.send((head, serde_json::from_slice(&body).unwrap())).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { url, status, documents }
+    }
+}
+
+#[test]
+fn a_webhook_is_told_of_what_a_rule_saw() {
+    if let Some(reason) = missing_for_xdp_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::new();
+    let receiver = Receiver::new(&arena.host);
+    let rules = Rules::new("");
+    let secret = rules.folder.path().join("secret");
+    fs::write(&secret, "Authorization: Bearer hush-hush\n").unwrap();
+    fs::set_permissions(&secret, PermissionsExt::from_mode(0o600)).unwrap();
+    let url = &receiver.url;
+    let hook = format!("url = '{url}', private = true, secret = '{}'", secret.display());
+    rules.write(&format!(
+        "[[rule]]\nname = 'told'\nwhen = {{ user = 'oracle' }}\nthen = {{ ban = '1h', webhook = {{ {hook} }} }}\n\
+         [[rule]]\nname = 'inside'\nwhen = {{ user = 'postgres' }}\nthen = {{ webhook = '{}' }}\n",
+        url.replace("http://", "https://")
+    ));
+    let daemon = Daemon::start(&arena.host, rules.options(&log));
+    let line =
+        |user: &str, host: u8| format!("Failed password for {user} from 203.0.113.{host} port 4711 ssh2");
+    log.sshd(1, &line("oracle", 10));
+    let (head, document) = receiver.documents.recv_timeout(PATIENCE).unwrap();
+    assert!(daemon.drops(attacker_v4(0)), "the ban came first");
+    assert!(
+        head.starts_with("post /hook ") && head.contains("authorization: bearer hush-hush\r\n"),
+        "{head}"
+    );
+    assert_eq!(
+        (&document["rule"], &document["address"], &document["user"], &document["kind"]),
+        (&"told".into(), &attacker_v4(0).to_string().into(), &"oracle".into(), &"failed-password".into())
+    );
+    assert!(document["line"].as_str().unwrap().ends_with(&line("oracle", 10)), "{document}");
+
+    // A server that fails is a problem until it does not.
+    let problem = || daemon.json("status")["problems"].to_string();
+    receiver.status.store(503, Ordering::Relaxed);
+    log.sshd(2, &line("oracle", 11));
+    poll_until(PATIENCE, "the failure is a problem", || {
+        problem().contains("the webhook of rule told: 127.0.0.1:").then_some(())
+    });
+    receiver.status.store(200, Ordering::Relaxed);
+    log.sshd(3, &line("oracle", 12));
+    poll_until(PATIENCE, "it is over", || (problem() == "[]").then_some(()));
+    // Where a rule does not say so, nothing goes to this machine.
+    log.sshd(4, &line("postgres", 13));
+    poll_until(PATIENCE, "that is told", || {
+        problem().contains("is not where a webhook may go").then_some(())
+    });
+    let metrics = Metrics::scrape(&arena.host, SocketAddr::from(([127, 0, 0, 1], 19187))).unwrap();
+    assert_eq!(metrics.count("guard_webhooks_total{outcome=\"done\"}"), 2);
+    assert_eq!(metrics.count("guard_webhooks_total{outcome=\"failed\"}"), 2);
+    assert!(!daemon.log().contains("hush"), "{}", daemon.log());
 }
 
 #[test]

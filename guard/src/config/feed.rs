@@ -305,7 +305,7 @@ fn is_here(url: &str) -> bool {
 }
 
 /// An `http` or `https` URL.
-struct Url;
+pub(crate) struct Url;
 
 impl Shape for Url {
     type Value = String;

@@ -26,6 +26,7 @@ pub mod units;
 
 pub use allowance::{Allowance, MAX_NAMES};
 pub use error::{ConfigError, Fault};
+pub(crate) use feed::Url;
 pub use feed::{Feed, FeedAction, FeedSource};
 #[cfg(feature = "geo")]
 pub(crate) use load::read_bytes;

@@ -28,13 +28,13 @@ use crate::store::{StoreError, Writer};
 use crate::target::{HostName, Target};
 use crate::time::{Clock, Moment, boot_nanoseconds};
 
-use super::commands::Commands;
 use super::denied::Denials;
 use super::feeds::{self, Feeds};
 use super::follow::Followers;
 use super::health::SourceHealth;
 use super::listing::Waiting;
 use super::names::Names;
+use super::orders::Orders;
 use super::own_files::Look;
 use super::problems::Problems;
 use super::readers::Readers;
@@ -122,10 +122,10 @@ pub(super) struct Control {
     pub(super) listings: VecDeque<Waiting>,
     /// Whether a write that waits is the first position of a source.
     pub(super) has_new_position: bool,
-    /// Runs what rules want run.
-    pub(super) commands: Commands,
-    /// Which of its changes are shown.
-    pub(super) known_commands: u64,
+    /// Runs the commands that rules want.
+    pub(super) commands: Orders,
+    /// Sends the documents that rules want sent.
+    pub(super) webhooks: Orders,
     /// Inputs set aside while readers were being exchanged.
     pub(super) deferred: VecDeque<Input>,
     pub(super) inputs: Receiver<Input>,
@@ -234,7 +234,7 @@ impl Control {
         self.keep_readers(now);
         self.keep_health(now);
         self.keep_denials(now);
-        self.keep_commands();
+        self.keep_orders();
         if now >= self.next_sessions {
             self.next_sessions = now + SESSIONS;
             self.follow_sessions();
@@ -404,11 +404,12 @@ impl Control {
         self.judge.keep_recalled(Clock::now());
         self.event("stop", None, &serde_json::json!({ "bans": self.judge.bans().len() }));
         self.flush();
-        let Self { inputs, deferred, followers, commands, writer, enforcer, judge, .. } = self;
+        let Self { inputs, deferred, followers, commands, webhooks, writer, enforcer, judge, .. } = self;
         // A restore that still goes on, or a follower, must not wait for anybody to take what it sends.
         drop((inputs, deferred));
         drop(followers);
         commands.stop();
+        webhooks.stop();
         let lost = writer.stop();
         if lost > 0 {
             error!(lost, "the store did not take everything before the end");

@@ -35,7 +35,7 @@ impl Control {
                 .line_to_kernel
                 .observe(Duration::from_nanos(boot_nanoseconds().saturating_sub(batch.read_at)));
         }
-        self.run_commands();
+        self.run_orders();
         if let Some(status) = self.sources.get(&batch.source) {
             self.count.read.entry(status.name.clone()).or_default().add(&batch.read);
         }

@@ -2,7 +2,7 @@
 //!
 //! Threads: the main thread serves the control socket, the metrics and the signals; one thread owns everything
 //! that decides ([`control`]); one reads the journal, one syslog files, one the files of each service; one writes the
-//! store; one follows the network; one asks for names that are allowed; a few run the commands of rules. All of them meet in one bounded channel.
+//! store; one follows the network; one asks for names that are allowed; a few run the commands of rules and send their documents. All of them meet in one bounded channel.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs;
@@ -27,7 +27,7 @@ use crate::time::{Clock, Moment, boot_nanoseconds};
 use crate::{enforce, protect, store};
 
 mod again;
-mod commands;
+mod command;
 mod control;
 mod decide;
 mod denied;
@@ -37,6 +37,7 @@ mod follow;
 mod health;
 mod listing;
 mod names;
+mod orders;
 pub(crate) mod own_files;
 pub(crate) mod plan;
 mod problems;
@@ -50,17 +51,18 @@ mod serve;
 mod sightings;
 mod snapshot;
 mod views;
+mod webhook;
 mod why;
 
 pub use error::StartError;
 
-use commands::Commands;
 use control::{Control, Count, Input, QUEUE, UNWRITABLE};
 use denied::Denials;
 use feeds::Feeds;
 use follow::Followers;
 use health::SourceHealth;
 use names::Names;
+use orders::Orders;
 use problems::Problems;
 use readers::Readers;
 use restore::{Restore, Restored};
@@ -128,8 +130,8 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         sightings: Sightings::default(),
         listings: VecDeque::new(),
         has_new_position: false,
-        commands: Commands::default(),
-        known_commands: 0,
+        commands: Orders::new("command"),
+        webhooks: Orders::new("webhook"),
         deferred: VecDeque::new(),
         inputs: receiver,
         heartbeat: Arc::clone(&heartbeat),

@@ -28,13 +28,12 @@ impl Names {
 
     /// Starts the thread with the first name.
     fn keep(&mut self, wanted: &Wanted) -> std::io::Result<()> {
-        let keeper = match &self.keeper {
-            Some(keeper) => keeper,
-            None => {
-                let inputs = self.inputs.clone();
-                let tell = move |name, answer| inputs.send(Input::Resolved(name, answer)).is_ok();
-                self.keeper.insert(Keeper::start(tell)?)
-            }
+        let keeper = if let Some(keeper) = &self.keeper {
+            keeper
+        } else {
+            let inputs = self.inputs.clone();
+            let tell = move |name, answer| inputs.send(Input::Resolved(name, answer)).is_ok();
+            self.keeper.insert(Keeper::start(tell)?)
         };
         keeper.keep(wanted.clone());
         Ok(())

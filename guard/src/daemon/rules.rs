@@ -1,17 +1,20 @@
 //! Rules for the judge: what they need besides their text, and the commands they want run.
 
+use std::collections::HashSet;
+
 use tracing::warn;
 
 use crate::config::Config;
-use crate::rules::{Geo, RuleErrors, RuleSet};
+use crate::rules::{Geo, RuleErrors, RuleSet, Task};
 use crate::scan::FilterSet;
 
 use super::control::Control;
 
 /// The topic of problems with databases of countries and networks.
 const GEO: &str = "geo";
-/// The topic of commands that failed.
+/// The topics of commands and webhooks that failed.
 const COMMANDS: &str = "commands";
+const WEBHOOKS: &str = "webhooks";
 
 /// Rules that are ready to be asked, and problems with what they ask for.
 pub(super) struct Prepared {
@@ -49,22 +52,27 @@ impl Control {
         }
         self.problems.replace(GEO, problems);
         self.judge.set_rules(rules);
-        self.commands.set_rules(self.judge.rules().rules().map(|(rule, _)| rule.name().into()).collect());
+        let names: HashSet<Box<str>> = self.judge.rules().rules().map(|(rule, _)| rule.name().into()).collect();
+        self.webhooks.set_rules(names.clone());
+        self.commands.set_rules(names);
     }
 
-    /// Has the commands run that are due: what was decided with them is in the kernel.
-    pub(super) fn run_commands(&mut self) {
-        for order in std::mem::take(&mut self.judge.outcome().commands) {
-            self.commands.run(order);
+    /// Has the commands run, and the documents sent, that are due: what was decided with them is in the kernel.
+    pub(super) fn run_orders(&mut self) {
+        for order in std::mem::take(&mut self.judge.outcome().orders) {
+            match order.task {
+                Task::Run { .. } => self.commands.run(order),
+                Task::Post { .. } => self.webhooks.run(order),
+            }
         }
     }
 
-    /// Shows commands that failed as problems.
-    pub(super) fn keep_commands(&mut self) {
-        let changes = self.commands.changes();
-        if changes != self.known_commands {
-            self.known_commands = changes;
-            self.problems.replace(COMMANDS, self.commands.failures());
+    /// Shows commands and webhooks that failed as problems.
+    pub(super) fn keep_orders(&mut self) {
+        for (topic, orders) in [(COMMANDS, &mut self.commands), (WEBHOOKS, &mut self.webhooks)] {
+            if let Some(failures) = orders.news() {
+                self.problems.replace(topic, failures);
+            }
         }
     }
 }

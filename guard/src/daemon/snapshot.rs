@@ -34,6 +34,7 @@ impl Control {
             bans: judged.bans_by_rule.iter().map(|(rule, count)| (rule.clone(), *count)).collect(),
             rules: self.judge.rules().counts(),
             commands: self.commands.count(),
+            webhooks: self.webhooks.count(),
             bans_refused: judged.refused,
             bans_evicted: judged.evicted,
             incidents: judged.incidents.iter().map(|(name, count)| (*name, *count)).collect(),

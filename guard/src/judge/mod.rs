@@ -95,8 +95,8 @@ pub struct Outcome {
     pub changes: Vec<Change>,
     /// Writes for the store, in order, due when the kernel has the changes.
     pub writes: Vec<Write>,
-    /// Commands that rules want run.
-    pub commands: Vec<Order>,
+    /// Commands and webhooks that rules want.
+    pub orders: Vec<Order>,
 }
 
 /// What the judge counts.

@@ -10,7 +10,7 @@ use crate::ban::{Ban, Origin, ends_later};
 use crate::encode::{EVIDENCE, printable};
 use crate::engine::Sentence;
 use crate::rules::action::{Does, Term};
-use crate::rules::{Facts, Order, Rule, RuleSet};
+use crate::rules::{Facts, Order, Rule, RuleSet, Task};
 use crate::sighting::{Points, Sighting};
 use crate::target::Target;
 use crate::time::Clock;
@@ -31,8 +31,8 @@ pub(super) struct Ruling {
     pub(super) tags: Vec<String>,
     /// Notices, each with the text of the administrator.
     notices: Vec<(Arc<Rule>, Box<str>)>,
-    /// Commands, each by the place of its action in the rule.
-    commands: Vec<Order>,
+    /// Commands and webhooks.
+    orders: Vec<Order>,
     /// Rules in simulation, and what they would do.
     simulated: Vec<(Arc<Rule>, Vec<String>)>,
 }
@@ -66,16 +66,25 @@ impl Judge {
             ban: verdict.ban().map(|(rule, term)| (Arc::clone(rule), term)),
             tags: verdict.tags().into_iter().map(str::to_owned).collect(),
             notices: Vec::new(),
-            commands: Vec::new(),
+            orders: Vec::new(),
             simulated: Vec::new(),
         };
         for (rule, action) in verdict.acts() {
             match &action.does {
                 Does::Notify(text) => ruling.notices.push((Arc::clone(rule), text.clone())),
-                Does::Run(command) => ruling.commands.push(Order {
+                Does::Run(command) => ruling.orders.push(Order {
                     rule: rule.name().into(),
-                    command: command.clone(),
-                    environment: environment(rule, &facts, sighting.points, clock),
+                    task: Task::Run {
+                        command: command.clone(),
+                        environment: environment(rule, &facts, sighting.points, clock),
+                    },
+                }),
+                Does::Webhook(webhook) => ruling.orders.push(Order {
+                    rule: rule.name().into(),
+                    task: Task::Post {
+                        webhook: webhook.clone(),
+                        document: document(rule, &facts, sighting.points, clock).to_string(),
+                    },
                 }),
                 Does::Ignore | Does::Score(_) | Does::Ban(_) | Does::Tag(_) => {}
             }
@@ -154,7 +163,7 @@ impl Judge {
         true
     }
 
-    /// Notices, commands, and what simulated rules would have done.
+    /// Notices, commands, webhooks, and what simulated rules would have done.
     pub(super) fn tell_of_rules(&mut self, ruling: Ruling, sighting: &Sighting<'_>, clock: Clock) {
         let target = Target::host(sighting.address);
         let filter = self.filters.filter_name(sighting.pattern.filter).to_owned();
@@ -167,7 +176,7 @@ impl Judge {
         for (rule, would) in ruling.simulated {
             self.event_of_line("simulate", target, about(&rule, "would", json!(would)), clock);
         }
-        self.outcome.commands.extend(ruling.commands);
+        self.outcome.orders.extend(ruling.orders);
     }
 
     /// Notes that something happened because of the line at hand: with the tags that rules gave it.
@@ -185,6 +194,24 @@ impl Judge {
         }
         self.event(kind, target.into(), &detail, clock);
     }
+}
+
+/// The facts for a web server, encoded: they are an attacker's words.
+fn document(rule: &Rule, facts: &Facts<'_>, points: Points, clock: Clock) -> Value {
+    let text = |text: Option<&[u8]>| text.map(|text| printable(text, TEXT));
+    json!({
+        "rule": rule.name(),
+        "time": clock.wall,
+        "address": facts.address,
+        "kind": facts.kind.name(),
+        "filter": facts.filter,
+        "points": points.as_f64(),
+        "line": printable(facts.line, EVIDENCE),
+        "user": text(facts.user),
+        "service": text(facts.service),
+        "path": text(facts.path),
+        "status": facts.status,
+    })
 }
 
 /// The facts for a command, encoded: they are an attacker's words.

@@ -58,7 +58,9 @@ pub struct Snapshot {
     /// What rules have done, by name.
     pub rules: Vec<(String, RuleCount)>,
     /// Commands of rules.
-    pub commands: CommandCount,
+    pub commands: OrderCount,
+    /// Documents that rules sent to web servers.
+    pub webhooks: OrderCount,
     /// IPv4 bans in force.
     pub active_ipv4: u64,
     /// IPv6 bans in force.
@@ -109,14 +111,14 @@ impl SourceCount {
     }
 }
 
-/// What became of the commands of rules.
+/// What became of the commands, or webhooks, of rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CommandCount {
+pub struct OrderCount {
     /// Ended well.
     pub done: u64,
     /// Could not be started, or did not end well.
     pub failed: u64,
-    /// Took too long and were killed.
+    /// Took too long and were ended.
     pub timeout: u64,
     /// Never started, because too many waited.
     pub dropped: u64,

@@ -122,6 +122,8 @@ metrics! {
         "Times a rate limit held back a rule, one of its actions, or the event of a simulation.";
     COMMANDS Counter "guard_commands_total" ["outcome"]
         "Commands of rules: done, failed, timeout, dropped (too many waited).";
+    WEBHOOKS Counter "guard_webhooks_total" ["outcome"]
+        "Documents that rules sent to web servers: done, failed, timeout, dropped (too many waited).";
 
     PACKETS Counter "guard_packets_total" ["reason"]
         "Packets judged by the kernel, by the reason of the verdict, over all interfaces.";

@@ -76,14 +76,15 @@ fn engine(out: &mut Text, snapshot: &Snapshot) {
     each(&names::RULE_ACTS, |rule| rule.acted);
     each(&names::RULE_SIMULATED, |rule| rule.simulated);
     each(&names::RULE_LIMITED, |rule| rule.limited);
-    let commands = &snapshot.commands;
-    let outcomes = [
-        (["done"], commands.done),
-        (["failed"], commands.failed),
-        (["timeout"], commands.timeout),
-        (["dropped"], commands.dropped),
-    ];
-    out.many(&names::COMMANDS, outcomes.into_iter());
+    for (metric, count) in [(&names::COMMANDS, snapshot.commands), (&names::WEBHOOKS, snapshot.webhooks)] {
+        let outcomes = [
+            (["done"], count.done),
+            (["failed"], count.failed),
+            (["timeout"], count.timeout),
+            (["dropped"], count.dropped),
+        ];
+        out.many(metric, outcomes.into_iter());
+    }
     let backend = snapshot.enforcer.backend.as_str();
     let active = [("ipv4", snapshot.active_ipv4), ("ipv6", snapshot.active_ipv6)];
     out.many(&names::BANS_ACTIVE, active.iter().map(|(family, n)| ([*family, backend], *n)));

@@ -30,6 +30,8 @@ pub enum Does {
     Tag(Box<[Box<str>]>),
     /// An event and a warning in the log, with a text of the administrator's.
     Notify(Box<str>),
+    /// A document is sent to a web server.
+    Webhook(Webhook),
     /// A command is run.
     Run(Command),
 }
@@ -71,6 +73,37 @@ impl From<Option<Duration>> for Term {
     }
 }
 
+/// A web server that is told the facts as a JSON document.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Webhook {
+    /// Where. It may be a secret as a whole.
+    pub url: Box<str>,
+    /// A file with a header that proves who sends it.
+    pub secret: Option<PathBuf>,
+    /// Whether it may be on this machine, or in its network.
+    pub private: bool,
+    /// After which time it is given up.
+    pub timeout: Duration,
+}
+
+impl Webhook {
+    /// How long a server may take where nothing else is said.
+    pub const TIMEOUT: Duration = Duration::from_secs(10);
+
+    /// What may be shown of where it goes.
+    pub fn host(&self) -> &str {
+        let rest = self.url.split_once("://").map_or(&*self.url, |(_, rest)| rest);
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+    }
+}
+
+impl fmt::Debug for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Webhook").field("host", &self.host()).finish_non_exhaustive()
+    }
+}
+
 /// A command that is run without a shell. The facts are in its environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
@@ -106,6 +139,7 @@ impl Does {
             Self::Ban(_) => "ban",
             Self::Tag(_) => "tag",
             Self::Notify(_) => "notify",
+            Self::Webhook(_) => "webhook",
             Self::Run(_) => "run",
         }
     }
@@ -118,7 +152,7 @@ impl Does {
     /// How often at most where nothing else is said: whoever writes many lines must not make many processes or notices.
     pub(super) const fn usual_limit(&self) -> Option<RateLimit> {
         match self {
-            Self::Notify(_) | Self::Run(_) => Some(RateLimit::USUAL),
+            Self::Notify(_) | Self::Webhook(_) | Self::Run(_) => Some(RateLimit::USUAL),
             Self::Ignore | Self::Score(_) | Self::Ban(_) | Self::Tag(_) => None,
         }
     }
@@ -134,6 +168,7 @@ impl fmt::Display for Does {
             Self::Ban(Term::Time(length)) => write!(f, "ban for {}", show_duration(*length)),
             Self::Ban(Term::ForGood) => f.write_str("ban for good"),
             Self::Tag(tags) => write!(f, "tag {}", tags.join(", ")),
+            Self::Webhook(webhook) => write!(f, "webhook {}", webhook.host()),
             Self::Run(command) => write!(f, "run {}", command.program.display()),
             Self::Ignore | Self::Notify(_) => f.write_str(self.name()),
         }

@@ -37,7 +37,7 @@ pub use facts::Facts;
 pub(crate) use files::{located, read_rules};
 pub use geo::{Geo, Origin};
 pub use limits::RateLimit;
-pub use order::Order;
+pub use order::{Order, Task};
 pub use rule::{Place, Rule};
 pub use verdict::Verdict;
 

@@ -1,14 +1,31 @@
-//! A command that a rule wants run.
+//! What a rule wants done outside of guard.
 
-use super::action::Command;
+use super::action::{Command, Webhook};
 
-/// A command that is due, with what it is told.
+/// Something that is due, with what it is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
     /// The rule that wants it.
     pub rule: Box<str>,
-    /// What is run.
-    pub command: Command,
-    /// The facts: names of variables and printable texts.
-    pub environment: Vec<(&'static str, String)>,
+    /// What is done.
+    pub task: Task,
+}
+
+/// What is done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// A command is run.
+    Run {
+        /// Which.
+        command: Command,
+        /// The facts: names of variables and printable texts.
+        environment: Vec<(&'static str, String)>,
+    },
+    /// A document is sent.
+    Post {
+        /// Where.
+        webhook: Webhook,
+        /// The facts, as JSON.
+        document: String,
+    },
 }

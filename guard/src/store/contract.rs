@@ -99,12 +99,14 @@ fn resolved(text: &str, addresses: &[(u32, i64)]) -> Write {
     Write::Resolved { name: name(text), addresses }
 }
 
-/// The allowed names, and what each was resolved to.
-fn names(snapshot: &Snapshot) -> (Vec<(&str, Option<i64>)>, Vec<(&str, IpAddr, i64)>) {
-    let allowed =
-        snapshot.allowed_names.iter().map(|one| (one.name.as_str(), one.until.map(|until| until.0)));
-    let known = snapshot.resolved.iter().map(|one| (one.name.as_str(), one.address, one.seen.0));
-    (allowed.collect(), known.collect())
+/// The allowed names with their ends.
+fn names(snapshot: &Snapshot) -> Vec<(&str, Option<i64>)> {
+    snapshot.allowed_names.iter().map(|one| (one.name.as_str(), one.until.map(|until| until.0))).collect()
+}
+
+/// What each name was resolved to, and when.
+fn known(snapshot: &Snapshot) -> Vec<(&str, IpAddr, i64)> {
+    snapshot.resolved.iter().map(|one| (one.name.as_str(), one.address, one.seen.0)).collect()
 }
 
 fn event(at: i64, kind: &str, target: Option<&str>) -> StoredEvent {
@@ -243,14 +245,14 @@ fn names_and_their_addresses_come_back(store: &mut dyn Store) {
         ])
         .unwrap();
     let snapshot = store.snapshot().unwrap();
-    let (allowed, known) = names(&snapshot);
-    assert_eq!(allowed, [("a.org", Some(9)), ("b.org", None)]);
+    assert_eq!(names(&snapshot), [("a.org", Some(9)), ("b.org", None)]);
     let of = |n| target(n).address();
-    assert_eq!(known, [("a.org", of(2), 2), ("a.org", of(3), 2), ("b.org", of(2), 7)]);
+    assert_eq!(known(&snapshot), [("a.org", of(2), 2), ("a.org", of(3), 2), ("b.org", of(2), 7)]);
     prune(store, Retention { keep_from: Wall(10), ..KEEP_ALL });
-    assert_eq!(names(&store.snapshot().unwrap()).0, [("b.org", None)]);
+    assert_eq!(names(&store.snapshot().unwrap()), [("b.org", None)]);
     store.replace(&[allow_name("d.org", None), resolved("d.org", &[(1, 1)])]).unwrap();
-    assert_eq!(names(&store.snapshot().unwrap()), (vec![("d.org", None)], vec![("d.org", of(1), 1)]));
+    let snapshot = store.snapshot().unwrap();
+    assert_eq!((names(&snapshot), known(&snapshot)), (vec![("d.org", None)], vec![("d.org", of(1), 1)]));
 }
 
 fn a_reader_of_bans_may_stop(store: &mut dyn Store) {

@@ -285,25 +285,35 @@ fn a_simulation_records_and_does_nothing() {
     let (kind, detail) = &court.events[0];
     assert_eq!(kind, "simulate");
     assert_eq!(detail["would"], json!(["ban for 1h", "tag x", "run /bin/true"]));
-    assert!(court.judge.bans().is_empty() && court.judge.outcome().commands.is_empty());
+    assert!(court.judge.bans().is_empty() && court.judge.outcome().orders.is_empty());
     assert!((court.score() - 1.0).abs() < f64::EPSILON);
 }
 
 #[test]
-fn notices_and_commands_get_the_facts() {
-    let mut court = Court::new(&rule("then = { notify = 'look', run = ['/bin/told', '-v'] }"));
+fn notices_commands_and_webhooks_get_the_facts() {
+    let mut court = Court::new(&rule(
+        "then = { notify = 'look', webhook = 'https://a.org/x', run = ['/bin/told', '-v'] }",
+    ));
     court.guess("a\u{202e}b");
     let (kind, detail) = &court.events[0];
     assert_eq!(
         (kind.as_str(), &detail["text"], &detail["kind"]),
         ("notify", &json!("look"), &json!("failed-password"))
     );
-    let orders = std::mem::take(&mut court.judge.outcome().commands);
-    let [order] = &orders[..] else { panic!("{orders:?}") };
-    assert_eq!((&*order.rule, order.command.program.to_str()), ("one", Some("/bin/told")));
-    let told = |name: &str| {
-        order.environment.iter().find(|(known, _)| *known == name).map(|(_, text)| text.as_str())
-    };
+    let orders = std::mem::take(&mut court.judge.outcome().orders);
+    let [posted, order] = &orders[..] else { panic!("{orders:?}") };
+    let Task::Post { webhook, document } = &posted.task else { panic!("{posted:?}") };
+    let document: Value = serde_json::from_str(document).unwrap();
+    assert_eq!(
+        (webhook.host(), &document["rule"], &document["address"]),
+        ("a.org", &json!("one"), &json!(ATTACKER))
+    );
+    assert_eq!((&document["user"], &document["path"]), (&json!("a\\u{202e}b"), &Value::Null));
+    assert!(document["line"].as_str().unwrap().contains("\\x1b from"), "{document}");
+    let Task::Run { command, environment } = &order.task else { panic!("{order:?}") };
+    assert_eq!((&*order.rule, command.program.to_str()), ("one", Some("/bin/told")));
+    let told =
+        |name: &str| environment.iter().find(|(known, _)| *known == name).map(|(_, text)| text.as_str());
     assert_eq!(told("GUARD_ADDRESS"), Some(ATTACKER));
     assert_eq!(
         (told("GUARD_USER"), told("GUARD_SERVICE"), told("GUARD_PATH")),

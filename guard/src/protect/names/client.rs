@@ -218,12 +218,14 @@ mod tests {
         address
     }
 
+    const NO_ERROR: u16 = 0;
+
     /// What a server says to a question: an address of its family, with this code in the flags.
     fn answered(question: &[u8], flags: u16) -> Vec<u8> {
         let mut bytes = question.to_vec();
         bytes[2..4].copy_from_slice(&flags.to_be_bytes());
         let kind = &question[question.len() - 4..question.len() - 2];
-        if flags & 15 == 0 {
+        if flags & 15 == NO_ERROR {
             bytes[7] = 1;
             let data: &[u8] = if kind == [0, 1] { &[203, 0, 113, 7] } else { &[0x20; 16] };
             bytes.extend([&[0xc0, 12][..], kind, &[0, 1, 0, 0, 1, 44, 0, data.len() as u8], data].concat());

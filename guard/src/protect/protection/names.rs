@@ -226,17 +226,14 @@ impl Protection {
         known.cut();
         known.seen.retain(|_, seen| *seen + keep > now);
         let mut resolved = Resolved::default();
-        match answer.failure() {
-            Some(failure) => {
-                resolved.failure = known.failure.is_none().then(|| failure.to_owned());
-                self.names.failures += 1;
-                known.failures += 1;
-                known.failure = Some(failure.to_owned());
-            }
-            None => {
-                known.failure = None;
-                known.answered = Some(now);
-            }
+        if let Some(failure) = answer.failure() {
+            resolved.failure = known.failure.is_none().then(|| failure.to_owned());
+            self.names.failures += 1;
+            known.failures += 1;
+            known.failure = Some(failure.to_owned());
+        } else {
+            known.failure = None;
+            known.answered = Some(now);
         }
         let lacks = |one: &BTreeMap<IpAddr, Moment>, other: &BTreeMap<IpAddr, Moment>| {
             one.keys().copied().filter(|address| !other.contains_key(address)).collect()

@@ -1,17 +1,18 @@
 //! Actions. Each is a key of the table `then`; what has more than one thing to say is a table itself.
 
 use super::{points, rate_limit, span, unknown};
+use crate::config::Url;
 use crate::config::shape::{
     Absolute, BanLength, Flag, Input, Name, Shape, Span, Wrong, gather, mistyped, text, wrong,
 };
-use crate::rules::action::{Action, Command, Does, Scoring, Term};
+use crate::rules::action::{Action, Command, Does, Scoring, Term, Webhook};
 use crate::rules::condition::{Condition, bit};
 use crate::rules::limits::{MAX_ARGUMENTS, MAX_TAGS, MAX_TEXT, RateLimit};
 use crate::sighting::Kind;
 use toml::de::DeTable;
 
 /// The actions, in the order they are done.
-const KEYS: [&str; 6] = ["ignore", "score", "ban", "tag", "notify", "run"];
+const KEYS: [&str; 7] = ["ignore", "score", "ban", "tag", "notify", "webhook", "run"];
 /// Bytes of a text in a notice or event.
 const MAX_NOTICE: usize = 200;
 
@@ -65,6 +66,7 @@ fn action(key: &str, value: Input<'_, '_>) -> Result<Action, Vec<Wrong>> {
         "ban" => ban(value),
         "tag" => tags(value),
         "notify" => notify(value),
+        "webhook" => webhook(value),
         // The caller goes through the keys.
         _ => run(value),
     }
@@ -141,7 +143,12 @@ fn ban(value: Input<'_, '_>) -> Result<Action, Vec<Wrong>> {
         return Ok(Does::Ban(BanLength.read(value)?.into()).into());
     };
     let mut term = Term::Ladder;
-    let fields = Fields::read(table, &["for"], |_, value| {
+    let fields = Fields::read(table, &["for", "force"], |name, value| {
+        if name == "force" {
+            let reason = "no rule goes past what is allowed or protected, because an attacker chooses which lines it \
+                          sees; `guardctl ban --force` is for people";
+            return Err(wrong(value, format!("`force`: {reason}")));
+        }
         term = BanLength.read(value)?.into();
         Ok(())
     });
@@ -180,6 +187,46 @@ fn notify(value: Input<'_, '_>) -> Result<Action, Vec<Wrong>> {
         Ok(())
     });
     fields.action(Some(Does::Notify(text)), Vec::new)
+}
+
+/// A URL, or `{ url = "…" }` with what else it needs.
+fn webhook(value: Input<'_, '_>) -> Result<Action, Vec<Wrong>> {
+    if cfg!(not(feature = "feeds")) {
+        return Err(wrong(
+            value,
+            "this guard was built without the feature `feeds`: it calls no webhook".into(),
+        ));
+    }
+    let (mut url, mut secret, mut private, mut timeout) = (None, None, false, Webhook::TIMEOUT);
+    let Some(table) = value.get_ref().as_table() else {
+        let url = Url.read(value)?.into();
+        return checked(Webhook { url, secret, private, timeout }, value).map(Action::from);
+    };
+    let fields = Fields::read(table, &["url", "secret", "private", "timeout"], |name, value| {
+        match name {
+            "url" => url = Some(Url.read(value)?.into_boxed_str()),
+            "secret" => secret = Some(Absolute.read(value)?),
+            "private" => private = Flag.read(value)?,
+            _ => timeout = Span(1..=60).read(value)?,
+        }
+        Ok(())
+    });
+    let does = match url {
+        Some(url) => Some(checked(Webhook { url, secret, private, timeout }, value)?),
+        None => None,
+    };
+    let example = || "`url` is missing: { url = \"https://hooks.example.org/guard\" }".into();
+    fields.action(does, || wrong(value, example()))
+}
+
+/// Refuses to send anything through the net for all to read.
+fn checked(webhook: Webhook, place: Input<'_, '_>) -> Result<Does, Vec<Wrong>> {
+    if webhook.url.starts_with("https://") || webhook.private {
+        return Ok(Does::Webhook(webhook));
+    }
+    let way_out =
+        "write https://, or { url = \"…\", private = true } for a server in this machine's own network";
+    Err(wrong(place, format!("it would go unencrypted: {way_out}")))
 }
 
 /// `["/path/to/program", "argument"]` or `{ command = […], timeout = "10s" }`.

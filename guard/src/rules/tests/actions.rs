@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::action::{Command, Does, Scoring, Term};
+use super::action::{Command, Does, Scoring, Term, Webhook};
 use super::*;
 
 fn of(actions: &str) -> Vec<Does> {
@@ -17,6 +17,14 @@ fn each_action_is_read() {
         Does::Run(Command {
             program: "/bin/true".into(),
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            timeout: Duration::from_secs(seconds),
+        })
+    };
+    let webhook = |url: &str, secret: Option<&str>, private, seconds| {
+        Does::Webhook(Webhook {
+            url: url.into(),
+            secret: secret.map(Into::into),
+            private,
             timeout: Duration::from_secs(seconds),
         })
     };
@@ -37,12 +45,20 @@ fn each_action_is_read() {
         ("{ notify = { text = 'look' } }", Does::Notify("look".into())),
         ("{ run = ['/bin/true', '-x', ''] }", command(&["-x", ""], 10)),
         ("{ run = { command = ['/bin/true'], timeout = '1m' } }", command(&[], 60)),
+        ("{ webhook = 'https://a.org/x' }", webhook("https://a.org/x", None, false, 10)),
+        (
+            "{ webhook = { url = 'http://10.0.0.1/', secret = '/etc/s', private = true, timeout = '3s' } }",
+            webhook("http://10.0.0.1/", Some("/etc/s"), true, 3),
+        ),
     ] {
         assert_eq!(of(text), [does], "{text}");
     }
-    let all = of("{ run = ['/bin/true'], tag = 'x', ban = '1h', notify = true, score = { add = 1 } }");
+    let all = of(
+        "{ run = ['/bin/true'], tag = 'x', ban = '1h', webhook = 'https://u:p@a.org:8/x?y', notify = true, score = { add = 1 } }",
+    );
     let names: Vec<_> = all.iter().map(Does::name).collect();
-    assert_eq!(names, ["score", "ban", "tag", "notify", "run"], "in their own order");
+    assert_eq!(names, ["score", "ban", "tag", "notify", "webhook", "run"], "in their own order");
+    assert_eq!(all[4].to_string(), "webhook a.org:8", "what may be a secret is not shown");
 }
 
 const THREE: &str = "

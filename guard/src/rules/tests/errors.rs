@@ -71,6 +71,12 @@ fn errors_name_file_line_rule_key_and_way_out() {
         (rule("then = { bann = '1d' }"), "`then`: unknown key `bann`; did you mean `ban`?"),
         (rule("then = { ban = 60 }"), "`ban`: 60 has no unit"),
         (rule("then = { ban = false }"), "`ban`: "),
+        (rule("then = { ban = { for = '1d', force = true } }"), "`force`: no rule goes past what is allowed"),
+        (rule("then = { webhook = 'http://a.org/' }"), "`webhook`: it would go unencrypted"),
+        (rule("then = { webhook = 'a.org' }"), "`webhook`: \"a.org\" is not a URL"),
+        (rule("then = { webhook = { private = true } }"), "`webhook`: `url` is missing"),
+        (rule("then = { webhook = { url = 'https://a.org', secret = 's' } }"), "is not an absolute path"),
+        (rule("then = { webhook = { url = 'https://a.org', timeout = '2m' } }"), "out of range"),
         (rule("then = { ban = { fur = '1d' } }"), "`ban`: unknown key `fur`; did you mean `for`?"),
         (rule("then = { score = 2 }"), "`score`: expected { add = 2 } or { set = 0.5 }"),
         (

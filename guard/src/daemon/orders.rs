@@ -1,40 +1,36 @@
-//! Runs the commands that rules want: without a shell, a few at a time, each for so long, never on the engine's thread.
+//! Does what rules want outside of guard, commands and webhooks: a few at a time, never on the engine's thread.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use tracing::warn;
 
-use crate::metrics::CommandCount;
-use crate::rules::Order;
+use super::{command, webhook};
+use crate::metrics::OrderCount;
+use crate::rules::{Order, Task};
 use crate::source::Stop;
 
-/// Commands that run at once.
+/// Orders that are carried out at once.
 const AT_ONCE: usize = 4;
-/// Commands that wait.
+/// Orders that wait.
 const WAITING: usize = 64;
 /// Rules whose last failure is remembered.
 const REMEMBERED: usize = 20;
-/// How long the end waits for commands to be gone.
+/// How long the end waits for them to be gone.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Where programs find others.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Runs commands.
-#[derive(Default)]
-pub(super) struct Commands {
-    /// Started with the first command.
+/// Carries out orders of one kind.
+pub(super) struct Orders {
+    /// Started with the first.
     running: Option<Running>,
     told: Arc<Told>,
+    /// Which of its changes are known.
+    known: u64,
 }
 
 struct Running {
@@ -47,6 +43,8 @@ struct Running {
 /// What the threads tell.
 #[derive(Debug, Default)]
 struct Told {
+    /// What people call such an order.
+    noun: &'static str,
     done: AtomicU64,
     failed: AtomicU64,
     timeout: AtomicU64,
@@ -58,14 +56,19 @@ struct Told {
 
 #[derive(Debug, Default)]
 struct Failures {
-    /// By rule how its last command failed.
+    /// By rule how its last order failed.
     last: BTreeMap<Box<str>, String>,
-    /// The rules there are, once that is known. A command may outlive its rule.
+    /// The rules there are, once that is known. An order may outlive its rule.
     rules: Option<HashSet<Box<str>>>,
 }
 
-impl Commands {
-    /// These are the rules from now on: how commands of others failed is forgotten.
+impl Orders {
+    /// Nothing yet. `noun` is what people call such an order.
+    pub(super) fn new(noun: &'static str) -> Self {
+        Self { running: None, told: Arc::new(Told { noun, ..Told::default() }), known: 0 }
+    }
+
+    /// These are the rules from now on: how orders of others failed is forgotten.
     pub(super) fn set_rules(&mut self, rules: HashSet<Box<str>>) {
         let mut failures = self.told.failures();
         let before = failures.last.len();
@@ -76,7 +79,7 @@ impl Commands {
         failures.rules = Some(rules);
     }
 
-    /// Has a command run. Never waits: if too many wait already, it is dropped and counted.
+    /// Has an order carried out. Never waits: if too many wait already, it is dropped and counted.
     pub(super) fn run(&mut self, order: Order) {
         let running = match &mut self.running {
             Some(running) => running,
@@ -84,7 +87,7 @@ impl Commands {
                 Ok(running) => self.running.insert(running),
                 Err(cause) => {
                     self.told.failed.fetch_add(1, Ordering::Relaxed);
-                    return self.told.fail(&order.rule, format!("no thread to run it: {cause}"));
+                    return self.told.fail(&order.rule, format!("there is no thread for it: {cause}"));
                 }
             },
         };
@@ -92,34 +95,30 @@ impl Commands {
             running.queue.try_send(order)
         {
             self.told.dropped.fetch_add(1, Ordering::Relaxed);
-            self.told.fail(&order.rule, format!("not run: {WAITING} commands wait already"));
+            self.told.fail(&order.rule, format!("dropped: {WAITING} wait already"));
         }
     }
 
-    /// What became of the commands.
-    pub(super) fn count(&self) -> CommandCount {
+    /// What became of them.
+    pub(super) fn count(&self) -> OrderCount {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let Told { done, failed, timeout, dropped, .. } = &*self.told;
-        CommandCount {
-            done: read(done),
-            failed: read(failed),
-            timeout: read(timeout),
-            dropped: read(dropped),
-        }
+        OrderCount { done: read(done), failed: read(failed), timeout: read(timeout), dropped: read(dropped) }
     }
 
-    /// A number that changes with [`Self::failures`].
-    pub(super) fn changes(&self) -> u64 {
-        self.told.changes.load(Ordering::Acquire)
+    /// Rules whose last order failed, in words, if that has changed since the last call.
+    pub(super) fn news(&mut self) -> Option<Vec<String>> {
+        let changes = self.told.changes.load(Ordering::Acquire);
+        (std::mem::replace(&mut self.known, changes) != changes).then(|| self.failures())
     }
 
-    /// Rules whose last command failed, in words.
-    pub(super) fn failures(&self) -> Vec<String> {
+    fn failures(&self) -> Vec<String> {
         let failures = self.told.failures();
-        failures.last.iter().map(|(rule, how)| format!("the command of rule {rule}: {how}")).collect()
+        let noun = self.told.noun;
+        failures.last.iter().map(|(rule, how)| format!("the {noun} of rule {rule}: {how}")).collect()
     }
 
-    /// Ends the commands that run.
+    /// Ends those that are under way.
     pub(super) fn stop(self) {
         if let Some(Running { queue, stop, ended }) = self.running {
             stop.set();
@@ -140,7 +139,7 @@ impl Running {
             let (orders, told, stop, alive) =
                 (Arc::clone(&orders), Arc::clone(told), stop.clone(), alive.clone());
             thread::Builder::new()
-                .name("command".into())
+                .name(told.noun.into())
                 .spawn(move || work(&orders, &told, &stop, alive))?;
         }
         Ok(Self { queue, stop, ended })
@@ -173,13 +172,16 @@ impl Told {
     }
 }
 
-/// How a command failed.
-enum Failure {
+/// How an order failed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// It took too long.
     Timeout(String),
+    /// In another way.
     Other(String),
 }
 
-/// Runs one command after the other, until there are no more or the end is near. `_alive` is dropped with the thread.
+/// Carries out one order after the other, until there are no more or the end is near. `_alive` is dropped with the thread.
 fn work(orders: &Mutex<Receiver<Order>>, told: &Told, stop: &Stop, _alive: Sender<()>) {
     loop {
         let order = orders.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -187,7 +189,11 @@ fn work(orders: &Mutex<Receiver<Order>>, told: &Told, stop: &Stop, _alive: Sende
         if stop.is_set() {
             return;
         }
-        match run(&order, stop) {
+        let outcome = match &order.task {
+            Task::Run { command, environment } => command::run(command, environment, stop),
+            Task::Post { webhook, document } => webhook::post(webhook, document),
+        };
+        match outcome {
             Ok(()) => told.succeed(&order.rule),
             Err(failure) => {
                 let (counter, how) = match failure {
@@ -195,65 +201,9 @@ fn work(orders: &Mutex<Receiver<Order>>, told: &Told, stop: &Stop, _alive: Sende
                     Failure::Other(how) => (&told.failed, how),
                 };
                 counter.fetch_add(1, Ordering::Relaxed);
-                warn!(rule = &*order.rule, program = %order.command.program.display(), "command failed: {how}");
+                warn!(rule = &*order.rule, "{} failed: {how}", told.noun);
                 told.fail(&order.rule, how);
             }
-        }
-    }
-}
-
-fn run(order: &Order, stop: &Stop) -> Result<(), Failure> {
-    let program = order.command.program.display();
-    let mut child = Command::new(&order.command.program)
-        .args(&order.command.arguments)
-        .env_clear()
-        .env("PATH", PATH)
-        .envs(order.environment.iter().map(|(name, text)| (name, text)))
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .map_err(|cause| Failure::Other(format!("{program} cannot be started: {cause}")))?;
-    // It must not outlive others for guard's sake when memory is short. It may have ended already.
-    let _ = std::fs::write(format!("/proc/{}/oom_score_adj", child.id()), "0");
-    let ended = wait(&child, order.command.timeout, stop);
-    if !matches!(ended, Ok(true)) {
-        // Its number is its own until it is waited for, and its group's.
-        let _ = kill_process_group(Pid::from_child(&child), Signal::KILL);
-    }
-    let status = child.wait();
-    match (ended, status) {
-        (Ok(true), Ok(status)) if status.success() => Ok(()),
-        (Ok(true), Ok(status)) => Err(Failure::Other(format!("{program} ended with {status}"))),
-        (Ok(false), _) if stop.is_set() => Err(Failure::Other(format!("{program} was ended with guard"))),
-        (Ok(false), _) => {
-            let timeout = crate::config::units::show_duration(order.command.timeout);
-            Err(Failure::Timeout(format!("{program} was killed after {timeout}")))
-        }
-        (Err(cause), _) | (_, Err(cause)) => {
-            Err(Failure::Other(format!("{program} cannot be waited for: {cause}")))
-        }
-    }
-}
-
-/// Waits until a process has ended; `false` if its time was over first, or guard's.
-fn wait(child: &Child, timeout: Duration, stop: &Stop) -> io::Result<bool> {
-    let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
-    let deadline = Instant::now() + timeout;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let timeout = Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: left.subsec_nanos().into(),
-        };
-        let mut both = [PollFd::new(&process, PollFlags::IN), PollFd::new(stop, PollFlags::IN)];
-        match poll(&mut both, Some(&timeout)) {
-            Ok(0) => return Ok(false),
-            Ok(_) => return Ok(!both[0].revents().is_empty()),
-            Err(rustix::io::Errno::INTR) => {}
-            Err(cause) => return Err(cause.into()),
         }
     }
 }
@@ -262,6 +212,8 @@ fn wait(child: &Child, timeout: Duration, stop: &Stop) -> io::Result<bool> {
 mod tests {
     use std::path::Path;
 
+    use std::time::Instant;
+
     use super::*;
     use crate::rules::action;
 
@@ -269,7 +221,7 @@ mod tests {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let command = action::Command { program: "/bin/sh".into(), arguments, timeout };
         let environment = vec![("GUARD_RULE", rule.to_owned()), ("GUARD_LINE", "$(id) `id` 'x'".to_owned())];
-        Order { rule: rule.into(), command, environment }
+        Order { rule: rule.into(), task: Task::Run { command, environment } }
     }
 
     fn until(what: impl Fn() -> bool) {
@@ -278,6 +230,10 @@ mod tests {
             assert!(Instant::now() < deadline, "it does not come");
             thread::yield_now();
         }
+    }
+
+    fn changes(orders: &Orders) -> u64 {
+        orders.told.changes.load(Ordering::Acquire)
     }
 
     const LONG: Duration = Duration::from_secs(60);
@@ -291,7 +247,7 @@ mod tests {
             out.display()
         );
         let _open = std::fs::File::create(folder.path().join("marker")).unwrap();
-        let mut commands = Commands::default();
+        let mut commands = Orders::new("command");
         commands.run(order("one", &["-c", &script], LONG));
         until(|| commands.count().done == 1);
         let text = std::fs::read_to_string(&out).unwrap();
@@ -299,7 +255,7 @@ mod tests {
             text.lines().filter(|line| !line.starts_with("_=") && !line.starts_with("PWD=")).collect();
         assert_eq!(
             lines[..3],
-            ["GUARD_LINE=$(id) `id` 'x'", "GUARD_RULE=one", &format!("PATH={PATH}")],
+            ["GUARD_LINE=$(id) `id` 'x'", "GUARD_RULE=one", &format!("PATH={}", command::PATH)],
             "{text}"
         );
         assert_eq!(lines.last(), Some(&"/"), "{text}");
@@ -310,34 +266,35 @@ mod tests {
 
     #[test]
     fn failures_are_counted_and_named_until_the_next_success() {
-        let mut commands = Commands::default();
+        let mut commands = Orders::new("command");
         commands.run(order("one", &["-c", "exit 3"], LONG));
-        until(|| commands.count().failed == 1 && commands.changes() == 1);
+        until(|| commands.count().failed == 1 && changes(&commands) == 1);
         assert_eq!(commands.failures(), ["the command of rule one: /bin/sh ended with exit status: 3"]);
         let mut missing = order("two", &[], LONG);
-        missing.command.program = "/nonexistent/program".into();
+        let Task::Run { command, .. } = &mut missing.task else { panic!() };
+        command.program = "/nonexistent/program".into();
         commands.run(missing);
-        until(|| commands.changes() == 2);
+        until(|| changes(&commands) == 2);
         assert!(
             commands.failures()[1]
                 .starts_with("the command of rule two: /nonexistent/program cannot be started")
         );
         commands.run(order("one", &["-c", "true"], LONG));
-        until(|| commands.changes() == 3);
+        until(|| changes(&commands) == 3);
         assert_eq!((commands.count().done, commands.failures().len()), (1, 1));
         commands.stop();
     }
 
     #[test]
     fn how_a_command_failed_is_forgotten_with_its_rule() {
-        let mut commands = Commands::default();
+        let mut commands = Orders::new("command");
         commands.run(order("one", &["-c", "exit 3"], LONG));
         commands.run(order("two", &["-c", "exit 4"], LONG));
         until(|| commands.failures().len() == 2);
-        let changes = commands.changes();
+        let before = changes(&commands);
         commands.set_rules(["two".into()].into());
         assert_eq!(commands.failures(), ["the command of rule two: /bin/sh ended with exit status: 4"]);
-        assert_ne!(commands.changes(), changes);
+        assert_ne!(changes(&commands), before);
         commands.run(order("one", &["-c", "exit 5"], LONG));
         until(|| commands.count().failed == 3);
         commands.stop();
@@ -354,9 +311,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("pids");
         let script = format!("sleep 600 & echo $$ $! > {0}.tmp; mv {0}.tmp {0}; wait", out.display());
-        let mut commands = Commands::default();
+        let mut commands = Orders::new("command");
         commands.run(order("slow", &["-c", &script], Duration::from_secs(1)));
-        until(|| commands.count().timeout == 1 && commands.changes() == 1);
+        until(|| commands.count().timeout == 1 && changes(&commands) == 1);
         assert_eq!(commands.failures(), ["the command of rule slow: /bin/sh was killed after 1s"]);
         let pids = std::fs::read_to_string(&out).unwrap();
         until(|| !pids.split_whitespace().any(lives));
@@ -374,7 +331,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let gate = folder.path().join("gate");
         let script = format!("echo x >> {0}.began; until [ -e {0} ]; do sleep 0.02; done", gate.display());
-        let mut commands = Commands::default();
+        let mut commands = Orders::new("command");
         let began =
             || std::fs::read_to_string(gate.with_extension("began")).unwrap_or_default().lines().count();
         for _ in 0..AT_ONCE {
@@ -385,7 +342,7 @@ mod tests {
             commands.run(order("busy", &["-c", &script], LONG));
         }
         assert_eq!(commands.count().dropped, 10);
-        assert_eq!(commands.failures(), ["the command of rule busy: not run: 64 commands wait already"]);
+        assert_eq!(commands.failures(), ["the command of rule busy: dropped: 64 wait already"]);
         assert_eq!(began(), AT_ONCE);
         std::fs::write(&gate, "").unwrap();
         until(|| commands.count().done == (AT_ONCE + WAITING) as u64);
