@@ -96,7 +96,7 @@ impl Judge {
         let target = Target::host(sighting.address);
         let wanted = term.length().map(|length| length.map(|length| clock.moment + length));
         let origin = Origin::Rule(rule.name().into());
-        if self.standing(clock).serves(target, &origin, wanted) {
+        if self.standing(clock).serves(target, &origin, *term) {
             return false;
         }
         if let Some(protection) = self.protection.refusal(target, clock.moment) {

@@ -3,6 +3,7 @@
 use super::is_recovered;
 use crate::ban::{BanRef, BanTable, Origin, ends_later};
 use crate::protect::Protection;
+use crate::rules::action::Term;
 use crate::target::Target;
 use crate::time::Moment;
 
@@ -33,8 +34,9 @@ impl Standing<'_> {
     }
 
     /// Whether what stands is enough for a rule: a ban of its own, which lines in flight do not move, or one that lasts as
-    /// long as is `wanted`. Where the ladder says how long, any is.
-    pub(crate) fn serves(&self, target: Target, rule: &Origin, wanted: Option<Option<Moment>>) -> bool {
+    /// long as it wants. Where the ladder says how long, any is.
+    pub(crate) fn serves(&self, target: Target, rule: &Origin, term: Term) -> bool {
+        let wanted = term.length().map(|length| length.map(|length| self.now + length));
         self.bans.covering(target.address()).any(|ban| {
             let ours = ban.origin == rule && ban.target == target;
             let longer = wanted.is_none_or(|wanted| !ends_later(wanted, ban.until));

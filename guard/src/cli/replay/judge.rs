@@ -143,7 +143,7 @@ impl Judge {
         let (address, now) = (sighting.address, self.now);
         let target = Target::host(address);
         let wanted = term.length().map(|length| length.map(|length| now + length));
-        if self.standing().serves(target, &rule, wanted) {
+        if self.standing().serves(target, &rule, term) {
             return;
         }
         if self.protection.refusal(target, self.now).is_some() {
