@@ -107,7 +107,7 @@ impl Lines {
 
 /// IPv4 and IPv6 in turn; each of the latter in a prefix of its own.
 fn any_address(number: u32) -> IpAddr {
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         return address(number);
     }
     IpAddr::V6(Ipv6Addr::from_bits(0x2001_0db8 << 96 | u128::from(spread(number)) << 64 | 1))

@@ -69,6 +69,7 @@ impl Members {
 
     /// Where a member is. Those of a block are compared at once.
     #[inline]
+    #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
     fn place(&self, hash: u32) -> Option<usize> {
         let known = usize::from(self.known);
         let mut blocks = self.hashes.chunks_exact(BLOCK).take(known.div_ceil(BLOCK));

@@ -78,6 +78,7 @@ impl Score {
     }
 
     /// The points left at a moment.
+    #[inline]
     pub(super) fn at(self, at: Moment, leak: Leak) -> Points {
         let steps = leak.steps(at.0.saturating_sub(self.settled.0).max(0));
         Points((i64::from(self.points) - leak.of(steps)).max(0) as i32)
@@ -85,6 +86,7 @@ impl Score {
 
     /// Adds points (negative ones take away) that are due since `at`, and answers the sum. Points of a line that
     /// arrives late count less what would have leaked from them since.
+    #[inline]
     pub(super) fn add(&mut self, points: Points, at: Moment, leak: Leak) -> Points {
         let steps = leak.steps(at.0.saturating_sub(self.settled.0));
         let mut points = i64::from(points.0);

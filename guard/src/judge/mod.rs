@@ -38,6 +38,7 @@ mod restore;
 mod room;
 mod rules;
 mod sighting;
+pub(crate) mod standing;
 pub mod stored;
 mod told;
 mod within;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tracing::{info, warn};
 
-use super::{Judge, is_recovered};
-use crate::ban::{Ban, Origin, ends_later};
+use super::Judge;
+use crate::ban::{Ban, Origin};
 use crate::encode::{EVIDENCE, printable};
 use crate::engine::Sentence;
 use crate::rules::action::{Does, Term};
@@ -105,13 +105,7 @@ impl Judge {
         let target = Target::host(sighting.address);
         let wanted = term.length().map(|length| length.map(|length| clock.moment + length));
         let origin = Origin::Rule(rule.name().into());
-        let stands = self.bans.covering(target.address()).any(|ban| {
-            // What this rule has ordered stands until its end: lines in flight do not move it.
-            let ours = *ban.origin == origin && ban.target == target;
-            let longer = wanted.is_none_or(|wanted| !ends_later(wanted, ban.until));
-            !ban.is_over(clock.moment) && (ours || longer && !is_recovered(ban.origin))
-        });
-        if stands {
+        if self.standing(clock).serves(target, &origin, *term) {
             return false;
         }
         if let Some(protection) = self.protection.refusal(target, clock.moment) {

@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use serde_json::json;
 use tracing::info;
 
-use super::{Judge, Line, is_recovered, stored};
-use crate::ban::{Ban, BanRef, Origin};
+use super::standing::{Against, Standing};
+use super::{Judge, Line, stored};
+use crate::ban::{Ban, Origin};
 use crate::encode::{EVIDENCE, printable};
 use crate::enforce::Change;
 use crate::engine::{BanOrder, Decision};
@@ -132,18 +133,21 @@ impl Judge {
     fn order(&mut self, order: &BanOrder, last: Option<&Sighting<'_>>, clock: Clock) -> bool {
         let filter = self.filters.filter_name(order.pattern.filter).to_owned();
         let score = order.score.as_f64();
-        if let Some(wider) = self.covered_by(order.target, clock) {
-            info!(target = %order.target, %wider, "not banned: a ban covers it");
-            self.engine.refused(order.target);
-            return false;
-        }
-        if let Some(because) = self.refusal(order, clock) {
-            self.engine.refused(order.target);
-            self.count.refused += 1;
-            info!(target = %order.target, filter, score, because, "not banned");
-            let detail = json!({ "filter": filter, "score": score, "because": because });
-            self.event_of_line("refuse", order.target, detail, clock);
-            return false;
+        match self.standing(clock).against(order.target) {
+            Some(Against::Covered(wider)) => {
+                info!(target = %order.target, %wider, "not banned: a ban covers it");
+                self.engine.refused(order.target);
+                return false;
+            }
+            Some(Against::Forbidden(because)) => {
+                self.engine.refused(order.target);
+                self.count.refused += 1;
+                info!(target = %order.target, filter, score, because, "not banned");
+                let detail = json!({ "filter": filter, "score": score, "because": because });
+                self.event_of_line("refuse", order.target, detail, clock);
+                return false;
+            }
+            None => {}
         }
         let ban = Ban {
             id: self.bans.next_id(),
@@ -185,28 +189,10 @@ impl Judge {
         true
     }
 
-    /// A ban that covers all of a target and is known to be more than a remainder in the kernel.
-    fn covered_by(&self, target: Target, clock: Clock) -> Option<Target> {
-        let covers = |ban: &BanRef<'_>| {
-            ban.target.length() <= target.length() && !ban.is_over(clock.moment) && !is_recovered(ban.origin)
-        };
-        self.bans.covering(target.address()).find(covers).map(|ban| ban.target)
-    }
-
-    /// What speaks against an order.
-    fn refusal(&self, order: &BanOrder, clock: Clock) -> Option<String> {
-        if let Some(because) = self.protection.refusal(order.target, clock.moment) {
-            return Some(because);
-        }
-        let most = self.decide.prefix_most;
-        (!order.target.is_host() && self.prefixes() >= most as u64)
-            .then(|| format!("{most} prefixes are banned already (decide.prefix_most)"))
-    }
-
-    /// Prefixes that the engine has banned.
-    fn prefixes(&self) -> u64 {
-        let counts = self.bans.counts().filter(|(origin, _)| **origin == Origin::Prefix);
-        counts.map(|(_, count)| count.ipv4 + count.ipv6).sum()
+    /// Bans and protections as they stand.
+    pub(super) const fn standing(&self, clock: Clock) -> Standing<'_> {
+        let Self { bans, protection, decide, .. } = self;
+        Standing { bans, protection, prefix_most: decide.prefix_most, now: clock.moment }
     }
 
     /// The lines that led to a ban, as [`Self::lines`] has them; of a prefix, the last one.

@@ -1,24 +1,27 @@
 //! The deciding half of a replay, apart from the scanner so that both can be borrowed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::ban::ends_later;
+use crate::ban::{self, BanTable, Origin};
 use crate::config::Config;
 use crate::engine::{BanOrder, Decision, Engine, EngineOptions};
+use crate::judge::standing::{Against, Standing};
 use crate::protect::Protection;
 use crate::rules::action::Term;
 use crate::rules::{Facts, RuleSet};
 use crate::scan::FilterSet;
-use crate::sighting::{Kind, Sighting, SourceId, Take};
+use crate::sighting::{Kind, Points, Sighting, SourceId, Take};
 use crate::target::Target;
 use crate::time::{Clock, Moment, Wall};
 
 /// Sources remembered, so that none is forgotten over a long log.
 const SOURCES: usize = 4_000_000;
+/// Bans that are over are taken out so many at a time.
+const SWEEP: usize = 512;
 
 /// What came of it.
 #[derive(Debug, Default, Serialize)]
@@ -88,9 +91,12 @@ pub(super) struct Judge {
     now: Moment,
     refused: u64,
     incidents: u64,
+    /// What the engine may ban of prefixes at once.
+    prefix_most: usize,
+    /// Bans that stand.
+    standing: BanTable,
+    /// All there were.
     bans: Vec<Ban>,
-    /// The last ban of each address, for rules.
-    last_ban: HashMap<IpAddr, usize>,
     /// Addresses that logged in, and how many bans there were when they last did.
     logins: BTreeMap<IpAddr, usize>,
 }
@@ -107,8 +113,9 @@ impl Judge {
             now: Moment(i64::MIN),
             refused: 0,
             incidents: 0,
+            prefix_most: config.decide.prefix_most,
+            standing: BanTable::new(),
             bans: Vec::new(),
-            last_ban: HashMap::new(),
             logins: BTreeMap::new(),
         }
     }
@@ -119,7 +126,7 @@ impl Judge {
         let verdict = self.rules.judge(&facts, self.now);
         let scored = Sighting { points: verdict.points(sighting.points), ..*sighting };
         let ignored = verdict.ignores();
-        let ban = verdict.ban().map(|(rule, term)| (format!("rule:{}", rule.name()), term));
+        let ban = verdict.ban().map(|(rule, term)| (Origin::Rule(rule.name().into()), term));
         if sighting.kind.is_benign() {
             self.observe(&scored, at);
         }
@@ -132,22 +139,18 @@ impl Judge {
     }
 
     #[cold]
-    fn ban_by_rule(&mut self, sighting: &Sighting<'_>, rule: String, term: Term) {
+    fn ban_by_rule(&mut self, sighting: &Sighting<'_>, rule: Origin, term: Term) {
         let (address, now) = (sighting.address, self.now);
         let target = Target::host(address);
         let wanted = term.length().map(|length| length.map(|length| now + length));
-        // As in the daemon: what this rule has ordered stands until its end, and a longer ban is enough.
-        let stands = self.last_ban.get(&address).map(|number| &self.bans[*number]).is_some_and(|ban| {
-            let longer = wanted.is_none_or(|wanted| !ends_later(wanted, ban.until));
-            ban.until.is_none_or(|end| end > now) && (ban.rule == rule || longer)
-        });
-        if stands {
+        if self.standing().serves(target, &rule, term) {
             return;
         }
         if self.protection.refusal(target, self.now).is_some() {
             self.refused += 1;
             return;
         }
+        let score = self.engine.score(address, now);
         let until = match (self.engine.ruled(target, term.length(), sighting.pattern, now), wanted) {
             (Some(sentence), _) => sentence.until,
             (None, Some(until)) => {
@@ -156,17 +159,7 @@ impl Judge {
             }
             (None, None) => return,
         };
-        self.last_ban.insert(address, self.bans.len());
-        self.bans.push(Ban {
-            target,
-            at: Wall(self.now.0).to_string(),
-            seconds: until.map(|until| until.since(now).as_secs()),
-            rule,
-            score: self.engine.score(address, self.now).as_f64(),
-            logged_in_later: false,
-            since: now,
-            until,
-        });
+        self.ban(target, until, rule, score);
         self.further();
     }
 
@@ -194,29 +187,48 @@ impl Judge {
 
     #[cold]
     fn order(&mut self, order: &BanOrder) {
-        if self.protection.refusal(order.target, order.since).is_some() {
-            self.engine.refused(order.target);
-            self.refused += 1;
-            return;
+        match self.standing().against(order.target) {
+            Some(Against::Covered(_)) => return self.engine.refused(order.target),
+            Some(Against::Forbidden(_)) => {
+                self.engine.refused(order.target);
+                self.refused += 1;
+                return;
+            }
+            None => {}
         }
         self.engine.stands(order, order.since);
-        if !self.rules.is_empty() {
-            self.last_ban.insert(order.target.address(), self.bans.len());
-        }
+        let origin = if order.target.is_host() {
+            Origin::Filter(self.filters.filter_name(order.pattern.filter).into())
+        } else {
+            Origin::Prefix
+        };
+        self.ban(order.target, order.until, origin, order.score);
+    }
+
+    /// Bans and protections as they stand.
+    fn standing(&mut self) -> Standing<'_> {
+        while !self.standing.expired(self.now, SWEEP).is_empty() {}
+        let Self { standing: bans, protection, prefix_most, now, .. } = self;
+        Standing { bans, protection, prefix_most: *prefix_most, now: *now }
+    }
+
+    fn ban(&mut self, target: Target, until: Option<Moment>, origin: Origin, score: Points) {
+        let since = self.now;
         self.bans.push(Ban {
-            target: order.target,
-            at: Wall(order.since.0).to_string(),
-            seconds: order.until.map(|until| until.since(order.since).as_secs()),
-            rule: if order.target.is_host() {
-                self.filters.filter_name(order.pattern.filter).to_owned()
-            } else {
-                "prefix".to_owned()
+            target,
+            at: Wall(since.0).to_string(),
+            seconds: until.map(|until| until.since(since).as_secs()),
+            rule: match &origin {
+                Origin::Rule(name) => format!("rule:{name}"),
+                origin => origin.name().to_owned(),
             },
-            score: order.score.as_f64(),
+            score: score.as_f64(),
             logged_in_later: false,
-            since: order.since,
-            until: order.until,
+            since,
+            until,
         });
+        let (id, reason) = (self.standing.next_id(), Box::default());
+        self.standing.insert(ban::Ban { id, target, since, until, origin, score, strike: 1, reason });
     }
 
     #[cold]

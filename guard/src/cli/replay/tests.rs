@@ -322,6 +322,22 @@ fn a_journal_is_read_like_the_daemon_reads_it() {
 }
 
 #[test]
+fn what_a_ban_covers_is_not_banned_once_more() {
+    let logs = Logs::new();
+    let hosts = |hosts: std::ops::Range<u32>, minute: u32| -> String {
+        let lines =
+            hosts.flat_map(|host| (0..5).map(move |n| failed(&format!("203.0.113.{host}"), minute, n)));
+        lines.collect()
+    };
+    let log = logs.file("auth.log", [hosts(1..11, 1), hosts(11..14, 2)].concat());
+    let outcome = logs.json("", &[&log]);
+    let targets = targets(&outcome["bans"]);
+    assert_eq!((targets.len(), targets.last()), (11, Some(&"203.0.113.0/24")), "{outcome}");
+    assert_eq!(outcome["bans"][10]["rule"], "prefix");
+    assert_eq!(outcome["refused"], 0, "nothing protects them");
+}
+
+#[test]
 fn a_compressed_log_is_refused_with_a_hint() {
     let logs = Logs::new();
     let config = logs.config("guard.toml", "");
