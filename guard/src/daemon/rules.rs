@@ -52,7 +52,8 @@ impl Control {
         }
         self.problems.replace(GEO, problems);
         self.judge.set_rules(rules);
-        let names: HashSet<Box<str>> = self.judge.rules().rules().map(|(rule, _)| rule.name().into()).collect();
+        let names: HashSet<Box<str>> =
+            self.judge.rules().rules().map(|(rule, _)| rule.name().into()).collect();
         self.webhooks.set_rules(names.clone());
         self.commands.set_rules(names);
     }

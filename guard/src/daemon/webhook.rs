@@ -29,7 +29,7 @@ mod client {
 
     use super::{Failure, Webhook};
     use crate::config::units::show_duration;
-    use crate::web::{USER_AGENT, is_inside, is_link_local, is_nobody, is_sandboxed, reason, tls};
+    use crate::web::{USER_AGENT, is_inside, is_link_local, is_nobody, is_sandboxed, reason, tls, trusted};
 
     /// Bytes of a header that proves who sends.
     const SECRET: u64 = 8192;
@@ -76,7 +76,7 @@ mod client {
             .timeout_global(Some(webhook.timeout))
             .user_agent(USER_AGENT)
             .max_idle_connections(0)
-            .tls_config(tls())
+            .tls_config(tls(trusted()))
             .build();
         Agent::with_parts(config, DefaultConnector::default(), Places { private: webhook.private, is_plain })
     }

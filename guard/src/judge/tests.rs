@@ -317,8 +317,7 @@ fn many_prefixes_are_forgiven_in_one_pass() {
     let mut world = World::new(&[]);
     let address = |n: u32| IpAddr::from(std::net::Ipv4Addr::from(0x0b00_0000 + n));
     for n in 0..100_000 {
-        let kept =
-            crate::engine::KeptScore { address: address(n), points: Points(2000), settled: START.moment };
+        let kept = KeptScore { address: address(n), points: Points(2000), settled: START.moment };
         world.judge.engine.restore_score(&kept, START.moment);
     }
     let prefixes: Vec<Target> = (0..5000).map(|n| Target::prefix(address(n * 16), 28).unwrap()).collect();
