@@ -80,11 +80,9 @@ impl Rows {
         self.count = 0;
         match (layout.identifier, layout.no_spaces) {
             (0, _) => self.each(start, ends, |_| (false, true)),
-            (..=NARROW, 0) => {
-                self.each(start, ends, |start| layout.look::<2, false>(text, start, &may_begin))
-            }
-            (_, 0) => self.each(start, ends, |start| layout.look::<4, false>(text, start, &may_begin)),
-            (_, _) => self.each(start, ends, |start| layout.look::<4, true>(text, start, &may_begin)),
+            (..=NARROW, 0) => self.each(start, ends, |at| layout.look::<2, false>(text, at, &may_begin)),
+            (_, 0) => self.each(start, ends, |at| layout.look::<4, false>(text, at, &may_begin)),
+            (_, _) => self.each(start, ends, |at| layout.look::<4, true>(text, at, &may_begin)),
         }
     }
 

@@ -65,7 +65,7 @@ impl OwnLines {
         {
             return Some(read);
         }
-        let is_object = line.is_some_and(|line| line.first() == Some(&b'{'));
+        let is_object = line.is_some_and(|line| line.trim_ascii_start().starts_with(b"{"));
         if let Some(line) = line.filter(|_| !is_object)
             && let Some(read) = stamped(&mut self.usual, filters, line)
         {

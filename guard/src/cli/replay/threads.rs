@@ -215,7 +215,7 @@ mod tests {
         });
         let queue = locked(&decided.queue);
         assert_eq!((queue.next, queue.waiting.len()), (count, 0));
-        assert!(queue.spare.len() > 0, "what was decided is filled again");
+        assert!(!queue.spare.is_empty(), "what was decided is filled again");
     }
 
     /// A log that cannot be read to its end.

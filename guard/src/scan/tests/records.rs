@@ -118,6 +118,7 @@ fn every_field_of_a_pattern_must_be_there() {
     for (line, fits) in [
         (r#"{"msg":"login failed","ip":"::1","user":"a"}"#, true),
         (r#"{"user":"","ip":"::1","msg":"login failed"}"#, true),
+        (r#"  {"msg":"login failed","ip":"::1","user":"a"}"#, true),
         (r#"{"msg":"login failed","ip":"::1"}"#, false),
         (r#"{"msg":"login failed","user":"a"}"#, false),
         (r#"{"ip":"::1","user":"a"}"#, false),
