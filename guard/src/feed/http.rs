@@ -41,7 +41,7 @@ pub(super) fn fetch(feed: &Feed, url: &str, seen: &Seen) -> Result<Fetched, Fetc
     if let Some(modified) = &seen.modified {
         request = request.header(header::IF_MODIFIED_SINCE, modified);
     }
-    let mut response = request.call().map_err(refused)?;
+    let mut response = request.call().map_err(|error| refused(&error))?;
     let headers = response.headers();
     match response.status() {
         StatusCode::OK => {}
@@ -60,7 +60,7 @@ pub(super) fn fetch(feed: &Feed, url: &str, seen: &Seen) -> Result<Fetched, Fetc
         .reader()
         .take(feed.max_bytes + 1)
         .read_to_end(&mut bytes);
-    limited.map_err(|error| refused(Error::from(error)))?;
+    limited.map_err(|error| refused(&Error::from(error)))?;
     if bytes.len() as u64 > feed.max_bytes {
         return Err(FetchError::TooLong { most: feed.max_bytes });
     }
@@ -150,8 +150,8 @@ impl Resolver for Guarded {
 #[error("{0} is not where a feed may come from")]
 struct NotThere(String);
 
-fn refused(error: Error) -> FetchError {
-    if is_sandboxed(&error) { FetchError::Sandbox } else { FetchError::Network { reason: reason(&error) } }
+fn refused(error: &Error) -> FetchError {
+    if is_sandboxed(error) { FetchError::Sandbox } else { FetchError::Network { reason: reason(error) } }
 }
 
 #[cfg(test)]
