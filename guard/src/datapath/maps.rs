@@ -125,7 +125,9 @@ impl Maps {
             self.bits4.ensure_pin(pins),
             self.bits6.ensure_pin(pins),
         ];
-        looked.into_iter().for_each(|looked| repair.add(looked));
+        for looked in looked {
+            repair.add(looked);
+        }
     }
 }
 

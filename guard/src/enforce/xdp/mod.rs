@@ -225,7 +225,8 @@ impl Enforcer for Xdp {
             // Bans are compared all the same: what is attached goes by them.
             match self.datapath.attach() {
                 Ok(repaired) => {
-                    (self.drift.attachments, self.unattached) = (self.drift.attachments + repaired, None)
+                    self.drift.attachments += repaired;
+                    self.unattached = None;
                 }
                 Err(error) => self.unattached = Some(error),
             }
