@@ -188,7 +188,7 @@ impl Judge {
     /// Forgets what is held against targets: their strikes and points, and the points of every address in them. Bans
     /// that stand go on.
     pub fn forget(&mut self, targets: &[Target], uid: u32, clock: Clock) -> Vec<Said> {
-        let said = targets.iter().map(|&target| self.tell_forgotten(target, uid, clock)).collect();
+        let said = targets.iter().map(|&target| Ok(self.tell_forgotten(target, uid, clock))).collect();
         self.engine.forgive_all(targets);
         for &target in targets {
             if let Some(ban) = self.bans.get(target) {
@@ -199,17 +199,17 @@ impl Judge {
     }
 
     /// Notes what is about to be forgotten, and says it.
-    fn tell_forgotten(&mut self, target: Target, uid: u32, clock: Clock) -> Said {
+    fn tell_forgotten(&mut self, target: Target, uid: u32, clock: Clock) -> String {
         let strikes = self.engine.strikes(target, clock.moment);
         let score =
             if target.is_host() { self.engine.score(target.address(), clock.moment) } else { Points(0) };
         let detail = json!({ "uid": uid, "strikes": strikes, "score": score.as_f64() });
         self.event("forget", Some(target), &detail, clock);
-        Ok(match (strikes, score) {
+        match (strikes, score) {
             (0, Points(0)) if target.is_host() => "there was nothing to forget".into(),
             (1, _) => format!("forgotten: 1 strike, a score of {}", score.as_f64()),
             _ => format!("forgotten: {strikes} strikes, a score of {}", score.as_f64()),
-        })
+        }
     }
 
     /// Allows targets, for good or for a time, and lifts the bans that overlap them.

@@ -59,6 +59,8 @@ use restore::Lifted;
 
 /// Identities that are skipped at a start: what a crash kept from the store must not be given out again. There are 2^46.
 const LOST_IDS: u64 = 1 << 20;
+/// A moment that has passed: the timeline begins with it.
+const OVERDUE: Moment = Moment(0);
 /// Lines kept as evidence for each source that has a score.
 const EVIDENCE_LINES: usize = 8;
 
@@ -217,7 +219,7 @@ impl Judge {
     /// a table that shrinks.
     pub fn next_due(&mut self) -> Option<Moment> {
         if self.crowding.is_shrinking {
-            return Some(Moment(i64::MIN));
+            return Some(OVERDUE);
         }
         self.bans.next_expiry().into_iter().chain(self.engine.next_tick()).min()
     }

@@ -14,9 +14,9 @@ impl Judge {
     /// Names filters and patterns by another set from now on. The lines that are kept as evidence, and orders that wait,
     /// get the numbers their patterns have in it; what it does not have is unknown.
     pub fn set_filters(&mut self, filters: Arc<FilterSet>) {
-        let old = std::mem::replace(&mut self.filters, Arc::clone(&filters));
+        let old = std::mem::replace(&mut self.filters, filters);
         let mut known = HashMap::new();
-        self.engine.renumber(|id| *known.entry(id).or_insert_with(|| renumbered(id, &old, &filters)));
+        self.engine.renumber(|id| *known.entry(id).or_insert_with(|| renumbered(id, &old, &self.filters)));
     }
 }
 
@@ -41,10 +41,9 @@ mod tests {
 
     fn set(filters: &[(&str, &[&str])]) -> FilterSet {
         let file = |(name, patterns): &(&str, &[&str])| {
-            let mut text = format!("identifiers = [\"{name}\"]\n");
-            for pattern in *patterns {
-                text += &format!("[[pattern]]\nkind = \"failed-auth\"\ntext = '{pattern} <address>'\n");
-            }
+            let pattern = |text| format!("[[pattern]]\nkind = \"failed-auth\"\ntext = '{text} <address>'\n");
+            let patterns: Vec<String> = patterns.iter().map(pattern).collect();
+            let text = format!("identifiers = [\"{name}\"]\n{}", patterns.concat());
             let path = format!("{name}.toml").into();
             FilterFile { name: (*name).to_owned(), path, text, shipped: false }
         };

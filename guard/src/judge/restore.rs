@@ -67,7 +67,7 @@ impl Judge {
             let ban = stored::restored(stored, clock);
             if self.was_lifted(ban.target) {
                 // A ban of later has taken its place in the store.
-                if self.own_end(ban.target).is_none() {
+                if self.own_ban(ban.target).is_none() {
                     self.outcome.changes.push(Change::Unban(ban.target));
                     self.write(Write::Unban(ban.target));
                     lifted.push(ban.target);
@@ -80,7 +80,7 @@ impl Judge {
                 self.write(Write::Unban(ban.target));
                 continue;
             }
-            match self.own_end(ban.target) {
+            match self.own_ban(ban.target).map(|newer| newer.until) {
                 None => {
                     new.push(Change::Ban { target: ban.target, id: ban.id, until: ban.until });
                     self.tell_engine(&ban);
@@ -101,9 +101,9 @@ impl Judge {
         new
     }
 
-    /// When the ban of a target ends that a filter or a person decided, if there is one.
-    fn own_end(&self, target: Target) -> Option<Option<Moment>> {
-        self.bans.get(target).filter(|ban| !ban.origin.is_feed()).map(|ban| ban.until)
+    /// The ban of a target that a filter or a person decided, if there is one.
+    fn own_ban(&self, target: Target) -> Option<BanRef<'_>> {
+        self.bans.get(target).filter(|ban| !ban.origin.is_feed())
     }
 
     /// Takes entries that only the kernel knows into the table, unless something speaks against it; how many. A ban that

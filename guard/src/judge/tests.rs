@@ -288,7 +288,9 @@ fn the_whole_set_has_the_pasts_of_offenders() {
         recent: vec![START.moment],
     };
     let pasts = [past("198.51.100.7", 3), past("198.51.100.0/24", 1), past("2001:db8::7", 2)];
-    pasts.iter().for_each(|past| world.judge.engine.restore_strikes(past));
+    for past in &pasts {
+        world.judge.engine.restore_strikes(past);
+    }
     world.judge.engine.banned(target("198.51.100.9"), None);
     let mut lost = Memory::new();
     lost.replace(&world.judge.everything(START)).unwrap();
@@ -350,23 +352,25 @@ fn a_table_that_shrinks_does_so_in_parts() {
     world.ban("198.51.100.7", asker(None, false), START).unwrap();
     assert_eq!(world.judge.bans().len(), 4489, "one ban does not wait for all of it");
     for _ in 0..100 {
-        if world.judge.next_due() == Some(Moment(i64::MIN)) {
+        if world.judge.next_due() == Some(OVERDUE) {
             world.judge.expire(START);
         }
         world.settle();
     }
     assert_eq!(world.judge.bans().len(), 1000);
-    assert_ne!(world.judge.next_due(), Some(Moment(i64::MIN)), "and then it is over");
+    assert_ne!(world.judge.next_due(), Some(OVERDUE), "and then it is over");
     assert!(world.judge.bans().get(target("198.51.100.7")).is_some());
 
     // Where nothing may go, nothing is tried on and on.
     let mut world = World::new(&[]);
-    (0..10).for_each(|n| drop(world.judge.bans.set(ban(n, Origin::Manual(0)))));
+    for n in 0..10 {
+        world.judge.bans.set(ban(n, Origin::Manual(0)));
+    }
     world.config.decide.max_bans = 5;
     world.judge.configure(&world.config.clone(), START);
     world.judge.expire(START);
     assert_eq!(world.judge.bans().len(), 10);
-    assert_ne!(world.judge.next_due(), Some(Moment(i64::MIN)));
+    assert_ne!(world.judge.next_due(), Some(OVERDUE));
 }
 
 #[test]
