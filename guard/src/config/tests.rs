@@ -119,7 +119,6 @@ fn feeds_are_read_and_shown() {
         [[feed]]
         name = "drop"
         url = "https://user:secret@lists.example/drop.txt?key=secret"
-        ca = "/etc/guard/ca.pem"
         [[feed]]
         name = "own"
         path = "/etc/guard/bad.csv"
@@ -142,6 +141,9 @@ fn feeds_are_read_and_shown() {
     assert_eq!((own.max_bytes, own.max_entries, own.widest_v4, own.widest_v6), (1 << 20, 10, 16, 32));
     assert_eq!(parsed(&config.show()), config);
     assert_eq!(Config::diff(&parsed(""), &config), ["feed: changed"]);
+    let vouched = parsed(&text.replace("key=secret\"", "key=secret\"\nca = \"/etc/guard/ca.pem\""));
+    assert_eq!(vouched.feed[0].ca.as_deref(), Some(std::path::Path::new("/etc/guard/ca.pem")));
+    assert_eq!(parsed(&vouched.show()), vouched);
     for here in ["http://127.0.0.1:8080/x", "http://localhost/x", "http://[::1]/x"] {
         parsed(&format!("[[feed]]\nname = \"a\"\nurl = \"{here}\""));
     }
