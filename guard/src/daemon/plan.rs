@@ -159,7 +159,7 @@ mod tests {
         sources.journald = Journald::Off;
         assert_eq!(plan(&sources), (false, 1, None));
         sources.journald = Journald::On;
-        assert_eq!(plan(&sources).0, true);
+        assert!(plan(&sources).0);
         sources.journald = Journald::Auto;
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
         let boot = u128::from_str_radix(&boot.trim().replace('-', ""), 16).unwrap();

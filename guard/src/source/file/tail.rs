@@ -108,6 +108,15 @@ enum Start {
     },
 }
 
+/// What there is where a file was listed.
+enum Reopened {
+    Open(Reader),
+    /// The file, or one with its number, that holds nothing of what is to be read on.
+    Other,
+    /// Nothing, or another file.
+    Moved,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum State {
     New,
@@ -208,8 +217,10 @@ impl Tail {
         for _ in 0..2 {
             let paths = listings.find(&self.folder, mark.identity);
             for path in &paths {
-                if let Some(found) = self.reopen(path, mark) {
-                    return found;
+                match self.reopen(path, mark) {
+                    Reopened::Open(reader) => return Some(reader),
+                    Reopened::Other => return None,
+                    Reopened::Moved => {}
                 }
             }
             if paths.is_empty() {
@@ -221,23 +232,23 @@ impl Tail {
         None
     }
 
-    /// Opens a file that had the identity of `mark`; `None` if it has another now. Other bytes than those that were read
+    /// Opens a file that had the identity of `mark` when its folder was listed. Other bytes than those that were read
     /// mean that the log was truncated meanwhile; where births are not kept, a file of another name may also just have
     /// its number.
-    fn reopen(&mut self, path: &Path, mark: &Mark) -> Option<Option<Reader>> {
-        let (file, meta) = folder::open(path).ok()?;
+    fn reopen(&mut self, path: &Path, mark: &Mark) -> Reopened {
+        let Ok((file, meta)) = folder::open(path) else { return Reopened::Moved };
         if !mark.identity.is_same(Identity::of(&meta)) {
-            return None;
+            return Reopened::Moved;
         }
-        let again = file.try_clone().ok()?;
-        Some(match Reader::resume(file, &meta, mark) {
-            Ok(Some(reader)) => Some(reader),
+        let Ok(again) = file.try_clone() else { return Reopened::Other };
+        match Reader::resume(file, &meta, mark) {
+            Ok(Some(reader)) => Reopened::Open(reader),
             Ok(None) if !mark.ended && (path == self.path || mark.identity.born != 0) => {
                 self.gaps += 1;
-                Some(Reader::from_new_start(again, &meta, mark))
+                Reopened::Open(Reader::from_new_start(again, &meta, mark))
             }
-            _ => None,
-        })
+            _ => Reopened::Other,
+        }
     }
 
     /// The file at the path, if it begins with all that was read of another: a log that was edited in place or
