@@ -369,7 +369,7 @@ fn three_hundred_thousand_bans_in_one_call() {
 /// What the table looks like is judged by `nft`: it shows ours as it shows one that it has made itself of text.
 #[test]
 fn nft_shows_the_table_as_its_own() {
-    const NEIGHBOURS: &str = "icmpv6 type 133-136 ip6 hoplimit 255 accept";
+    const NEIGHBOURS: &str = "icmpv6 type 133-137 ip6 hoplimit 255 accept";
     guarded(|_, enforcer| {
         let changes = [
             ban("203.0.113.10", Some(86400)),

@@ -175,9 +175,11 @@ fn unfit(interface: &Interface, all: &[Interface], choice: &Interfaces, held: bo
             if interface.controller.and_then(by_index).is_some_and(is_switch) {
                 return Some(Unfit::Ignored);
             }
-            // Its packets pass the interface below, where tags are looked through.
+            // Its packets pass the interface below, where tags are looked through, if that one is covered: a port of a
+            // bridge is not, and yet the kernel takes tagged packets out before the bridge sees them.
+            let covered = |lower: &Interface| lower.up && unfit(lower, all, choice, false).is_none();
             if matches!(interface.kind.as_str(), "vlan" | "macvlan" | "ipvlan")
-                && interface.lower.and_then(by_index).is_some_and(|lower| lower.up)
+                && interface.lower.and_then(by_index).is_some_and(covered)
             {
                 return Some(Unfit::Ignored);
             }

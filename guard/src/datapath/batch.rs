@@ -51,12 +51,19 @@ fn update_chunk<K: Pod, V: Pod>(map: BorrowedFd<'_>, keys: &[K], values: &[V]) -
                 return keys.iter().zip(values).try_for_each(|(key, value)| update_one(map, key, value));
             }
             Err(error) => {
-                done += batch.count as usize;
+                done += written(keys.len(), batch.count);
                 wait_for_memory(error, &mut tries)?;
             }
         }
     }
     Ok(())
+}
+
+/// How many of the elements asked for a failed command has written. Where it failed before it began, the kernel has left the
+/// number as it was asked for.
+fn written(asked: usize, told: u32) -> usize {
+    let told = told as usize;
+    if told < asked { told } else { 0 }
 }
 
 /// Writes one element, waiting for memory if need be.
@@ -340,6 +347,11 @@ mod tests {
         assert_eq!(all(map.as_fd()), elements);
         assert_eq!(delete(map.as_fd(), &[1, 9, 2]).unwrap(), 2);
         assert_eq!(all(map.as_fd()), [elements[0], elements[3], elements[4], elements[5]]);
+    }
+
+    #[test]
+    fn what_failed_before_it_began_has_written_nothing() {
+        assert_eq!([0, 3, 10, 11].map(|told| written(10, told)), [0, 3, 0, 0]);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 
 use super::{
-    Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, LiveEntry, Unknown,
-    Verdict, chain_of,
+    Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, InterfaceStatus,
+    LiveEntry, Unknown, Verdict, chain_of,
 };
 use crate::target::Target;
 use crate::time::Moment;
@@ -56,7 +56,7 @@ impl Pair {
         }
         self.refused = None;
         let Some(open) = &self.open else { return false };
-        let Some(reason) = uncovered(&self.first.status()) else { return false };
+        let Some(reason) = open(&self.first.status()) else { return false };
         match open(&reason) {
             Ok(second) => self.second = Some(second),
             Err(error) => self.refused = Some(chain_of(&error)),
@@ -163,7 +163,7 @@ impl Enforcer for Pair {
     fn check(&mut self, address: IpAddr, now: Moment) -> Result<Verdict, EnforceError> {
         let first = self.first.check(address, now)?;
         let Some(second) = &mut self.second else {
-            let dropped = first.dropped && uncovered(&self.first.status()).is_none();
+            let dropped = first.dropped && open(&self.first.status()).is_none();
             return Ok(Verdict { dropped, ..first });
         };
         let second = second.check(address, now)?;
@@ -217,11 +217,19 @@ impl Enforcer for Pair {
     }
 }
 
-/// Which interfaces the first leaves open, and why; `None` if there is none.
+/// Which interfaces are not covered, and why, those among them that are not there; `None` if there is none.
 pub(super) fn uncovered(status: &EnforcerStatus) -> Option<String> {
-    let open = status.interfaces.iter().filter(|interface| interface.mode == "none");
+    told(status.interfaces.iter().filter(|interface| interface.mode == "none"))
+}
+
+/// Which interfaces the first leaves open, and why; `None` if there is none. Nothing comes in where no interface is.
+fn open(status: &EnforcerStatus) -> Option<String> {
+    told(status.interfaces.iter().filter(|interface| interface.mode == "none" && interface.index != 0))
+}
+
+fn told<'a>(interfaces: impl Iterator<Item = &'a InterfaceStatus>) -> Option<String> {
     let list: Vec<String> =
-        open.map(|interface| format!("{}: {}", interface.name, interface.reason)).collect();
+        interfaces.map(|interface| format!("{}: {}", interface.name, interface.reason)).collect();
     (!list.is_empty()).then(|| list.join("; "))
 }
 

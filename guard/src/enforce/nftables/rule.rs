@@ -61,7 +61,7 @@ impl Rule {
     /// The packet is of the neighbour discovery that the link itself needs: router and neighbour solicitations and
     /// advertisements that no router has forwarded (RFC 4861).
     pub(super) fn neighbours(self) -> Self {
-        const TYPES: [u8; 2] = [133, 136];
+        const TYPES: [u8; 2] = [133, 137];
         const HOP_LIMIT: u32 = 7;
         self.family(Family::V6)
             .meta(TRANSPORT_PROTOCOL)

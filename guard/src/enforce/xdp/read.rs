@@ -1,5 +1,6 @@
 //! Reading the live maps: verdict, status and counters.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use guard_common::{Cidr4, Cidr6, DropKey, Entry, FOREVER, Reason};
@@ -15,6 +16,8 @@ use crate::time::Moment;
 
 /// Entries that are counted at the start: a few milliseconds' worth.
 const COUNTED: u64 = 50_000;
+/// Name for all interfaces that are no more: what they dropped stays counted.
+const GONE: &str = "(gone)";
 
 impl Xdp {
     pub(super) fn read_verdict(&self, address: IpAddr, now: Moment) -> Result<Verdict, EnforceError> {
@@ -128,18 +131,18 @@ impl Xdp {
             counters.reasons.push((reason.name().into(), tally.packets, tally.bytes));
         }
         let interfaces = links::list()?;
+        let mut drops = BTreeMap::new();
         for key in maps.drops.keys(DropKey { ifindex: 0, reason: 0 })? {
             let tally = maps.drops.total(&key)?;
             let name = interfaces.iter().find(|one| one.index == key.ifindex).map(|one| one.name.clone());
             let reason = Reason::ALL.get(key.reason as usize).map_or("unknown", |reason| reason.name());
-            counters.drops.push((
-                name.unwrap_or_else(|| format!("#{}", key.ifindex)),
-                reason.into(),
-                tally.packets,
-                tally.bytes,
-            ));
+            let name = name.unwrap_or_else(|| GONE.into());
+            let sum: &mut (u64, u64) = drops.entry((name, reason)).or_default();
+            *sum = (sum.0 + tally.packets, sum.1 + tally.bytes);
         }
-        counters.drops.sort();
+        let drop =
+            |((name, reason), (packets, bytes)): ((String, &str), _)| (name, reason.into(), packets, bytes);
+        counters.drops = drops.into_iter().map(drop).collect();
         Ok(counters)
     }
 }
