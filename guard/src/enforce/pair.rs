@@ -266,7 +266,7 @@ fn joined(a: &str, b: &str) -> String {
 mod tests {
     use super::*;
     use crate::ban::{BanId, BanTable};
-    use crate::enforce::{InterfaceStatus, Observe};
+    use crate::enforce::Observe;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -274,9 +274,9 @@ mod tests {
         Box::new(|| Ok(false))
     }
 
-    /// An enforcer that leaves one interface uncovered.
+    /// An enforcer that leaves one interface uncovered, the one of this index.
     #[derive(Debug)]
-    struct Partial(Observe);
+    struct Partial(Observe, u32);
 
     impl Enforcer for Partial {
         fn backend(&self) -> Backend {
@@ -295,8 +295,8 @@ mod tests {
             Ok(Verdict { dropped: true, ..self.0.check(address, now)? })
         }
         fn status(&mut self) -> EnforcerStatus {
-            let none =
-                InterfaceStatus { name: "eth9".into(), index: 9, mode: "none".into(), reason: "busy".into() };
+            let (name, mode, reason) = ("eth9".into(), "none".into(), "busy".into());
+            let none = InterfaceStatus { name, index: self.1, mode, reason };
             EnforcerStatus { interfaces: vec![none], ..self.0.status() }
         }
         fn counters(&mut self) -> Result<Counters, EnforceError> {
@@ -308,9 +308,20 @@ mod tests {
     }
 
     #[test]
+    fn an_interface_that_is_not_there_opens_nothing() {
+        let open: Open = Box::new(|reason| Ok(Box::new(Observe::new(reason))));
+        let mut pair = Pair::new(Box::new(Partial(Observe::new(""), 0)), Some(open), nothing_left());
+        let bans = BanTable::default();
+        let drift = pair.reconcile(Desired { bans: &bans, allowed: &[], now: Moment(0) }).unwrap();
+        assert_eq!(drift, Drift::default());
+        assert!(pair.check("192.0.2.1".parse().unwrap(), Moment(0)).unwrap().dropped);
+        assert!(uncovered(&pair.status()).is_some(), "and is told of all the same");
+    }
+
+    #[test]
     fn an_uncovered_interface_brings_the_second_in() {
-        let partial = || Box::new(Partial(Observe::new("")));
-        let open: Open = Box::new(|reason| Ok(Box::new(Partial(Observe::new(reason)))));
+        let partial = || Box::new(Partial(Observe::new(""), 9));
+        let open: Open = Box::new(|reason| Ok(Box::new(Partial(Observe::new(reason), 9))));
         let mut pair = Pair::new(partial(), Some(open), nothing_left());
         let now = Moment(0);
         let target = "192.0.2.1".parse().unwrap();
