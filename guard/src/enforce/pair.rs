@@ -344,7 +344,7 @@ mod tests {
     #[test]
     fn an_interface_that_appears_does_not_wait_for_a_comparison() {
         let open: Open = Box::new(|reason| Ok(Box::new(Observe::new(reason))));
-        let mut pair = Pair::new(Box::new(Partial(Observe::new(""))), Some(open), nothing_left());
+        let mut pair = Pair::new(Box::new(Partial(Observe::new(""), 9)), Some(open), nothing_left());
         assert_eq!(pair.attach().unwrap(), 1, "the second is there");
         assert_eq!(pair.attach().unwrap(), 0);
         let ban = Change::Ban { target: "192.0.2.1".parse().unwrap(), id: BanId(7), until: None };
@@ -441,7 +441,7 @@ mod tests {
                 reason: "the kernel has no nf_tables".into(),
             })
         });
-        let mut pair = Pair::new(Box::new(Partial(Observe::new(""))), Some(refuse), nothing_left());
+        let mut pair = Pair::new(Box::new(Partial(Observe::new(""), 9)), Some(refuse), nothing_left());
         let bans = BanTable::default();
         assert!(pair.reconcile(Desired { bans: &bans, allowed: &[], now: Moment(0) }).unwrap().is_none());
         assert!(pair.status().reason.contains("the kernel has no nf_tables"));

@@ -141,7 +141,7 @@ impl Sources {
 
     /// Every source's trail.
     pub(super) fn trails(&self) -> impl Iterator<Item = (IpAddr, Trail)> {
-        let sources = self.all.records().iter().filter(|source| source.trail.guesses() > 0);
+        let sources = self.all.records().iter().filter(|source| !source.trail.is_blank());
         sources.map(|source| (address_of(source.address), source.trail))
     }
 

@@ -160,15 +160,19 @@ impl Trail {
         self.set(0, self.told());
     }
 
-    /// A ban has answered the guesses up to now.
+    /// A ban has answered the guesses up to now. What was told of them stays told.
     pub(super) const fn forget_guesses(&mut self) {
         (self.guesses, self.before, self.sorts) = (0, 0, [0; 2]);
-        self.set(self.accounts(), 0);
+    }
+
+    /// Whether nothing was ever remembered.
+    pub(super) fn is_blank(&self) -> bool {
+        *self == Self::default()
     }
 
     /// Whether there is nothing left to remember.
     pub(super) fn is_over(&self, now: Moment) -> bool {
-        self.guesses() == 0 || Second::of(now).since(self.last) > REMEMBERED
+        self.is_blank() || Second::of(now).since(self.last) > REMEMBERED
     }
 
     /// The same trail on a timeline that is so many seconds ahead, as one that may have been tampered with.
