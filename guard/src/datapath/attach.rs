@@ -175,12 +175,7 @@ fn unfit(interface: &Interface, all: &[Interface], choice: &Interfaces, held: bo
             if interface.controller.and_then(by_index).is_some_and(is_switch) {
                 return Some(Unfit::Ignored);
             }
-            // Its packets pass the interface below, where tags are looked through, if that one is covered: a port of a
-            // bridge is not, and yet the kernel takes tagged packets out before the bridge sees them.
-            let covered = |lower: &Interface| lower.up && unfit(lower, all, choice, false).is_none();
-            if matches!(interface.kind.as_str(), "vlan" | "macvlan" | "ipvlan")
-                && interface.lower.and_then(by_index).is_some_and(covered)
-            {
+            if is_covered_below(interface, all, choice) {
                 return Some(Unfit::Ignored);
             }
         }
@@ -190,6 +185,18 @@ fn unfit(interface: &Interface, all: &[Interface], choice: &Interfaces, held: bo
     } else {
         Some(Unfit::Because("its packets carry no Ethernet header".into()))
     }
+}
+
+/// Whether an interface's packets pass one below it, where tags are looked through, and that one is covered. A port of a bridge
+/// is not, and yet the kernel takes tagged packets out of it before the bridge sees them.
+fn is_covered_below(interface: &Interface, all: &[Interface], choice: &Interfaces) -> bool {
+    let lower = all.iter().find(|other| Some(other.index) == interface.lower);
+    matches!(interface.kind.as_str(), "vlan" | "macvlan" | "ipvlan")
+        && lower.is_some_and(|lower| {
+            let is_covered =
+                || unfit(lower, all, choice, false).is_none() || is_covered_below(lower, all, choice);
+            lower.up && is_covered()
+        })
 }
 
 fn is_switch(interface: &Interface) -> bool {
@@ -229,4 +236,36 @@ fn is_occupied(error: &io::Error) -> bool {
 fn occupied(program: u32) -> String {
     let number = if program == 0 { String::new() } else { format!(" (id {program})") };
     format!("another XDP program{number} is attached and is left alone: detach it, or use nftables")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vlan_is_covered_below_or_by_itself() {
+        let one = |index, kind: &str, controller, lower| Interface {
+            index,
+            name: format!("i{index}"),
+            up: true,
+            loopback: false,
+            ethernet: true,
+            controller,
+            lower,
+            kind: kind.into(),
+            xdp: None,
+        };
+        let all = [
+            one(1, "bridge", None, None),
+            one(2, "", Some(1), None),
+            one(3, "vlan", None, Some(2)),
+            one(4, "", None, None),
+            one(5, "vlan", None, Some(4)),
+            one(6, "vlan", None, Some(5)),
+            one(7, "vlan", None, Some(1)),
+        ];
+        let taken = all.iter().filter(|one| unfit(one, &all, &Interfaces::Auto, false).is_none());
+        let taken: Vec<u32> = taken.map(|one| one.index).collect();
+        assert_eq!(taken, [1, 3, 4], "a port's VLAN leaves it before the bridge");
+    }
 }

@@ -56,7 +56,7 @@ impl Pair {
         }
         self.refused = None;
         let Some(open) = &self.open else { return false };
-        let Some(reason) = open(&self.first.status()) else { return false };
+        let Some(reason) = left_open(&self.first.status()) else { return false };
         match open(&reason) {
             Ok(second) => self.second = Some(second),
             Err(error) => self.refused = Some(chain_of(&error)),
@@ -163,7 +163,7 @@ impl Enforcer for Pair {
     fn check(&mut self, address: IpAddr, now: Moment) -> Result<Verdict, EnforceError> {
         let first = self.first.check(address, now)?;
         let Some(second) = &mut self.second else {
-            let dropped = first.dropped && open(&self.first.status()).is_none();
+            let dropped = first.dropped && left_open(&self.first.status()).is_none();
             return Ok(Verdict { dropped, ..first });
         };
         let second = second.check(address, now)?;
@@ -223,7 +223,7 @@ pub(super) fn uncovered(status: &EnforcerStatus) -> Option<String> {
 }
 
 /// Which interfaces the first leaves open, and why; `None` if there is none. Nothing comes in where no interface is.
-fn open(status: &EnforcerStatus) -> Option<String> {
+fn left_open(status: &EnforcerStatus) -> Option<String> {
     told(status.interfaces.iter().filter(|interface| interface.mode == "none" && interface.index != 0))
 }
 
