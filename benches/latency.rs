@@ -48,6 +48,8 @@ fn measure(options: Options) -> anyhow::Result<Vec<Duration>> {
     let folder = tempfile::tempdir()?;
     let path = folder.path().join("auth.log");
     let mut log = File::create(&path)?;
+    // The attackers are neighbours, and each is to be banned for himself.
+    let options = Options { more: "[decide]\nprefix_hosts = 0\n".to_owned(), ..options };
     let _daemon = Daemon::start(&arena.host, options.file(&path));
     let receiver = attack::receiver(&arena)?;
     let mut times = Vec::new();

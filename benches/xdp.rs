@@ -120,6 +120,7 @@ impl Bench {
         let mut bench = Self { xdp: Xdp::with(datapath)?, bpffs, family, bans };
         let changes: Vec<Change> = (1..=bans).map(|number| bench.change(number)).collect();
         bench.xdp.apply(&changes)?;
+        bench.xdp.settle()?;
         Ok(bench)
     }
 

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use guard::ban::Origin;
 use guard::config::Config;
-use guard::judge::{Asker, Judge};
+use guard::judge::{Asker, Judge, Voucher};
 use guard::protect::Protection;
+use guard::sighting::{Kind, PatternId, Sighting, SourceId};
 use guard::store::Snapshot;
 use guard::target::Target;
 use guard::time::{Clock, Moment, Wall};
@@ -45,6 +47,19 @@ impl Naive {
         self.allowed.retain(|_, until| *until > now);
     }
 
+    /// Takes over what lines have led to, of which it knows only where it must not be: hosts, and prefixes of which
+    /// enough hosts were banned. Answers how many prefixes.
+    fn take(&mut self, judge: &Judge) -> usize {
+        let mut prefixes = 0;
+        for ban in judge.bans().iter().filter(|ban| matches!(ban.origin, Origin::Filter(_) | Origin::Prefix))
+        {
+            let until = ban.until.expect("what lines lead to ends").0;
+            assert!(!self.allowed.keys().any(|allowed| allowed.overlaps(ban.target)), "{}", ban.target);
+            prefixes += usize::from(self.bans.insert(ban.target, until).is_none() && !ban.target.is_host());
+        }
+        prefixes
+    }
+
     fn drops(&self, address: IpAddr) -> bool {
         self.bans.keys().any(|ban| ban.covers(address))
     }
@@ -62,8 +77,32 @@ fn any_target(chance: &mut Chance) -> Target {
     Target::prefix(address, *chance.pick(lengths)).expect("a length of the family")
 }
 
+/// Ten hosts of the IPv4 prefix guess a password, one after the other, until that is a ban.
+fn guesses(judge: &mut Judge, chance: &mut Chance, clock: Clock) {
+    let first = chance.below(246) as u32;
+    for host in 0..10 {
+        for _ in 0..5 {
+            let guess = Sighting {
+                at: None,
+                address: std::net::Ipv4Addr::from_bits(0x2d00_0000 + first + host).into(),
+                kind: Kind::FailedPassword,
+                points: Kind::FailedPassword.default_points(),
+                pattern: PatternId::default(),
+                pid: chance.below(1 << 30) as u32,
+                port: 0,
+                account: None,
+                service: b"sshd",
+                request: None,
+                line: b"a line",
+            };
+            judge.sighting(&guess, SourceId(0), Voucher::Kernel, clock);
+        }
+    }
+}
+
 #[test]
 fn bans_and_allowances_in_any_order_are_a_set_of_addresses() {
+    let mut prefixes = 0;
     for seed in 0..COURSES {
         let mut chance = Chance::new(seed, "prefixes");
         let clock = |now: i64| Clock { wall: Wall(1_795_176_000_000 + now), moment: Moment(now) };
@@ -84,7 +123,8 @@ fn bans_and_allowances_in_any_order_are_a_set_of_addresses() {
             let seconds = chance.within(1..=300) as u64;
             let until = now + seconds as i64 * 1000;
             let length = Some(Duration::from_secs(seconds));
-            match chance.below(10) {
+            match chance.below(11) {
+                10 => guesses(&mut judge, &mut chance, clock(now)),
                 0..5 => {
                     let _ = judge.ban(target, length, None, asker, clock(now));
                     naive.ban(target, until);
@@ -107,6 +147,7 @@ fn bans_and_allowances_in_any_order_are_a_set_of_addresses() {
                     naive.bans.clear();
                 }
             }
+            prefixes += naive.take(&judge);
             kernel.take(&std::mem::take(&mut judge.outcome().changes));
             let table: Vec<Target> =
                 judge.bans().page(None, usize::MAX).iter().map(|ban| ban.target).collect();
@@ -123,4 +164,5 @@ fn bans_and_allowances_in_any_order_are_a_set_of_addresses() {
             }
         }
     }
+    assert!(prefixes > COURSES as usize / 2, "hosts have led to {prefixes} prefixes");
 }

@@ -140,6 +140,19 @@ impl Xdp {
         if let Err(error) = self.grow(false) {
             self.ungrown = Some(error);
         }
+        // One map grows at a time: a bitmap may have had to wait for another.
+        self.make_bits_room::<[u8; 4]>(0);
+        self.make_bits_room::<[u8; 16]>(0);
+    }
+
+    /// Waits until every map has the size it is to have. Nothing in guard waits like this but who measures.
+    pub fn settle(&mut self) -> Result<(), EnforceError> {
+        self.keep_growing();
+        while self.is_growing() {
+            self.grow(true)?;
+            self.keep_growing();
+        }
+        Ok(())
     }
 
     /// What was written is unknown: the next reconciliation looks at everything.

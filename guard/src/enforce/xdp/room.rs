@@ -134,6 +134,11 @@ impl Xdp {
                 .all(|(present, capacity)| present.is_none_or(|present| present + new <= u64::from(capacity)))
     }
 
+    /// Whether a map is growing.
+    pub(super) const fn is_growing(&self) -> bool {
+        self.growing.is_some()
+    }
+
     /// Whether a larger map is filled, and what has changed meanwhile is not all in it.
     pub(super) fn is_catching_up(&self) -> bool {
         self.growing.as_ref().is_some_and(|growing| growing.larger.is_some())
