@@ -1,6 +1,8 @@
 //! The threads that read sources: started, stopped and exchanged as one, and started again when one ends unasked.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
@@ -14,6 +16,7 @@ use crate::sighting::SourceId;
 use crate::source::file::{self, FileReader, Origin};
 use crate::source::journald::{self, JournalReader};
 use crate::source::{Closed, Position, SourceStatus};
+use crate::time::Wall;
 
 use super::control::{Control, Input, QUEUE};
 use super::own_files::{self, Look, MOST};
@@ -26,6 +29,9 @@ const FINDER: &str = "service files";
 const LEFT_OUT: &str = "service files left out";
 /// The topic of problems with a journal that nobody writes to.
 const JOURNAL: &str = "journal";
+
+/// For how many milliseconds the place in a file that is gone is kept: what moved it away, or unmounted it, may bring it back.
+const KEPT: i64 = 30 * 24 * 3600 * 1000;
 
 /// The reading threads, and how far each source has been decided.
 pub(super) struct Readers {
@@ -58,6 +64,26 @@ impl Readers {
             running: false,
             next_id: 0,
         }
+    }
+
+    /// Forgets the places in files that are gone and were read last [`KEPT`] ago or before. Answers their names. A file
+    /// that cannot be looked at is not taken for one that is gone.
+    pub(super) fn forget_gone(&mut self, now: Wall) -> Vec<String> {
+        let is_old =
+            |position: &Position| file::last_read(position).is_some_and(|read| read.0 <= now.0 - KEPT);
+        let is_gone = |position: &Position| {
+            fs::symlink_metadata(&position.source).is_err_and(|cause| cause.kind() == ErrorKind::NotFound)
+        };
+        let gone: Vec<String> = self
+            .positions
+            .values()
+            .filter(|position| is_old(position) && is_gone(position))
+            .map(|position| position.source.clone())
+            .collect();
+        for source in &gone {
+            self.positions.remove(source);
+        }
+        gone
     }
 
     /// Starts what the configuration names. Answers the sources with their first state.
@@ -130,7 +156,7 @@ impl Readers {
     }
 
     /// When any file of these filters was read last.
-    fn last_read(&self, owners: &[u16], filters: &FilterSet) -> Option<crate::time::Wall> {
+    fn last_read(&self, owners: &[u16], filters: &FilterSet) -> Option<Wall> {
         let theirs = |position: &&Position| filters.owners(Path::new(&position.source)) == owners;
         self.positions.values().filter(theirs).filter_map(file::last_read).max()
     }

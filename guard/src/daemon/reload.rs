@@ -10,8 +10,9 @@ use tracing::{error, info, warn};
 use crate::config::{self, Config};
 use crate::enforce;
 use crate::scan::FilterSet;
+use crate::store::Write;
 use crate::target::Target;
-use crate::time::Clock;
+use crate::time::{Clock, Wall};
 
 use super::control::{Control, Input, chain};
 use super::rules::Prepared;
@@ -119,6 +120,10 @@ impl Control {
 
     /// Starts the readers; what cannot be read is tried again.
     pub(super) fn start_readers(&mut self) {
+        for source in self.readers.forget_gone(Wall::now()) {
+            info!(source, "the file has been gone for long, and its place is forgotten");
+            self.judge.write(Write::ForgetPosition(source));
+        }
         let news = self.readers.start(&self.config, &self.filters);
         self.hear(news);
     }

@@ -191,7 +191,7 @@ fn nothing_comes_of_nothing(store: &mut dyn Store) {
 
 fn the_last_write_of_a_thing_counts(store: &mut dyn Store) {
     let position =
-        |place: &str| Write::Position(Position { source: "/var/log/auth.log".into(), place: place.into() });
+        |source: &str, place: &str| Write::Position(Position { source: source.into(), place: place.into() });
     store
         .write(&[
             Write::Ban(ban(1, Some(9000))),
@@ -200,8 +200,11 @@ fn the_last_write_of_a_thing_counts(store: &mut dyn Store) {
             Write::Unban(target(2)),
             strikes(1, 1),
             strikes(1, 2),
-            position("1"),
-            position("2"),
+            position("/var/log/auth.log", "1"),
+            position("/var/log/auth.log", "2"),
+            position("/var/log/gone.log", "1"),
+            Write::ForgetPosition("/var/log/gone.log".into()),
+            Write::ForgetPosition("/var/log/never.log".into()),
             allow(1, None),
             allow(1, Some(5)),
             allow(2, None),

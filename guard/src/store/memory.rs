@@ -48,6 +48,7 @@ impl Memory {
             Write::Position(position) => {
                 self.positions.insert(position.source.clone(), position.clone());
             }
+            Write::ForgetPosition(source) => drop(self.positions.remove(source)),
             Write::Event(event) => {
                 self.last_event += 1;
                 self.events.insert(self.last_event, event.clone());

@@ -80,6 +80,8 @@ pub enum Write {
     Strikes(StoredStrikes),
     /// A source was read up to here.
     Position(Position),
+    /// The place in this source is forgotten: it has gone for good.
+    ForgetPosition(String),
     /// Something happened.
     Event(StoredEvent),
     /// A target was allowed at run time, with an end and a comment.

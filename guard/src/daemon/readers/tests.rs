@@ -1,6 +1,5 @@
 //! Real threads on real files, with what they deliver taken as the engine's thread takes it.
 
-use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
@@ -9,7 +8,6 @@ use super::*;
 use crate::config::Journald;
 use crate::scan::{FilterFile, Mode};
 use crate::source::Delivery;
-use crate::time::Wall;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -329,4 +327,25 @@ fn what_readers_that_were_given_up_still_deliver_is_nobodys() {
     let after = sources(&f);
     assert!(!after.is_empty() && after.iter().all(|id| f.readers.has(*id)));
     assert!(!before.iter().any(|id| f.readers.has(*id)), "{before:?} {after:?}");
+}
+
+#[test]
+fn places_in_files_that_are_gone_for_long_are_forgotten() {
+    let mut f = Fixture::new();
+    f.write("app-1.log", 1);
+    f.write("app-2.log", 1);
+    f.start();
+    f.look(None);
+    f.has_taken_up("app-1.log");
+    f.has_taken_up("app-2.log");
+    f.readers.remember(&Position { source: "journald".into(), place: "of the journal's own form".into() });
+    fs::remove_file(f.path("app-1.log")).unwrap();
+
+    let read = Wall::now();
+    assert_eq!(f.readers.forget_gone(read), [""; 0], "it may come back");
+    let gone = f.readers.forget_gone(Wall(read.0 + KEPT));
+    assert_eq!(gone, [f.path("app-1.log").to_str().unwrap()]);
+    let mut left: Vec<_> = f.readers.positions.keys().cloned().collect();
+    left.sort();
+    assert_eq!(left, [f.path("app-2.log").to_str().unwrap(), "journald"]);
 }

@@ -51,6 +51,9 @@ pub(super) fn put(connection: &Connection, writes: &[Write]) -> rusqlite::Result
                     .prepare_cached("INSERT OR REPLACE INTO position VALUES (?1, ?2)")?
                     .execute(params![p.source, p.place])?;
             }
+            Write::ForgetPosition(source) => {
+                connection.prepare_cached("DELETE FROM position WHERE source = ?1")?.execute([source])?;
+            }
             Write::Event(event) => events::put(connection, event)?,
             Write::Allow { target, until, comment } => {
                 connection
