@@ -23,6 +23,9 @@ enum Piece {
 /// Whether some path fits both. A class of characters is taken for any character, so a pair may be said to overlap that
 /// does not, and never the other way round.
 pub(super) fn overlap(a: &str, b: &str) -> bool {
+    if differ(a.bytes(), b.bytes()) || differ(a.bytes().rev(), b.bytes().rev()) {
+        return false;
+    }
     let (a, b) = (pieces(a), pieces(b));
     // For each place in `a`, whether the rests of both from there on can be one text; rows go backwards through `b`.
     let mut after = vec![false; a.len() + 1];
@@ -50,6 +53,12 @@ pub(super) fn overlap(a: &str, b: &str) -> bool {
         after = row;
     }
     after[0]
+}
+
+/// Whether patterns differ in the text before the first thing of either that may stand for other text. Most do.
+fn differ(a: impl Iterator<Item = u8>, b: impl Iterator<Item = u8>) -> bool {
+    let is_text = |byte: u8| !matches!(byte, b'*' | b'?' | b'[' | b']');
+    a.zip(b).take_while(|(a, b)| is_text(*a) && is_text(*b)).any(|(a, b)| a != b)
 }
 
 impl Piece {

@@ -9,6 +9,8 @@
 //! message. It knows neither that fields take as many bytes as they can nor which of several places a search
 //! finds first, so it may only err towards refusing.
 
+use std::cell::OnceCell;
+
 use foldhash::{HashMap, HashMapExt};
 
 use super::byte_set::ByteSet;
@@ -42,8 +44,8 @@ pub(in crate::scan) fn clash(forms: &[&Form], pass: impl Fn(usize, usize) -> boo
             {
                 continue;
             }
-            for (a, front_a) in &a.whole {
-                for (b, front_b) in &b.whole {
+            for (a, front_a) in a.whole(form) {
+                for (b, front_b) in b.whole(forms[rival]) {
                     if same_in_front(front_a, front_b, &mut seen) || !differ(a, b, &mut seen) {
                         continue;
                     }
@@ -60,8 +62,9 @@ pub(in crate::scan) fn clash(forms: &[&Form], pass: impl Fn(usize, usize) -> boo
 /// What a form accepts, in each notation that its address can have.
 #[derive(Debug)]
 struct Automata {
-    /// From the end of the message to its front, and from the front to the first gap that holds any byte.
-    whole: Vec<(Steps, Steps)>,
+    /// From the end of the message to its front, and from the front to the first gap that holds any byte. Made when the
+    /// coarse ones do not do.
+    whole: OnceCell<Vec<(Steps, Steps)>>,
     /// The same with any bytes of addresses for the address.
     coarse: (Steps, Steps),
 }
@@ -219,14 +222,25 @@ fn message(from: &HashMap<State, (State, u8)>, mut state: State) -> String {
 
 impl Automata {
     fn new(form: &Form) -> Self {
-        let parts = form.backwards();
-        let both = |notation: &Notation| (whole(&parts, *notation), front(&parts, *notation));
-        Self { whole: Notation::of(form).iter().map(both).collect(), coarse: both(&Notation::Any) }
+        Self { whole: OnceCell::new(), coarse: both(&form.backwards(), Notation::Any) }
+    }
+
+    /// The ways through the form of these automata, one for each notation.
+    fn whole(&self, form: &Form) -> &[(Steps, Steps)] {
+        self.whole.get_or_init(|| {
+            let parts = form.backwards();
+            Notation::of(form).iter().map(|notation| both(&parts, *notation)).collect()
+        })
     }
 }
 
+/// Both ways through a form whose address has this notation.
+fn both(parts: &[(Part, bool)], notation: Notation) -> (Steps, Steps) {
+    (back(parts, notation), front(parts, notation))
+}
+
 /// From the end of a message to its front.
-fn whole(parts: &[(Part, bool)], notation: Notation) -> Steps {
+fn back(parts: &[(Part, bool)], notation: Notation) -> Steps {
     let steps = parts.iter().flat_map(|(part, _)| steps_back(part, notation)).collect();
     Steps::new(steps, false)
 }
