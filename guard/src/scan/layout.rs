@@ -143,9 +143,9 @@ impl Layout {
         }
     }
 
-    /// Remembers the layout of a line.
+    /// Remembers the layout of a line whose identifier is this part of it.
     #[cold]
-    pub(super) fn learn(&mut self, line: &[u8]) {
+    pub(super) fn learn(&mut self, line: &[u8], found: &[u8]) {
         let bsd = line.first().is_some_and(u8::is_ascii_uppercase);
         let stamp = match line.first() {
             _ if bsd => header::bsd_stamp(line).map(|_| BSD_LENGTH),
@@ -155,8 +155,10 @@ impl Layout {
         let Some(stamp) = stamp else { return };
         let Some(host) = memchr::memchr(b' ', &line[stamp + 1..]) else { return };
         let identifier = stamp + host + 2;
-        // A host with a colon at its end is a tag without a host.
-        if stamp > STAMP || identifier + 4 > WHOLE || host == 0 || line[stamp + host] == b':' {
+        // A line without a host has its tag before that, and one with a priority behind the host after it. A priority
+        // before the host is no host.
+        let is_elsewhere = found.as_ptr().addr() != line.as_ptr().addr() + identifier;
+        if stamp > STAMP || identifier + 4 > WHOLE || host == 0 || line[stamp + 1] == b'<' || is_elsewhere {
             return;
         }
         let marks: &[usize] = if bsd { &[3, 6, 9, 12] } else { &[10] };

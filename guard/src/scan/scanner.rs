@@ -205,8 +205,8 @@ impl Scanner {
     /// Scans a line of which nothing is known, and remembers its layout if it is to be `learnt`.
     fn read<'a>(&'a mut self, line: &'a [u8], learnt: bool, reference: Wall) -> Option<Sighting<'a>> {
         let header = header::split(line);
-        if learnt && header.is_some() {
-            self.layout.learn(line);
+        if let Some(header) = header.filter(|_| learnt) {
+            self.layout.learn(line, header.identifier);
         }
         let service = header.and_then(|header| self.filters.service(header.identifier));
         if let (Some(header), Some(service)) = (header, service) {
