@@ -19,6 +19,7 @@ impl Judge {
     pub fn expire(&mut self, clock: Clock) {
         self.engine.tick(clock.moment);
         self.decide_further(None, clock);
+        self.tell_repeats(clock);
         self.shrink(clock.moment);
         for ban in self.bans.expired(clock.moment, SWEEP) {
             info!(target = %ban.target, "ban ended");

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::json;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::Judge;
 use crate::enforce::Change;
@@ -45,10 +45,9 @@ impl Judge {
     /// Protects the address of a key login, if it is believed.
     pub(super) fn key_login(&mut self, address: IpAddr, port: u16, at: Moment, believed: bool, clock: Clock) {
         if !believed {
-            let target = Target::host(address);
-            info!(%address, port, "a key login is not believed: there is no such connection");
             let because = "a log file tells of a key login, but there is no such connection";
-            self.event("doubt", Some(target), &json!({ "because": because, "port": port }), clock);
+            let detail = json!({ "because": because, "port": port });
+            self.event_that_repeats("doubt", Target::host(address), detail, clock);
             return;
         }
         self.protection.key_login(address, port, at);
