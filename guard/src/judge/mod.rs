@@ -31,6 +31,7 @@ mod feeds;
 mod kept;
 mod lines;
 mod names;
+mod overtaken;
 mod protected;
 mod reason;
 mod renumber;
@@ -89,6 +90,7 @@ pub struct Judge {
     crowding: Crowding,
     feeds: feeds::Feeds,
     repeats: repeats::Repeats,
+    overtaken: overtaken::Overtaken,
     count: Count,
     outcome: Outcome,
 }
@@ -161,6 +163,7 @@ impl Judge {
             crowding: Crowding::default(),
             feeds: feeds::Feeds::default(),
             repeats: repeats::Repeats::default(),
+            overtaken: overtaken::Overtaken::default(),
             count: Count::default(),
             outcome: Outcome::default(),
         };
@@ -219,9 +222,9 @@ impl Judge {
     }
 
     /// When something is due that nobody asks for: the end of a ban or of a storm, an event of what was repeated, the next
-    /// part of what is too much for a table that shrinks.
+    /// part of what is too much for a table that shrinks or of the bans that may be of what is allowed.
     pub fn next_due(&mut self) -> Option<Moment> {
-        if self.crowding.is_shrinking {
+        if self.crowding.is_shrinking || self.is_lifting() {
             return Some(OVERDUE);
         }
         [self.bans.next_expiry(), self.engine.next_tick(), self.repeats.next_due()]

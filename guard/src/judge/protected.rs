@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::json;
-use tracing::warn;
 
 use super::Judge;
 use crate::enforce::Change;
@@ -134,8 +133,8 @@ impl Judge {
         self.sync_allowed(clock);
     }
 
-    /// Lines up for the kernel what has become protected or is no longer, and lifts bans that a protection now forbids.
-    /// Answers the targets whose bans were lifted.
+    /// Lines up for the kernel what has become protected or is no longer, and begins to lift bans that a protection now
+    /// forbids ([`Self::is_lifting`]). Answers the targets whose bans were lifted already.
     pub fn sync_allowed(&mut self, clock: Clock) -> Vec<Target> {
         let now = clock.moment;
         let changes = self.protection.take_changes(now);
@@ -147,27 +146,6 @@ impl Judge {
         told.extend(changes.disallow.iter().copied().map(Change::Disallow));
         let before = std::mem::replace(&mut self.allowed, self.protection.targets(now));
         self.recut(&before, changes.allow.iter().chain(&changes.disallow).copied(), clock);
-        let bans = self.bans_touched_by(&changes.allow);
-        let mut lifted = Vec::new();
-        for (target, because) in self.protection.conflicts(bans, now) {
-            let ban = self.lift(target, clock);
-            lifted.push(target);
-            // Of a feed's ban what is not protected is still banned, and a list may hold many.
-            if ban.is_some_and(|ban| !ban.origin.is_feed()) {
-                warn!(%target, because, "ban lifted: the target is protected now");
-                self.event("unban", Some(target), &json!({ "because": because }), clock);
-            }
-        }
-        lifted
-    }
-
-    /// Bans that may overlap targets that have become allowed. A single address, the common case of somebody who has
-    /// just logged in, needs no walk over every ban.
-    fn bans_touched_by(&self, allowed: &[Target]) -> Vec<Target> {
-        if allowed.iter().all(|target| target.is_host()) {
-            let covering = allowed.iter().flat_map(|target| self.bans.covering(target.address()));
-            return covering.map(|ban| ban.target).collect();
-        }
-        self.bans.iter().map(|ban| ban.target).collect()
+        self.overtake(&changes.allow, clock)
     }
 }
