@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use guard::ban::BanTable;
 use guard::config::Interfaces;
-use guard::enforce::{Change, Desired, Enforcer};
+use guard::enforce::{Change, Desired, Enforcer, Unknown};
 use guard::target::Target;
 use guard::time::Moment;
 
@@ -398,6 +398,22 @@ fn what_only_the_kernel_knows_is_in_force_until_it_is_adopted() {
     assert_eq!(world.reconcile(&bans, &[]).foreign, 3, "nobody wanted them");
     let maps = world.xdp().datapath().maps();
     assert!(!maps.bits4.is_marked(held[0].address()) && !maps.bits6.is_marked(held[2].address()));
+}
+
+/// As where another backend, or none, was in use while the table was filled.
+#[test]
+fn new_maps_that_lack_what_the_table_holds_get_it_at_once() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
+    let mut world = World::new();
+    let mut bans = BanTable::default();
+    for text in ["203.0.113.7", "2001:db8::/64"] {
+        bans.set(wanted(target(text), 1, None));
+    }
+    let desired = Desired { bans: &bans, allowed: &[], now: Moment::now() };
+    assert_eq!(world.xdp().unknown(desired).unwrap(), Unknown::default());
+    assert!(world.drops(&frame("203.0.113.7", &[])) && world.drops(&frame("2001:db8::9", &[])));
 }
 
 #[test]

@@ -19,7 +19,7 @@ mod xdp;
 pub use nftables::{Nftables, nftables_remove};
 pub use observe::Observe;
 pub use pair::Pair;
-pub use select::select;
+pub use select::{is_wanted, select};
 pub use xdp::{Xdp, XdpOptions};
 
 /// What holds the bans.

@@ -13,7 +13,7 @@ use guard_common::{Cidr4, Cidr6, Entry};
 use super::key::{Key, PLACES, Place, deadline};
 use super::read::live;
 use super::write::Pending;
-use super::{Xdp, cidrs};
+use super::{Held, Xdp, cidrs};
 use crate::ban::{BanTable, Walk};
 use crate::datapath::{FreshBits, Scan, Table};
 use crate::enforce::{Desired, Drift, EnforceError, LiveEntry};
@@ -86,6 +86,9 @@ impl Xdp {
         mut unknown: Option<&mut Vec<LiveEntry>>,
     ) -> Result<Option<Duration>, EnforceError> {
         let started = Instant::now();
+        if self.held == Held::Unread {
+            self.held = Held::BeingRead;
+        }
         let mut round = self.round.take().unwrap_or_else(|| Round::begin(desired.bans));
         loop {
             let over = self.advance(&mut round, desired, unknown.as_deref_mut())?;
@@ -93,6 +96,7 @@ impl Xdp {
             if over {
                 desired.bans.end_meeting();
                 self.entries = round.found.map(Some);
+                self.held = Held::Known;
                 return Ok(Some(round.spent + spent));
             }
             if spent >= PART {

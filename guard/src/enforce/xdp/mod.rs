@@ -282,15 +282,14 @@ impl Enforcer for Xdp {
     }
 
     /// This is a comparison as [`Self::reconcile_part`] makes it, only that what is foreign is handed over. Maps that
-    /// were new hold what was put into them since, so their first comparison can wait, the longer the more there are.
+    /// were new hold what was put into them since, so their first comparison can wait, the longer the more there are;
+    /// unless that is not as much as the table holds, because another backend was in use.
     fn unknown(&mut self, desired: Desired<'_>) -> Result<Unknown, EnforceError> {
-        if self.held == Held::Known && !self.failed {
+        let entries: u64 = self.entries.iter().flatten().sum();
+        if self.held == Held::Known && !self.failed && entries >= desired.bans.len() as u64 {
             let bans = u32::try_from(desired.bans.len()).unwrap_or(u32::MAX);
             self.compare_at = Some(Instant::now() + FIRST_COMPARISON.min(FIRST_FOR_EACH * bans));
             return Ok(Unknown::default());
-        }
-        if self.held == Held::Unread {
-            self.held = Held::BeingRead;
         }
         let mut entries = Vec::new();
         let took = self.compare_part(desired, Some(&mut entries))?;
@@ -298,7 +297,6 @@ impl Enforcer for Xdp {
         if let Some(took) = took {
             // What the caller does not keep is foreign to the next comparison.
             let is_settled = !std::mem::take(&mut self.handed_over);
-            self.held = Held::Known;
             self.compare_at = is_settled.then(|| Instant::now() + took * COMPARE_SHARE);
         }
         Ok(Unknown { entries, more: took.is_none() })
