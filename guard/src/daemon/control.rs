@@ -28,6 +28,7 @@ use crate::store::{StoreError, Writer};
 use crate::target::{HostName, Target};
 use crate::time::{Clock, Moment, boot_nanoseconds};
 
+use super::again::Again;
 use super::denied::Denials;
 use super::feeds::{self, Feeds};
 use super::follow::Followers;
@@ -137,6 +138,8 @@ pub(super) struct Control {
     pub(super) _ended: oneshot::Sender<()>,
     pub(super) next_reconcile: Instant,
     pub(super) retry: Option<Duration>,
+    /// When a backend is looked for again, where none could be opened.
+    pub(super) enforcement: Option<Again>,
     pub(super) next_sessions: Instant,
     pub(super) next_system: Instant,
     pub(super) next_recall: Instant,
@@ -235,6 +238,7 @@ impl Control {
         self.keep_health(now);
         self.keep_denials(now);
         self.keep_orders();
+        self.keep_enforcement(now);
         if now >= self.next_sessions {
             self.next_sessions = now + SESSIONS;
             self.follow_sessions();

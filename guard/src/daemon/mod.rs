@@ -31,6 +31,7 @@ mod command;
 mod control;
 mod decide;
 mod denied;
+mod enforcement;
 mod error;
 mod feeds;
 mod follow;
@@ -138,6 +139,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         _ended: ended,
         next_reconcile: Instant::now(),
         retry: None,
+        enforcement: None,
         next_sessions: Instant::now(),
         next_system: Instant::now(),
         next_recall: Instant::now() + control::RECALL,
