@@ -64,6 +64,17 @@ pub(super) fn number(text: &[u8]) -> Option<u32> {
     last_digits(digits, length)
 }
 
+/// Whether those of eight bytes are decimal digits for which `kept` has ones.
+#[inline(always)]
+pub(super) fn are_digits(eight: u64, kept: u64) -> bool {
+    let values = (eight ^ ZEROS) & kept;
+    // A byte above 9 carries into its high half.
+    (values | values.wrapping_add(0x0606_0606_0606_0606)) & 0xf0f0_f0f0_f0f0_f0f0 == 0
+}
+
+/// Eight digits of zero.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
 /// The number of which the last `count` of eight bytes are the digits, without a branch for each.
 #[inline(always)]
 pub(super) fn last_digits(eight: u64, count: usize) -> Option<u32> {
@@ -71,11 +82,11 @@ pub(super) fn last_digits(eight: u64, count: usize) -> Option<u32> {
         return None;
     }
     // What stands before the digits becomes zeros.
-    let values = (eight ^ 0x3030_3030_3030_3030) & u64::MAX << (64 - 8 * count);
-    // A byte above 9 carries into its high half.
-    if (values | values.wrapping_add(0x0606_0606_0606_0606)) & 0xf0f0_f0f0_f0f0_f0f0 != 0 {
+    let kept = u64::MAX << (64 - 8 * count);
+    if !are_digits(eight, kept) {
         return None;
     }
+    let values = (eight ^ ZEROS) & kept;
     // Neighbours are joined: bytes to pairs, pairs to fours, fours to eight digits.
     let pairs = (values * 10 + (values >> 8)) & 0x00ff_00ff_00ff_00ff;
     let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;

@@ -1,7 +1,6 @@
 //! From the beginning of a message to the forms it can have: a tree of the heads of all forms, in which every edge
 //! is compared as a whole. The cost is that of the head that fits, not of the number of forms.
 
-use super::bytes;
 use super::literal::Literal;
 use super::openings::{OPENING, Opening, Openings};
 
@@ -19,12 +18,10 @@ pub(super) struct Heads {
     openings: Openings<Start>,
 }
 
-/// A place in the tree to begin at.
+/// A place in the tree to begin at: a node, before whose edge everything has been compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Start {
     node: u16,
-    /// Bytes of the message that have been compared.
-    depth: u16,
 }
 
 impl Start {
@@ -39,7 +36,8 @@ impl Start {
 struct Node {
     /// What stands between the parent and this node.
     edge: Literal,
-    /// Bytes from the root to here.
+    /// Bytes from the root to where the edge begins, and to here.
+    begin: u16,
     depth: u16,
     /// The forms whose head ends here: a range of the sorted forms.
     forms: (u16, u16),
@@ -93,14 +91,20 @@ impl Heads {
         while let Some(node) = self.nodes.get(usize::from(at)) {
             let depth = usize::from(node.depth);
             if depth >= front.len() {
-                return Start { node: at, depth: front.len() as u16 };
+                return Start { node: at };
             }
-            at = match self.branches.get(usize::from(node.branch)) {
-                Some(table) => table[usize::from(front[depth])],
-                None => node.child,
-            };
+            at = self.child(node, front[depth]);
         }
         Start::default()
+    }
+
+    /// The child of a node for messages that go on with this byte, or none.
+    #[inline(always)]
+    fn child(&self, node: &Node, next: u8) -> u16 {
+        match self.branches.get(usize::from(node.branch)) {
+            Some(table) => table[usize::from(next)],
+            None => node.child,
+        }
     }
 
     /// The node for the heads from number `first` on, which agree in their first `depth` bytes and more.
@@ -113,6 +117,7 @@ impl Heads {
         let ending = heads.iter().take_while(|head| head.len() == common).count();
         self.nodes.push(Node {
             edge: Literal::forwards(&shortest[depth..common]),
+            begin: depth as u16,
             depth: common as u16,
             forms: (first as u16, (first + ending) as u16),
             shorter: above,
@@ -139,37 +144,50 @@ impl Heads {
     }
 
     /// Where a message with this opening is to be compared; `None` if it means nothing, whatever follows.
-    #[inline(always)]
     pub(super) fn start(&self, opening: &[u8; OPENING]) -> Option<Start> {
         match self.openings.find(opening) {
             Opening::None => None,
-            Opening::At(start) => Some(start),
-            Opening::Any => Some(Start::default()),
+            Opening::At(start) => Some(self.further(start, opening)),
+            Opening::Any => Some(self.further(Start::default(), opening)),
         }
+    }
+
+    /// From a start as far down the tree as an opening leads.
+    fn further(&self, start: Start, opening: &[u8; OPENING]) -> Start {
+        let mut at = start;
+        while let Some(node) = self.nodes.get(usize::from(at.node))
+            && let Some(next) = opening.get(usize::from(node.depth))
+            && opening[usize::from(node.begin)..].starts_with(node.edge.bytes())
+        {
+            match self.child(node, *next) {
+                NONE => break,
+                child => at = Start { node: child },
+            }
+        }
+        at
     }
 
     /// The longest head that a message begins with whose opening led to `start`; any opening leads to the default.
     #[inline(always)]
     pub(super) fn longest(&self, start: Start, message: &[u8]) -> Option<Fit> {
         let mut at = start.node;
-        let mut best = NONE;
         let mut node = self.nodes.get(usize::from(at))?;
-        // The last of its bytes have not been compared.
-        let edge = node.edge.bytes();
-        let edge = edge.get(edge.len() - usize::from(node.depth - start.depth)..)?;
-        let mut after = bytes::after(message.get(usize::from(start.depth)..)?, edge);
-        while let Some(rest) = after {
+        let mut rest = message;
+        match message.get(usize::from(node.begin)..) {
+            Some(behind) => rest = behind,
+            // What was taken for its opening is longer than the message.
+            None => (at, node) = (0, self.nodes.first()?),
+        }
+        let mut best = node.shorter;
+        while let Some(behind) = node.edge.after(rest) {
+            rest = behind;
             if node.forms.0 < node.forms.1 {
                 best = at;
             }
-            at = match (self.branches.get(usize::from(node.branch)), rest.first()) {
-                (Some(table), Some(byte)) => table[usize::from(*byte)],
-                (None, Some(_)) => node.child,
-                (_, None) => NONE,
-            };
+            let Some(next) = rest.first() else { break };
+            at = self.child(node, *next);
             let Some(child) = self.nodes.get(usize::from(at)) else { break };
             node = child;
-            after = node.edge.after(rest);
         }
         (best != NONE).then_some(Fit { node: best })
     }
@@ -185,10 +203,7 @@ impl Heads {
             let Some(left) = rest.strip_prefix(edge) else { return false };
             let Some(first) = left.first() else { return node.child != NONE || node.branch != NONE };
             rest = left;
-            at = match self.branches.get(usize::from(node.branch)) {
-                Some(table) => table[usize::from(*first)],
-                None => node.child,
-            };
+            at = self.child(node, *first);
         }
         false
     }

@@ -210,11 +210,17 @@ impl Tag {
         Some((Self { name: name as u8, end: end as u8 }, colon & (name > 0)))
     }
 
+    /// Whether it names a process.
+    #[inline(always)]
+    pub(super) fn has_pid(self) -> bool {
+        self.name + 1 != self.end
+    }
+
     /// The process id in the tag that begins at `start` of a text, 0 if the tag has none; `None` if it is not a number.
     #[inline(always)]
     pub(super) fn pid(self, text: &[u8], start: usize) -> Option<u32> {
         let (name, end) = (usize::from(self.name), usize::from(self.end));
-        if name + 1 == end {
+        if !self.has_pid() {
             return Some(0);
         }
         // `[` and `]:` stand around the digits.

@@ -1,7 +1,7 @@
 //! The layout of the last line's header. In one log it hardly changes: the stamp has its length and the host its name,
 //! so where the identifier stands is known before a line has been looked at, and most lines are another program's.
 
-use super::header::{self, Stamp};
+use super::header::{self, Stamp, Tag};
 use super::lines::Ends;
 use super::simd;
 use super::timestamp::BSD_LENGTH;
@@ -43,6 +43,14 @@ pub(super) struct Row {
     pub(super) end: u32,
     /// Whether it has the layout.
     pub(super) fits: bool,
+}
+
+impl Row {
+    /// Whether a tag that begins at `begin` ends in the line.
+    #[inline(always)]
+    pub(super) fn holds(&self, begin: usize, tag: Tag) -> bool {
+        begin + usize::from(tag.end) < self.end as usize
+    }
 }
 
 /// The lines of a list of ends that filters may read.

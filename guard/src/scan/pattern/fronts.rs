@@ -121,7 +121,7 @@ impl<T: Copy + Eq + Hash> Fronts<T> {
     }
 
     /// Reads a message whose opening led to `start`; any opening leads to the default. Calls `take` with what each
-    /// form says that the message has, until it answers something.
+    /// form says that the message has, until it answers something. If it never does, what was found means nothing.
     #[inline(always)]
     pub(in crate::scan) fn read<'a, A>(
         &self,
@@ -134,22 +134,30 @@ impl<T: Copy + Eq + Hash> Fronts<T> {
     }
 
     #[inline(always)]
-    fn level<'a, A>(
-        &self,
-        level: &Level<T>,
+    fn level<'t, 'a, A>(
+        &'t self,
+        mut level: &'t Level<T>,
         start: Start,
-        text: &'a [u8],
+        mut text: &'a [u8],
         found: &mut Found<'a>,
         take: &mut impl FnMut(T, &mut Found<'a>) -> Option<A>,
     ) -> Option<A> {
-        let before = *found;
-        let mut fit = level.heads.longest(start, text);
-        while let Some(this) = fit {
-            let (ways, head) = level.heads.forms(this);
-            for way in &level.ways[ways] {
+        let mut fit = level.heads.longest(start, text)?;
+        loop {
+            let (ways, head) = level.heads.forms(fit);
+            let (ways, shorter) = (&level.ways[ways], level.heads.shorter(fit));
+            let mut next = None;
+            for (left, way) in (0..ways.len()).rev().zip(ways) {
+                let is_last = left == 0 && shorter.is_none();
+                let before = *found;
                 if let Some(rest) = way.lead.read_front(&text[head..], found) {
                     let answer = match way.then {
                         Then::End(leaf) => self.end(leaf, rest, found, take),
+                        // There is nothing to come back for.
+                        Then::Level(deeper) if is_last => {
+                            next = Some((deeper, rest));
+                            break;
+                        }
                         Then::Level(deeper) => self.deeper(deeper, rest, found, take),
                     };
                     if answer.is_some() {
@@ -158,9 +166,14 @@ impl<T: Copy + Eq + Hash> Fronts<T> {
                 }
                 *found = before;
             }
-            fit = level.heads.shorter(this);
+            fit = match (next, shorter) {
+                (Some((deeper, rest)), _) => {
+                    (level, text) = (&self.levels[deeper as usize], rest);
+                    level.heads.longest(Start::default(), text)?
+                }
+                (None, shorter) => shorter?,
+            };
         }
-        None
     }
 
     fn deeper<'a, A>(
