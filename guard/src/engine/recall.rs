@@ -105,7 +105,7 @@ impl Engine {
         for (address, trail) in recalled.trails {
             let trail = trail.shifted(seconds);
             if !trail.is_over(clock.moment) {
-                let place = self.sources.find(address_of(address), clock.moment, self.leak);
+                let place = self.sources.find(address_bits(address_of(address)), clock.moment, self.leak);
                 self.sources.at_mut(place).trail = trail;
             }
         }

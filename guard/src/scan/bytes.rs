@@ -46,7 +46,14 @@ pub(crate) fn first_eight(text: &[u8]) -> u64 {
     if let Some(eight) = text.first_chunk() {
         return u64::from_le_bytes(*eight);
     }
-    text.iter().rev().fold(0, |number, b| number << 8 | u64::from(*b))
+    let length = text.len();
+    // What lies in both halves is the same in both.
+    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        let last = u64::from(u32::from_le_bytes(*last)) << (8 * (length - 4));
+        return u64::from(u32::from_le_bytes(*first)) | last;
+    }
+    let byte = |place: usize| text.get(place).map_or(0, |byte| u64::from(*byte) << (8 * place));
+    byte(0) | byte(1) | byte(2)
 }
 
 /// A decimal number of one to eight digits, all of the text.
@@ -114,6 +121,10 @@ mod tests {
         assert_eq!(after(b"ab", b"abc"), None);
         assert_eq!(before(b"bc", b"abc"), None);
         assert_eq!(first_eight(b"\x01\x02"), 0x0201);
+        for length in 0..8 {
+            let number = 0x0807_0605_0403_0201 & ((1 << (8 * length)) - 1);
+            assert_eq!(first_eight(&[1, 2, 3, 4, 5, 6, 7, 8][..length]), number);
+        }
         assert_eq!(first_eight(b"\x01\0\0\0\0\0\0\x02\xff"), 0x0200_0000_0000_0001);
     }
 
