@@ -22,14 +22,8 @@ pub(super) struct Heads {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Start {
     node: u16,
-}
-
-impl Start {
-    /// A number that messages of one form have in common.
-    #[inline(always)]
-    pub(super) fn number(self) -> u16 {
-        self.node
-    }
+    /// The first node that leads anywhere. Nodes above another have lower numbers.
+    first: u16,
 }
 
 #[derive(Debug)]
@@ -49,10 +43,39 @@ struct Node {
     branch: u16,
 }
 
+impl Start {
+    /// Where any message may begin.
+    pub(super) const ROOT: Self = Self { node: 0, first: 0 };
+
+    /// The same, if no head fits that ends above.
+    pub(super) fn alone(self) -> Self {
+        Self { first: self.node, ..self }
+    }
+
+    /// The node, if it leads anywhere; otherwise none.
+    #[inline(always)]
+    fn reach(self, node: u16) -> u16 {
+        if node >= self.first { node } else { NONE }
+    }
+
+    /// A number that messages of one form have in common.
+    #[inline(always)]
+    pub(super) fn number(self) -> u16 {
+        self.node
+    }
+}
+
 /// A node with forms, and where the head ends in the message.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fit {
     node: u16,
+}
+
+impl Fit {
+    #[inline(always)]
+    fn at(node: u16) -> Option<Self> {
+        (node != NONE).then_some(Self { node })
+    }
 }
 
 impl Heads {
@@ -91,7 +114,7 @@ impl Heads {
         while let Some(node) = self.nodes.get(usize::from(at)) {
             let depth = usize::from(node.depth);
             if depth >= front.len() {
-                return Start { node: at };
+                return Start { node: at, first: 0 };
             }
             at = self.child(node, front[depth]);
         }
@@ -161,7 +184,7 @@ impl Heads {
         {
             match self.child(node, *next) {
                 NONE => break,
-                child => at = Start { node: child },
+                child => at.node = child,
             }
         }
         at
@@ -178,7 +201,7 @@ impl Heads {
             // What was taken for its opening is longer than the message.
             None => (at, node) = (0, self.nodes.first()?),
         }
-        let mut best = node.shorter;
+        let mut best = start.reach(node.shorter);
         while let Some(behind) = node.edge.after(rest) {
             rest = behind;
             if node.forms.0 < node.forms.1 {
@@ -189,7 +212,7 @@ impl Heads {
             let Some(child) = self.nodes.get(usize::from(at)) else { break };
             node = child;
         }
-        (best != NONE).then_some(Fit { node: best })
+        Fit::at(best)
     }
 
     /// Whether some head is longer than this text and begins with it.
@@ -208,11 +231,15 @@ impl Heads {
         false
     }
 
-    /// The next shorter head that the message begins with.
-    #[inline]
-    pub(super) fn shorter(&self, fit: Fit) -> Option<Fit> {
-        let node = self.nodes[usize::from(fit.node)].shorter;
-        (node != NONE).then_some(Fit { node })
+    /// The next shorter head that a message begins with whose opening led to `start`.
+    #[inline(always)]
+    pub(super) fn shorter(&self, fit: Fit, start: Start) -> Option<Fit> {
+        Fit::at(start.reach(self.nodes[usize::from(fit.node)].shorter))
+    }
+
+    /// The longest head that ends above a start.
+    pub(super) fn above(&self, start: Start) -> Option<Fit> {
+        Fit::at(self.nodes.get(usize::from(start.node))?.shorter)
     }
 
     /// The forms of a head, and its length.
@@ -233,7 +260,7 @@ mod tests {
         let mut fit = longest;
         while let Some(this) = fit {
             all.extend(heads.forms(this).0);
-            fit = heads.shorter(this);
+            fit = heads.shorter(this, Start::default());
         }
         all
     }

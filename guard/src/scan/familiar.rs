@@ -10,7 +10,7 @@ use super::bytes;
 use super::dispatch::Start;
 use super::header::{TAG, Tag};
 use super::identifiers::SHORT;
-use super::openings::OPENING;
+use super::openings::{OPENING, is_whole};
 use super::simd;
 
 /// Beginnings that are remembered, a power of two. A log has a few dozen at a time.
@@ -29,8 +29,10 @@ pub(super) struct Front<'a>(&'a [u8; MARGIN + TAG + OPENING]);
 pub(super) struct Lead {
     /// The service that reads the line.
     pub(super) service: u16,
-    /// Where to begin to read its message; `None` if it means nothing.
-    pub(super) at: Option<Start>,
+    /// Where to begin to read its message.
+    pub(super) at: Start,
+    /// Whether it may mean something.
+    pub(super) means: bool,
 }
 
 /// Who writes a line, and the first bytes of the message; what they lead to.
@@ -99,7 +101,7 @@ impl Familiar {
         let opening = known.opening.to_le_bytes();
         match known.past {
             Past::Clean => known.past = Past::Missed,
-            Past::Missed if is_whole(&opening) && !may_begin(&opening) => known.lead.at = None,
+            Past::Missed if is_whole(&opening) && !may_begin(&opening) => known.lead.means = false,
             Past::Missed => known.past = Past::Tried,
             Past::Tried => {}
         }
@@ -116,7 +118,7 @@ impl Beginning {
         digits: (u8::MAX, 0),
         tail: 0,
         tail_mask: 0,
-        lead: Lead { service: 0, at: None },
+        lead: Lead { service: 0, at: Start::ROOT, means: false },
         past: Past::Clean,
     };
 
@@ -148,8 +150,8 @@ impl Beginning {
         let (least, more) = self.digits;
         let digits = (end as u8).wrapping_sub(self.around);
         let (last, tail) = front.before(end);
-        (front.name() & KEPT[usize::from(self.length) % SHORT + 1] == self.name)
-            & (front.opening(end) == self.opening)
+        let kept = [KEPT[usize::from(self.length) % SHORT + 1], u128::MAX];
+        simd::same([front.name(), front.opening(end)], kept, [self.name, self.opening])
             & (digits.wrapping_sub(least) <= more)
             & (tail & self.tail_mask == self.tail)
             & bytes::are_digits(last, LAST[usize::from(digits) % LAST.len()])
@@ -210,11 +212,6 @@ impl<'a> Front<'a> {
 #[inline(always)]
 fn part<const N: usize>(front: &[u8; MARGIN + TAG + OPENING], at: usize) -> &[u8; N] {
     front.get(at..).and_then(|rest| rest.first_chunk()).unwrap_or(&[0; N])
-}
-
-/// Whether a message with this opening has all of it when the spaces at its end have been taken away.
-pub(super) fn is_whole(opening: &[u8; OPENING]) -> bool {
-    !opening.contains(&b'\n') && !opening[OPENING - 1].is_ascii_whitespace()
 }
 
 /// Ones for as many of the last bytes of eight.

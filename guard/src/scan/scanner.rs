@@ -8,6 +8,7 @@ use super::dispatch::Start;
 use super::familiar::{Familiar, Front, Lead};
 use super::groups::{Fate, Groups};
 use super::header::{self, Header, Stamp, Tag};
+use super::identifiers::SHORT;
 use super::layout::{Layout, Row, Rows};
 use super::lines::Ends;
 use super::own::OwnLines;
@@ -61,7 +62,7 @@ impl Scanner {
     pub fn scan_for(&mut self, text: &[u8], reference: Wall, to: &mut impl Take) -> Scanned {
         let mut scanned = Scanned::default();
         let (mut ends, mut rows, mut groups) = (Ends::new(), Rows::new(), Groups::new());
-        let (mut sightings, mut last) = (Vec::new(), LastStamp::NONE);
+        let (mut sightings, mut last) = (Vec::new(), LastStamps::NONE);
         let (mut start, mut from) = (0, 0);
         while from < text.len() {
             from = ends.find(text, from);
@@ -139,8 +140,8 @@ impl Scanner {
     fn first_seen(&mut self, text: &[u8], row: Row, begin: usize, front: Front<'_>) -> (Candidate, bool) {
         let unknown = (Candidate::unknown(row), true);
         let Some((tag, true)) = Tag::find(front.tag()) else { return unknown };
-        // Nothing is known of a line whose header is of no known form.
-        if !row.holds(begin, tag) || tag.pid(text, begin).is_none() {
+        // Nothing is known of a line whose header is of no known form, nor of a name that is longer than what is compared.
+        if !row.holds(begin, tag) || usize::from(tag.name) > SHORT || tag.pid(text, begin).is_none() {
             return unknown;
         }
         let name = front.name().to_le_bytes();
@@ -149,7 +150,8 @@ impl Scanner {
         };
         let Some(messages) = self.filters.messages(service) else { return unknown };
         let opening = front.opening(usize::from(tag.end)).to_le_bytes();
-        let lead = Lead { service: service as u16, at: messages.start(&opening) };
+        let start = messages.start(&opening);
+        let lead = Lead { service: service as u16, at: start.unwrap_or_default(), means: start.is_some() };
         self.familiar.keep(front, tag, lead);
         Candidate::led(row, tag, lead)
     }
@@ -167,7 +169,7 @@ impl Scanner {
         layout: &Layout,
         text: &'a [u8],
         candidate: &Candidate,
-        last: &mut LastStamp,
+        last: &mut LastStamps,
         reference: Wall,
     ) -> Option<Sighting<'a>> {
         let Candidate { service, tag, at, .. } = *candidate;
@@ -321,10 +323,8 @@ impl Candidate {
     /// What a beginning led to, and whether it may mean something.
     #[inline(always)]
     fn led(row: Row, tag: Tag, lead: Lead) -> (Self, bool) {
-        let Lead { service, at } = lead;
-        let candidate =
-            Self { start: row.start, end: row.end, service, tag, at: at.unwrap_or_default() };
-        (candidate, at.is_some())
+        let Lead { service, at, means } = lead;
+        (Self { start: row.start, end: row.end, service, tag, at }, means)
     }
 
     #[inline(always)]
@@ -344,7 +344,11 @@ impl Candidate {
     }
 }
 
-/// The last stamp and what it says: most lines have the same.
+/// The last stamps and what they say. Most lines have one of them, whatever order they are read in: each second of a
+/// while has its place.
+#[derive(Clone, Copy, Debug)]
+struct LastStamps([LastStamp; LastStamps::PLACES]);
+
 #[derive(Clone, Copy, Debug)]
 struct LastStamp {
     /// An RFC 3164 stamp and the space behind it.
@@ -352,20 +356,24 @@ struct LastStamp {
     at: Option<Wall>,
 }
 
-impl LastStamp {
-    const NONE: Self = Self { text: [0; BSD_LENGTH + 1], at: None };
+impl LastStamps {
+    const PLACES: usize = 32;
+    const NONE: Self = Self([LastStamp { text: [0; BSD_LENGTH + 1], at: None }; Self::PLACES]);
 
     /// Reads the stamp of a line that has a layout. `reference` is always the same.
     #[inline(always)]
     fn read(&mut self, layout: &Layout, line: &[u8], stamps: &mut Stamps, reference: Wall) -> Option<Wall> {
-        let text = line.first_chunk().copied().unwrap_or_default();
-        if text == self.text {
-            return self.at;
+        let text: [u8; BSD_LENGTH + 1] = line.first_chunk().copied().unwrap_or_default();
+        // The digits of the second.
+        let place = usize::from(text[BSD_LENGTH - 1] & 15 | text[BSD_LENGTH - 2] << 4) % Self::PLACES;
+        let last = &mut self.0[place];
+        if text == last.text {
+            return last.at;
         }
         let stamp = layout.stamp(line);
         let at = stamp.read(stamps, reference);
         if let Stamp::Bsd(_) = stamp {
-            *self = Self { text, at };
+            *last = LastStamp { text, at };
         }
         at
     }

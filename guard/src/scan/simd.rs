@@ -67,6 +67,13 @@ pub(super) fn same_where<const N: usize>(block: &[u8; 64], mask: &[u8; 64], want
     lanes::same_where(&quarters(block), &quarters(mask), &quarters(wanted))
 }
 
+/// Whether words are the same where `mask` has ones; `wanted` has zeros elsewhere.
+#[inline(always)]
+pub(super) fn same<const N: usize>(words: [u128; N], mask: [u128; N], wanted: [u128; N]) -> bool {
+    let [words, mask, wanted] = [words, mask, wanted].map(|words| words.map(u128::to_le_bytes));
+    lanes::same_where(&words, &mask, &wanted)
+}
+
 /// How many decimal digits a text begins with.
 #[inline(always)]
 pub(super) fn digits_at_front(text: &[u8]) -> usize {
