@@ -4,6 +4,8 @@
 use super::literal::Literal;
 use super::openings::{OPENING, Opening, Openings};
 
+/// Heads of a tree that are compared one by one instead of walking down, at most.
+const FEW: usize = 4;
 /// No node.
 const NONE: u16 = u16::MAX;
 
@@ -14,6 +16,8 @@ pub(super) struct Heads {
     nodes: Vec<Node>,
     /// For nodes with several children: the child by its first byte.
     branches: Vec<[u16; 256]>,
+    /// If there are [`FEW`] heads: each with its node, the longest first. Otherwise none.
+    few: Box<[(Literal, u16)]>,
     /// Where the first bytes of a message lead.
     openings: Openings<Start>,
 }
@@ -65,23 +69,15 @@ impl Start {
     }
 }
 
-/// A node with forms, and where the head ends in the message.
+/// A node with forms, whose head the message begins with.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fit {
-    node: u16,
-}
-
-impl Fit {
-    #[inline(always)]
-    fn at(node: u16) -> Option<Self> {
-        (node != NONE).then_some(Self { node })
-    }
-}
+pub(super) struct Fit<'t>(&'t Node);
 
 impl Heads {
     /// A tree over no heads.
     pub(super) fn empty() -> Self {
-        Self { nodes: Vec::new(), branches: Vec::new(), openings: Openings::new(&[], |_| Start::default()) }
+        let openings = Openings::new(&[], |_| Start::default());
+        Self { nodes: Vec::new(), branches: Vec::new(), few: Box::default(), openings }
     }
 
     /// A tree over sorted heads; forms are numbered by their place among them. `None` if there are too many.
@@ -92,6 +88,12 @@ impl Heads {
         let mut tree = Self::empty();
         if !heads.is_empty() {
             tree.add(heads, 0, 0, NONE)?;
+        }
+        let mut few = heads.to_vec();
+        few.dedup();
+        if few.len() <= FEW {
+            few.sort_by_key(|head| std::cmp::Reverse(head.len()));
+            tree.few = few.iter().map(|head| (Literal::forwards(head), tree.walk(head).node)).collect();
         }
         Some(tree)
     }
@@ -192,7 +194,11 @@ impl Heads {
 
     /// The longest head that a message begins with whose opening led to `start`; any opening leads to the default.
     #[inline(always)]
-    pub(super) fn longest(&self, start: Start, message: &[u8]) -> Option<Fit> {
+    pub(super) fn longest(&self, start: Start, message: &[u8]) -> Option<Fit<'_>> {
+        if start == Start::ROOT && !self.few.is_empty() {
+            let (_, node) = self.few.iter().find(|(head, _)| head.after(message).is_some())?;
+            return self.fit(*node);
+        }
         let mut at = start.node;
         let mut node = self.nodes.get(usize::from(at))?;
         let mut rest = message;
@@ -212,7 +218,12 @@ impl Heads {
             let Some(child) = self.nodes.get(usize::from(at)) else { break };
             node = child;
         }
-        Fit::at(best)
+        self.fit(best)
+    }
+
+    #[inline(always)]
+    fn fit(&self, node: u16) -> Option<Fit<'_>> {
+        self.nodes.get(usize::from(node)).map(Fit)
     }
 
     /// Whether some head is longer than this text and begins with it.
@@ -233,20 +244,22 @@ impl Heads {
 
     /// The next shorter head that a message begins with whose opening led to `start`.
     #[inline(always)]
-    pub(super) fn shorter(&self, fit: Fit, start: Start) -> Option<Fit> {
-        Fit::at(start.reach(self.nodes[usize::from(fit.node)].shorter))
+    pub(super) fn shorter(&self, fit: Fit<'_>, start: Start) -> Option<Fit<'_>> {
+        self.fit(start.reach(fit.0.shorter))
     }
 
     /// The longest head that ends above a start.
-    pub(super) fn above(&self, start: Start) -> Option<Fit> {
-        Fit::at(self.nodes.get(usize::from(start.node))?.shorter)
+    pub(super) fn above(&self, start: Start) -> Option<Fit<'_>> {
+        self.fit(self.nodes.get(usize::from(start.node))?.shorter)
     }
+}
 
-    /// The forms of a head, and its length.
-    #[inline]
-    pub(super) fn forms(&self, fit: Fit) -> (std::ops::Range<usize>, usize) {
-        let node = &self.nodes[usize::from(fit.node)];
-        (usize::from(node.forms.0)..usize::from(node.forms.1), usize::from(node.depth))
+impl Fit<'_> {
+    /// The forms of the head, and its length.
+    #[inline(always)]
+    pub(super) fn forms(self) -> (std::ops::Range<usize>, usize) {
+        let Node { forms, depth, .. } = self.0;
+        (usize::from(forms.0)..usize::from(forms.1), usize::from(*depth))
     }
 }
 
@@ -255,11 +268,11 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn fits(heads: &Heads, longest: Option<Fit>) -> Vec<usize> {
+    fn fits(heads: &Heads, longest: Option<Fit<'_>>) -> Vec<usize> {
         let mut all = Vec::new();
         let mut fit = longest;
         while let Some(this) = fit {
-            all.extend(heads.forms(this).0);
+            all.extend(this.forms().0);
             fit = heads.shorter(this, Start::default());
         }
         all

@@ -85,7 +85,6 @@ impl Rows {
         layout: &Layout,
         may_begin: impl Fn([u8; 4]) -> bool,
     ) {
-        self.count = 0;
         match (layout.identifier, layout.no_spaces) {
             (0, _) => self.each(start, ends, |_| (false, true)),
             (..=NARROW, 0) => self.each(start, ends, |at| layout.look::<2, false>(text, at, &may_begin)),
@@ -97,12 +96,14 @@ impl Rows {
     /// Takes up the lines that `look` wants; it answers of each whether it has the layout, too.
     #[inline(always)]
     fn each(&mut self, mut start: usize, ends: &[u32], look: impl Fn(usize) -> (bool, bool)) {
+        let mut count = 0;
         for &end in ends {
             let (fits, wanted) = look(start);
-            self.rows[self.count] = Row { start: start as u32, end, fits };
-            self.count += usize::from(wanted);
+            self.rows[count] = Row { start: start as u32, end, fits };
+            count += usize::from(wanted);
             start = end as usize + 1;
         }
+        self.count = count;
     }
 }
 

@@ -109,7 +109,7 @@ impl<T: Copy + Eq + Hash> Fronts<T> {
     }
 
     /// The same of what can follow a head that fits, and those that are shorter.
-    fn ways_may_begin(&self, level: &Level<T>, mut fit: Option<Fit>, front: &[u8]) -> bool {
+    fn ways_may_begin<'t>(&self, level: &'t Level<T>, mut fit: Option<Fit<'t>>, front: &[u8]) -> bool {
         let goes_on = |way: &Way<T>, behind| match (way.lead.may_begin(behind), way.then) {
             (Beginning::Open, _) | (Beginning::Whole(_), Then::End(_)) => true,
             (Beginning::Whole(rest), Then::Level(deeper)) => {
@@ -118,7 +118,7 @@ impl<T: Copy + Eq + Hash> Fronts<T> {
             (Beginning::No, _) => false,
         };
         while let Some(this) = fit {
-            let (ways, head) = level.heads.forms(this);
+            let (ways, head) = this.forms();
             if level.ways[ways].iter().any(|way| goes_on(way, &front[head..])) {
                 return true;
             }
@@ -151,7 +151,7 @@ impl<T: Copy + Eq + Hash> Fronts<T> {
     ) -> Option<A> {
         let mut fit = level.heads.longest(start, text)?;
         loop {
-            let (ways, head) = level.heads.forms(fit);
+            let (ways, head) = fit.forms();
             let (ways, shorter) = (&level.ways[ways], level.heads.shorter(fit, start));
             let mut next = None;
             for (left, way) in (0..ways.len()).rev().zip(ways) {
