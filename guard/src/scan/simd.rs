@@ -45,6 +45,12 @@ pub(super) fn equal(block: &[u8; 32], byte: u8) -> u32 {
     u32::from(lanes::equal(&halves[0], byte)) | u32::from(lanes::equal(&halves[1], byte)) << 16
 }
 
+/// The same for a block of sixteen.
+#[inline(always)]
+pub(crate) fn equal_of_16(block: &[u8; 16], byte: u8) -> u16 {
+    lanes::equal(block, byte)
+}
+
 /// Where a byte first stands in a text; near its front more likely than not.
 #[inline(always)]
 pub(super) fn find(text: &[u8], byte: u8) -> Option<usize> {
