@@ -7,8 +7,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use harness::{
-    ADMIN, Arena, Client, Daemon, GUARDED_V4, GUARDED_V6, Journald, LogFile, Options, Sshd, attacker_v4,
-    attacker_v6, connects, missing_for_network_tests, missing_for_xdp_tests, pings, poll_until, run, skip,
+    ADMIN, Arena, Client, Daemon, GUARDED_V4, GUARDED_V6, Journald, LogFile, METRICS, Metrics, Options, Sshd,
+    attacker_v4, attacker_v6, connects, missing_for_network_tests, missing_for_xdp_tests, pings, poll_until,
+    run, skip,
 };
 
 #[test]
@@ -100,11 +101,15 @@ fn a_live_session_of_the_administrator_outlasts_his_own_mistakes() {
         assert!(admin.guess("root"), "the server still answers");
     }
     // Ten failures are twice what leads to a ban. Both are refused: then all of them have been read.
-    poll_until(Duration::from_secs(10), &format!("the failures are read\n{}", daemon.log()), || {
-        let why = daemon.json(&format!("why {ADMIN}"));
-        let refused = why["events"].as_array()?.iter().filter(|event| event["kind"] == "refuse").count();
-        (refused >= 2).then_some(())
-    });
+    let events =
+        poll_until(Duration::from_secs(10), &format!("the failures are read\n{}", daemon.log()), || {
+            let events = daemon.json(&format!("why {ADMIN}"))["events"].take();
+            let is_told = events.as_array()?.iter().any(|event| event["kind"] == "refuse");
+            let refused = Metrics::scrape(&arena.host, METRICS)?.count("guard_bans_refused_total");
+            (is_told && refused >= 2).then_some(events)
+        });
+    let told = events.as_array().unwrap().iter().filter(|event| event["kind"] == "refuse").count();
+    assert_eq!(told, 1, "the second refusal is told of with those that follow");
     assert!(session.ended().is_none(), "the session outlasts them");
     let reply = daemon.ctl(&format!("ban {ADMIN}"));
     assert_ne!(reply.code, 0, "a ban by hand is refused too: {}", reply.output);

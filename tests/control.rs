@@ -3,14 +3,14 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use harness::{
-    ADMIN, Arena, Daemon, GUARDED_V4, GUARDED_V6, LogFile, Metrics, Options, Reply, attacker_v4, attacker_v6,
-    missing_for_xdp_tests, pings, poll_until, program, skip,
+    ADMIN, Arena, Daemon, GUARDED_V4, GUARDED_V6, LogFile, METRICS, Metrics, Options, Reply, attacker_v4,
+    attacker_v6, missing_for_xdp_tests, pings, poll_until, program, skip,
 };
 use serde_json::{Value, json};
 
@@ -20,9 +20,6 @@ mod forced;
 mod metrics;
 #[path = "control/told.rs"]
 mod told;
-
-/// Where metrics are served if the configuration says nothing.
-const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 19187);
 
 /// Runs guardctl without a daemon, with something to read.
 fn guardctl(arguments: &[&str], input: &str) -> Reply {

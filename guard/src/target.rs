@@ -8,8 +8,10 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+mod cut;
 mod name;
 
+pub use cut::{Cut, cut, is_left, touching, widest};
 pub use name::{Allowable, HostName, ParseAllowableError, ParseNameError};
 
 /// An address or CIDR prefix. IPv4-mapped IPv6 is the IPv4 address, host bits are cleared.

@@ -5,11 +5,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use harness::{
-    Arena, Daemon, GUARDED_V4, GUARDED_V6, LogFile, Metrics, Options, attacker_v4, attacker_v6,
+    Arena, Daemon, GUARDED_V4, GUARDED_V6, LogFile, METRICS, Metrics, Options, attacker_v4, attacker_v6,
     missing_for_xdp_tests, pings, poll_until, run, skip,
 };
-
-use super::METRICS;
 
 #[test]
 fn metrics_tell_of_an_attack() {

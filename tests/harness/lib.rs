@@ -40,7 +40,7 @@ pub use notified::Notified;
 pub use poll::poll_until;
 pub use probe::{Flood, connects, counter, pings};
 pub use process::{Background, run};
-pub use scrape::Metrics;
+pub use scrape::{METRICS, Metrics};
 pub use skip::{
     missing_for_kernel_tests, missing_for_namespaces, missing_for_network_tests, missing_for_xdp_tests, skip,
 };

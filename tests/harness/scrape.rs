@@ -1,10 +1,13 @@
 //! Metrics as Prometheus gets them.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::Namespace;
+
+/// Where metrics are served if the configuration says nothing.
+pub const METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 19187);
 
 /// What a daemon exports.
 #[derive(Clone, Debug)]

@@ -402,6 +402,7 @@ impl Control {
         self.readers.stop();
         self.drain_readers();
         self.judge.keep_recalled(Clock::now());
+        self.judge.tell_all_repeats(Clock::now());
         self.event("stop", None, &serde_json::json!({ "bans": self.judge.bans().len() }));
         self.flush();
         let Self { inputs, deferred, followers, commands, webhooks, writer, enforcer, judge, .. } = self;

@@ -73,6 +73,9 @@ impl Control {
         }
         let lifted = self.judge.sync_allowed(Clock::now());
         changes.extend(told_of_lifted(&lifted));
+        if self.judge.is_lifting() {
+            changes.push("the other bans of what is allowed now are being lifted".into());
+        }
         self.apply();
         for ended in self.config.allow.ended(Clock::now().wall) {
             warn!("{ended}");

@@ -105,6 +105,7 @@ impl Control {
     pub(super) fn all_problems(&self, enforcer: &EnforcerStatus) -> Vec<String> {
         let mut problems = self.problems.list();
         problems.extend(self.judge.protection().unknown());
+        problems.extend(self.judge.protection().unheld(Moment::now()));
         problems.extend(self.config.allow.ended(Clock::now().wall));
         problems.extend(self.name_problems());
         let unhealthy = self.shown_sources().filter(|source| !source.healthy);

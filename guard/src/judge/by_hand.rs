@@ -102,6 +102,9 @@ impl Judge {
         }
         match self.protection.refusal(target, now) {
             Some(because) if !asker.force => Err(because),
+            Some(_) if let Some(around) = self.protection.too_fine_with(target, now) => Err(format!(
+                "so many bans are forced inside {around}, which is allowed, that one more could not hold"
+            )),
             past => Ok(past),
         }
     }
@@ -237,10 +240,14 @@ impl Judge {
             self.event("allow", Some(target), &detail, clock);
         }
         lifted.extend(self.sync_allowed(clock));
+        let goes_on = self.is_lifting();
         let said = |target: &Target| {
             let lifted: Vec<String> =
                 lifted.iter().filter(|ban| ban.overlaps(*target)).map(Target::to_string).collect();
             Ok(match lifted.len() {
+                _ if goes_on && !target.is_host() => {
+                    "allowed; the bans that it overlaps are being lifted".into()
+                }
                 0 => "allowed".to_owned(),
                 1..=3 => format!("allowed; lifted the ban of {}", lifted.join(", ")),
                 more => format!("allowed; lifted {more} bans"),

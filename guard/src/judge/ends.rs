@@ -19,7 +19,9 @@ impl Judge {
     pub fn expire(&mut self, clock: Clock) {
         self.engine.tick(clock.moment);
         self.decide_further(None, clock);
+        self.tell_repeats(clock);
         self.shrink(clock.moment);
+        self.go_on_overtaking(clock);
         for ban in self.bans.expired(clock.moment, SWEEP) {
             info!(target = %ban.target, "ban ended");
             self.count.expired += 1;

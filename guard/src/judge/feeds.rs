@@ -15,9 +15,9 @@ use tracing::info;
 use super::Judge;
 use crate::ban::{Ban, BanId, Origin, Walk};
 use crate::enforce::Change;
-use crate::feed::{Cut, List, cut, is_left};
+use crate::feed::List;
 use crate::sighting::Points;
-use crate::target::Target;
+use crate::target::{Cut, Target, cut, is_left};
 use crate::time::Clock;
 
 /// Listed targets that are cut anew at once when protections change; if more are touched, a round does it.

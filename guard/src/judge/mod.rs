@@ -31,9 +31,11 @@ mod feeds;
 mod kept;
 mod lines;
 mod names;
+mod overtaken;
 mod protected;
 mod reason;
 mod renumber;
+mod repeats;
 mod restore;
 mod room;
 mod rules;
@@ -87,6 +89,8 @@ pub struct Judge {
     lifted: Option<Lifted>,
     crowding: Crowding,
     feeds: feeds::Feeds,
+    repeats: repeats::Repeats,
+    overtaken: overtaken::Overtaken,
     count: Count,
     outcome: Outcome,
 }
@@ -158,6 +162,8 @@ impl Judge {
             lifted: Some(Lifted::default()),
             crowding: Crowding::default(),
             feeds: feeds::Feeds::default(),
+            repeats: repeats::Repeats::default(),
+            overtaken: overtaken::Overtaken::default(),
             count: Count::default(),
             outcome: Outcome::default(),
         };
@@ -215,13 +221,16 @@ impl Judge {
         Desired { bans: &self.bans, allowed: &self.allowed, now }
     }
 
-    /// When something is due that nobody asks for: the end of a ban or of a storm, the next part of what is too much for
-    /// a table that shrinks.
+    /// When something is due that nobody asks for: the end of a ban or of a storm, an event of what was repeated, the next
+    /// part of what is too much for a table that shrinks or of the bans that may be of what is allowed.
     pub fn next_due(&mut self) -> Option<Moment> {
-        if self.crowding.is_shrinking {
+        if self.crowding.is_shrinking || self.is_lifting() {
             return Some(OVERDUE);
         }
-        self.bans.next_expiry().into_iter().chain(self.engine.next_tick()).min()
+        [self.bans.next_expiry(), self.engine.next_tick(), self.repeats.next_due()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Lines a write up that belongs to what was decided last, such as the position behind the lines.

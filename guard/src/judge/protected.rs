@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::json;
-use tracing::{info, warn};
 
 use super::Judge;
 use crate::enforce::Change;
@@ -45,10 +44,9 @@ impl Judge {
     /// Protects the address of a key login, if it is believed.
     pub(super) fn key_login(&mut self, address: IpAddr, port: u16, at: Moment, believed: bool, clock: Clock) {
         if !believed {
-            let target = Target::host(address);
-            info!(%address, port, "a key login is not believed: there is no such connection");
             let because = "a log file tells of a key login, but there is no such connection";
-            self.event("doubt", Some(target), &json!({ "because": because, "port": port }), clock);
+            let detail = json!({ "because": because, "port": port });
+            self.event_that_repeats("doubt", Target::host(address), detail, clock);
             return;
         }
         self.protection.key_login(address, port, at);
@@ -135,8 +133,8 @@ impl Judge {
         self.sync_allowed(clock);
     }
 
-    /// Lines up for the kernel what has become protected or is no longer, and lifts bans that a protection now forbids.
-    /// Answers the targets whose bans were lifted.
+    /// Lines up for the kernel what has become protected or is no longer, and begins to lift bans that a protection now
+    /// forbids ([`Self::is_lifting`]). Answers the targets whose bans were lifted already.
     pub fn sync_allowed(&mut self, clock: Clock) -> Vec<Target> {
         let now = clock.moment;
         let changes = self.protection.take_changes(now);
@@ -148,27 +146,6 @@ impl Judge {
         told.extend(changes.disallow.iter().copied().map(Change::Disallow));
         let before = std::mem::replace(&mut self.allowed, self.protection.targets(now));
         self.recut(&before, changes.allow.iter().chain(&changes.disallow).copied(), clock);
-        let bans = self.bans_touched_by(&changes.allow);
-        let mut lifted = Vec::new();
-        for (target, because) in self.protection.conflicts(bans, now) {
-            let ban = self.lift(target, clock);
-            lifted.push(target);
-            // Of a feed's ban what is not protected is still banned, and a list may hold many.
-            if ban.is_some_and(|ban| !ban.origin.is_feed()) {
-                warn!(%target, because, "ban lifted: the target is protected now");
-                self.event("unban", Some(target), &json!({ "because": because }), clock);
-            }
-        }
-        lifted
-    }
-
-    /// Bans that may overlap targets that have become allowed. A single address, the common case of somebody who has
-    /// just logged in, needs no walk over every ban.
-    fn bans_touched_by(&self, allowed: &[Target]) -> Vec<Target> {
-        if allowed.iter().all(|target| target.is_host()) {
-            let covering = allowed.iter().flat_map(|target| self.bans.covering(target.address()));
-            return covering.map(|ban| ban.target).collect();
-        }
-        self.bans.iter().map(|ban| ban.target).collect()
+        self.overtake(&changes.allow, clock)
     }
 }

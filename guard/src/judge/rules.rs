@@ -110,11 +110,8 @@ impl Judge {
         }
         if let Some(protection) = self.protection.refusal(target, clock.moment) {
             self.count.refused += 1;
-            if self.rules.may_record(rule, clock.moment) {
-                info!(%target, rule = rule.name(), protection, "not banned: protected");
-                let detail = json!({ "rule": rule.name(), "because": protection });
-                self.event_of_line("refuse", target, detail, clock);
-            }
+            let detail = json!({ "rule": rule.name(), "because": protection });
+            self.event_that_repeats("refuse", target, detail, clock);
             return false;
         }
         let score = self.engine.score(target.address(), clock.moment);
@@ -178,15 +175,21 @@ impl Judge {
         &mut self,
         kind: &str,
         target: impl Into<Option<Target>>,
-        mut detail: Value,
+        detail: Value,
         clock: Clock,
     ) {
+        let detail = self.tagged(detail);
+        self.event(kind, target.into(), &detail, clock);
+    }
+
+    /// A detail with the tags that rules gave the line at hand.
+    pub(super) fn tagged(&self, mut detail: Value) -> Value {
         if !self.tags.is_empty()
             && let Some(detail) = detail.as_object_mut()
         {
             detail.insert("tags".into(), json!(self.tags));
         }
-        self.event(kind, target.into(), &detail, clock);
+        detail
     }
 }
 

@@ -142,9 +142,8 @@ impl Judge {
             Some(Against::Forbidden(because)) => {
                 self.engine.refused(order.target);
                 self.count.refused += 1;
-                info!(target = %order.target, filter, score, because, "not banned");
                 let detail = json!({ "filter": filter, "score": score, "because": because });
-                self.event_of_line("refuse", order.target, detail, clock);
+                self.event_that_repeats("refuse", order.target, detail, clock);
                 return false;
             }
             None => {}

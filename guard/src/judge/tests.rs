@@ -14,6 +14,7 @@ use crate::time::Wall;
 
 mod logins;
 mod names;
+mod overtaken;
 
 const START: Clock = Clock { wall: Wall(1_800_000_000_000), moment: Moment(1_000_000) };
 

@@ -184,15 +184,6 @@ impl RuleSet {
         counts
     }
 
-    /// Whether a rule may leave one more event of something that did not happen. It is counted.
-    pub(crate) fn may_record(&mut self, rule: &Rule, now: Moment) -> bool {
-        let number = self.rules.iter().position(|known| **known == *rule);
-        let Some(state) = number.and_then(|number| self.states.get_mut(number)) else { return true };
-        let may = state.record.admits(RateLimit::USUAL, now);
-        state.count.limited += u64::from(!may);
-        may
-    }
-
     /// Number of rules.
     pub fn len(&self) -> usize {
         self.rules.len()

@@ -128,3 +128,18 @@ fn a_store_that_lost_writes_is_told_of_logins_and_what_a_person_takes_back_leave
     world.settle();
     assert_eq!(world.stored(), login);
 }
+
+#[test]
+fn logins_that_are_not_believed_are_one_event_in_a_quarter_of_an_hour() {
+    let mut world = World::new(&[]);
+    for second in 0..1000 {
+        world.tell(Kind::KeyLogin, Voucher::Sockets(&|_, _| Some(false)), after(second));
+        world.judge.expire(after(second));
+    }
+    world.settle();
+    let query = EventQuery { kinds: vec!["doubt".into()], ..EventQuery::default() };
+    let told = world.store.events(&query).unwrap().events;
+    let told: Vec<&str> = told.iter().map(|stored| stored.event.detail.as_str()).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("\"times\":900") && !told[1].contains("times"), "{told:?}");
+}

@@ -4,52 +4,51 @@
 //! Where one is wider than the ban, what is left of it beside the ban takes its place.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
-use crate::target::Target;
+use super::Protection;
+use crate::target::{Cut, Target, cut, widest};
+use crate::time::Moment;
 
-/// The allowed targets without what is forced; sorted, none of them overlapping another if none did before.
+/// The allowed targets without what is forced; sorted, none of them overlapping another if none did before. One that
+/// would be left in too many parts stays whole: rather a forced ban does not hold than somebody is dropped who may pass.
 pub(super) fn without(allowed: Vec<Target>, forced: &BTreeSet<Target>) -> Vec<Target> {
     if forced.is_empty() {
         return allowed;
     }
-    let mut left = Vec::with_capacity(allowed.len());
-    for target in allowed {
-        let holes: Vec<Target> = forced.iter().copied().filter(|hole| hole.overlaps(target)).collect();
-        cut(target, &holes, &mut left);
-    }
-    left
-}
-
-/// Cuts holes, each of which overlaps the target, out of it.
-fn cut(target: Target, holes: &[Target], left: &mut Vec<Target>) {
-    if holes.is_empty() {
-        return left.push(target);
-    }
-    if holes.iter().any(|hole| hole.length() <= target.length()) {
-        return; // it covers all of it
-    }
-    for half in halves(target) {
-        let inside: Vec<Target> = holes.iter().copied().filter(|hole| hole.overlaps(half)).collect();
-        cut(half, &inside, left);
-    }
-}
-
-/// The two halves of a prefix. Of IPv6, none that is IPv4 in another form: no packet has such a source.
-fn halves(prefix: Target) -> impl Iterator<Item = Target> {
-    let length = prefix.length();
-    let upper = match prefix.address() {
-        IpAddr::V4(address) => IpAddr::V4((address.to_bits() | 1 << (31 - length)).into()),
-        IpAddr::V6(address) => IpAddr::V6((address.to_bits() | 1 << (127 - length)).into()),
+    let forced = widest(forced.iter().copied());
+    let left = |target| match cut(target, &forced) {
+        Cut::TooFine => vec![target],
+        left => left.targets(target),
     };
-    let half = move |address| Target::prefix(address, length + 1);
-    let same = move |half: &Target| half.address().is_ipv4() == prefix.address().is_ipv4();
-    [prefix.address(), upper].into_iter().filter_map(half).filter(same)
+    allowed.into_iter().flat_map(left).collect()
+}
+
+impl Protection {
+    /// An allowed target inside which so much would be forced, with `target`, that a forced ban could not hold there.
+    pub fn too_fine_with(&self, target: Target, now: Moment) -> Option<Target> {
+        let forced = self.forced.iter().copied().chain([target]).collect();
+        self.too_fine(&forced, |allowed| allowed.overlaps(target), now)
+    }
+
+    /// The first allowed target of these that stays whole because so much is forced inside it.
+    pub(super) fn too_fine(
+        &self,
+        forced: &BTreeSet<Target>,
+        is_asked: impl Fn(Target) -> bool,
+        now: Moment,
+    ) -> Option<Target> {
+        if forced.is_empty() {
+            return None;
+        }
+        let forced = widest(forced.iter().copied());
+        let mut asked = self.allowances(now).into_iter().filter(|allowed| is_asked(*allowed));
+        asked.find(|allowed| cut(*allowed, &forced) == Cut::TooFine)
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{IpAddr, Ipv4Addr};
 
     use proptest::prelude::*;
 
@@ -69,6 +68,14 @@ mod tests {
         let all = vec![target("0.0.0.0/0"), target("::/0")];
         let left = without(all, &BTreeSet::from([target("203.0.113.7"), target("::1")]));
         assert_eq!((left.len(), left.iter().filter(|one| one.address().is_ipv4()).count()), (32 + 128, 32));
+    }
+
+    #[test]
+    fn what_would_be_in_too_many_parts_stays_whole() {
+        let hosts = |count: u32| (0..count).map(|n| Target::host(IpAddr::V4((0x0a00_0000 + n * 2).into())));
+        let allowed = vec![target("10.0.0.0/8")];
+        assert_eq!(without(allowed.clone(), &hosts(2048).collect()).len(), 2048 + 12);
+        assert_eq!(without(allowed.clone(), &hosts(5000).collect()), allowed);
     }
 
     fn few() -> impl Strategy<Value = Target> {

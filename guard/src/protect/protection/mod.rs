@@ -8,7 +8,7 @@ use super::overlap::TargetMap;
 use super::ranges;
 use super::system::{Connection, SystemAddresses};
 use crate::config::Allow;
-use crate::target::{Allowable, Target};
+use crate::target::{Allowable, Target, widest};
 use crate::time::{Clock, Moment};
 
 mod forced;
@@ -251,6 +251,14 @@ impl Protection {
         })
     }
 
+    /// What is forced and does not hold, in words: see [`forced::without`].
+    pub fn unheld(&self, now: Moment) -> Option<String> {
+        let around = self.too_fine(&self.forced, |_| true, now)?;
+        Some(format!(
+            "{around} is allowed and so many bans are forced inside it that none of them holds; guardctl unban takes them back"
+        ))
+    }
+
     /// Whether any session is believed to live: then connections are worth looking at.
     pub fn has_sessions(&self) -> bool {
         !self.password_logins.is_empty()
@@ -341,7 +349,7 @@ impl Protection {
     /// Everything protected, the reason, and the seconds left where it ends by itself.
     pub fn allowed(&self, now: Moment) -> Vec<(Target, String, Option<u64>)> {
         let fixed = self.fixed.iter().flat_map(|(t, reasons)| reasons.iter().map(move |r| (t, r.clone())));
-        let passing = self.passing.iter().flat_map(|(t, p)| p.reasons(now).into_iter().map(move |r| (t, r)));
+        let passing = self.passing.iter().flat_map(|(t, p)| p.reasons(now).map(move |r| (t, r)));
         let held = fixed.chain(passing).filter(|(_, reason)| reason.holds(now));
         let left = |until: Moment| until.since(now).as_secs();
         let mut all: Vec<_> = held.map(|(t, r)| (t, r.because, r.until.map(left))).collect();
@@ -351,18 +359,15 @@ impl Protection {
 
     /// The targets that may pass, sorted; what another covers is left out, and what is forced.
     pub fn targets(&self, now: Moment) -> Vec<Target> {
-        let passing = self.passing.iter().filter(|(_, p)| p.reason(now).is_some()).map(|(t, _)| t);
+        forced::without(self.allowances(now), &self.forced)
+    }
+
+    /// The same with what is forced.
+    fn allowances(&self, now: Moment) -> Vec<Target> {
+        let passing = self.passing.iter().filter(|(_, p)| p.protects(now)).map(|(t, _)| t);
         let fixed =
             self.fixed.iter().filter(|(_, r)| r.iter().any(|reason| reason.holds(now))).map(|(t, _)| t);
-        let all: BTreeSet<Target> = fixed.chain(passing).collect();
-        let mut widest: Vec<Target> = Vec::new();
-        for target in all {
-            // Sorted by address, then length: what covers a target comes before it, with only its inside between.
-            if !widest.last().is_some_and(|wide| wide.overlaps(target)) {
-                widest.push(target);
-            }
-        }
-        forced::without(widest, &self.forced)
+        widest(fixed.chain(passing).collect::<BTreeSet<_>>())
     }
 
     /// What has to be told to the kernel since the last call. At first, that is everything. Asked after every batch of
@@ -496,9 +501,17 @@ impl Passing {
         }
     }
 
+    /// Whether any reason holds.
+    fn protects(&self, now: Moment) -> bool {
+        !self.sessions.is_empty()
+            || self.recorded
+            || self.login_until.is_some_and(|until| until > now)
+            || self.allowance.as_ref().is_some_and(|allowance| allowance.holds(now))
+    }
+
     /// The reason that holds longest.
     fn reason(&self, now: Moment) -> Option<Reason> {
-        self.reasons(now).into_iter().next()
+        self.reasons(now).next()
     }
 
     /// When a reason ends, if it does by itself.
@@ -506,18 +519,18 @@ impl Passing {
         self.login_until.into_iter().chain(self.allowance.iter().filter_map(|allowance| allowance.until))
     }
 
-    fn reasons(&self, now: Moment) -> Vec<Reason> {
+    fn reasons(&self, now: Moment) -> impl Iterator<Item = Reason> {
         let session = self.sessions.iter().map(|s| Reason { because: s.words(), until: None });
-        let allowance = self.allowance.iter().filter(|a| a.holds(now)).map(|a| Reason {
+        let allowance = self.allowance.iter().filter(move |a| a.holds(now)).map(|a| Reason {
             because: if a.comment.is_empty() { "allowed".into() } else { format!("allowed: {}", a.comment) },
             until: a.until,
         });
-        let login = self.login_until.filter(|until| *until > now).map(|until| Reason {
+        let login = self.login_until.filter(|until| *until > now).map(move |until| Reason {
             because: format!("key login, protected for another {}", length(until.since(now))),
             until: Some(until),
         });
         let recorded = self.recorded.then(|| Reason { because: RECORDED.into(), until: None });
-        session.chain(recorded).chain(allowance).chain(login).collect()
+        session.chain(recorded).chain(allowance).chain(login)
     }
 }
 

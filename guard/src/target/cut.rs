@@ -1,25 +1,28 @@
-//! A listed target without what must never be banned: invariant 5 holds for feeds as for any other ban.
+//! A target without some others: what a feed lists without what must never be banned, what is allowed without what a
+//! person banned all the same.
 
-use crate::target::Target;
+use std::net::IpAddr;
 
-/// Targets that one listed target may become at most. Each protected address in a prefix makes as many as it is longer.
+use super::Target;
+
+/// Targets that one target may become at most. Each address that is cut out of a prefix makes as many as it is longer.
 const PARTS: usize = 4096;
 
-/// What is left of a listed target.
+/// What is left of a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cut {
     /// All of it.
     Whole,
-    /// These, the widest that touch nothing protected.
+    /// These, the widest that touch nothing of what is cut out.
     Parts(Vec<Target>),
-    /// Nothing: it lies in what is protected.
+    /// Nothing: something covers all of it.
     Nothing,
-    /// More parts than are worth it: the whole of it is refused.
+    /// More parts than are worth it.
     TooFine,
 }
 
 impl Cut {
-    /// What is to be banned of `target`.
+    /// What is left of `target`; nothing where it would be too fine.
     pub fn targets(self, target: Target) -> Vec<Target> {
         match self {
             Self::Whole => vec![target],
@@ -29,48 +32,59 @@ impl Cut {
     }
 }
 
-/// Cuts what is protected out of a target. `protected` is in the order of targets and none of it covers another, as
-/// [`Protection::targets`](crate::protect::Protection::targets) has it.
-pub fn cut(target: Target, protected: &[Target]) -> Cut {
-    let protected = touching(target, protected);
-    match protected {
+/// Cuts holes out of a target. They are in the order of targets and none of them covers another, as [`widest`] has them.
+pub fn cut(target: Target, holes: &[Target]) -> Cut {
+    let holes = touching(target, holes);
+    match holes {
         [] => Cut::Whole,
         [wide, ..] if wide.length() <= target.length() => Cut::Nothing,
         _ => {
             let mut parts = Vec::new();
-            if split(target, protected, &mut parts) { Cut::Parts(parts) } else { Cut::TooFine }
+            if split(target, holes, &mut parts) { Cut::Parts(parts) } else { Cut::TooFine }
         }
     }
 }
 
 /// Whether [`cut`] leaves exactly `part` of `listed`, among others.
-pub fn is_left(part: Target, listed: Target, protected: &[Target]) -> bool {
+pub fn is_left(part: Target, listed: Target, holes: &[Target]) -> bool {
     if part == listed {
-        return touching(part, protected).is_empty();
+        return touching(part, holes).is_empty();
     }
     let wider = Target::prefix(part.address(), part.length().saturating_sub(1));
     part.length() > listed.length()
         && listed.covers(part.address())
-        && touching(part, protected).is_empty()
-        && wider.is_some_and(|wider| !touching(wider, protected).is_empty())
-        && cut(listed, protected) != Cut::TooFine
+        && touching(part, holes).is_empty()
+        && wider.is_some_and(|wider| !touching(wider, holes).is_empty())
+        && cut(listed, holes) != Cut::TooFine
 }
 
-/// The protected targets that share an address with one.
-fn touching(target: Target, protected: &[Target]) -> &[Target] {
-    let mut from = protected.partition_point(|known| *known < target);
-    let inside = protected[from..].iter().take_while(|known| known.overlaps(target)).count();
+/// Of targets in their order those that no other covers.
+pub fn widest(targets: impl IntoIterator<Item = Target>) -> Vec<Target> {
+    let mut widest: Vec<Target> = Vec::new();
+    for target in targets {
+        // Sorted by address, then length: what covers a target comes before it, with only its inside between.
+        if !widest.last().is_some_and(|wide| wide.overlaps(target)) {
+            widest.push(target);
+        }
+    }
+    widest
+}
+
+/// The holes that share an address with a target.
+pub fn touching(target: Target, holes: &[Target]) -> &[Target] {
+    let mut from = holes.partition_point(|known| *known < target);
+    let inside = holes[from..].iter().take_while(|known| known.overlaps(target)).count();
     let to = from + inside;
-    if from > 0 && protected[from - 1].overlaps(target) {
+    if from > 0 && holes[from - 1].overlaps(target) {
         from -= 1;
     }
-    &protected[from..to]
+    &holes[from..to]
 }
 
-/// Appends the parts of a target that is touched; `false` if they are too many.
-fn split(target: Target, protected: &[Target], parts: &mut Vec<Target>) -> bool {
+/// Appends the parts of a target that a hole touches; `false` if they are too many.
+fn split(target: Target, holes: &[Target], parts: &mut Vec<Target>) -> bool {
     for half in halves(target).into_iter().flatten() {
-        match touching(half, protected) {
+        match touching(half, holes) {
             [] if parts.len() == PARTS => return false,
             [] => parts.push(half),
             [wide, ..] if wide.length() <= half.length() => {}
@@ -89,25 +103,20 @@ fn halves(target: Target) -> [Option<Target>; 2] {
     let length = target.length() + 1;
     let low = Target::prefix(target.address(), length);
     let high = match target.address() {
-        std::net::IpAddr::V4(address) => {
-            let bit = 1 << (32 - u32::from(length));
-            Target::prefix(std::net::Ipv4Addr::from_bits(address.to_bits() | bit).into(), length)
-        }
-        std::net::IpAddr::V6(address) => {
-            let bit = 1 << (128 - u32::from(length));
-            Target::prefix(std::net::Ipv6Addr::from_bits(address.to_bits() | bit).into(), length)
-        }
+        IpAddr::V4(address) => IpAddr::V4((address.to_bits() | 1 << (32 - u32::from(length))).into()),
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() | 1 << (128 - u32::from(length))).into()),
     };
-    [low, high].map(|half| half.filter(|half| half.family() == target.family()))
+    [low, Target::prefix(high, length)].map(|half| half.filter(|half| half.family() == target.family()))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
-    use super::super::List;
-    use super::super::tests::{addresses, target};
     use super::*;
+    use crate::feed::tests::{addresses, target};
 
     fn targets(texts: &[&str]) -> Vec<Target> {
         texts.iter().map(|text| text.parse().unwrap()).collect()
@@ -146,7 +155,7 @@ mod tests {
             listed in target(),
             protected in prop::collection::vec(target(), 0..6),
         ) {
-            let protected: Vec<Target> = protected.into_iter().collect::<List>().iter().collect();
+            let protected = widest(protected.into_iter().collect::<BTreeSet<_>>());
             let left = cut(listed, &protected).targets(listed);
             for address in addresses() {
                 let wanted = listed.covers(address) && !protected.iter().any(|known| known.covers(address));
