@@ -275,8 +275,8 @@ impl World {
         let judge = &mut daemon.judge;
         let said = match wish {
             Wish::Ban(target, seconds) => {
-                let asker = Asker { uid: 0, from: [None, None], force: false };
-                judge.ban(target, length(seconds), None, asker, clock)
+                let asker = Asker { uid: 0, from: BTreeSet::new(), force: false };
+                judge.ban(target, length(seconds), None, &asker, clock)
             }
             Wish::Unban(target) => judge.unban(target, 0, clock),
             Wish::UnbanAll => Ok(judge.unban_all(0, clock).to_string()),
@@ -348,8 +348,10 @@ impl World {
         if writes.is_empty() {
             return Ok(());
         }
-        let is_urgent =
-            |write: &Write| !matches!(write, Write::Event(_) | Write::Position(_) | Write::Scores(_));
+        let is_urgent = |write: &Write| {
+            use Write::{Event, Logins, Position, Scores};
+            !matches!(write, Event(_) | Position(_) | Scores(_) | Logins(_))
+        };
         let after = if writes.iter().any(is_urgent) { 20 } else { 250 };
         for write in &writes {
             self.told(write);

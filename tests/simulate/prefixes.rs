@@ -1,6 +1,6 @@
 //! Prefixes and hosts that are banned, allowed, taken back and ended in any order, against a set of addresses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -113,7 +113,7 @@ fn bans_and_allowances_in_any_order_are_a_set_of_addresses() {
             Judge::new(&config, FILTERS.clone(), protection, &Snapshot::default(), seed, clock(0));
         judge.restored();
         let (mut naive, mut kernel, mut now) = (Naive::default(), Kernel::default(), 0);
-        let asker = Asker { uid: 0, from: [None, None], force: false };
+        let asker = Asker { uid: 0, from: BTreeSet::new(), force: false };
         for step in 0..STEPS {
             now += chance.within(0..=40_000);
             naive.pass(now);
@@ -126,7 +126,7 @@ fn bans_and_allowances_in_any_order_are_a_set_of_addresses() {
             match chance.below(11) {
                 10 => guesses(&mut judge, &mut chance, clock(now)),
                 0..5 => {
-                    let _ = judge.ban(target, length, None, asker, clock(now));
+                    let _ = judge.ban(target, length, None, &asker, clock(now));
                     naive.ban(target, until);
                 }
                 5 => {

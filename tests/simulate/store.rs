@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use guard::source::Position;
-use guard::store::{Memory, Snapshot, Store as _, StoredBan, StoredScore, Write};
+use guard::store::{Memory, Snapshot, Store as _, StoredBan, StoredLogin, StoredScore, Write};
 use guard::target::Target;
 use guard::time::Wall;
 
@@ -13,9 +13,10 @@ use guard::time::Wall;
 pub(crate) struct Store {
     durable: Memory,
     waiting: Vec<Write>,
-    /// Of positions and scores only the last counts; they come behind everything that waits.
+    /// Of positions, scores and logins only the last counts; they come behind everything that waits.
     positions: BTreeMap<String, Position>,
     scores: BTreeMap<IpAddr, StoredScore>,
+    logins: BTreeMap<IpAddr, StoredLogin>,
     /// What the engine is to recall.
     engine: Option<Write>,
     /// Everything anew, in place of what was lost.
@@ -34,6 +35,7 @@ impl Store {
             waiting: Vec::new(),
             positions: BTreeMap::new(),
             scores: BTreeMap::new(),
+            logins: BTreeMap::new(),
             engine: None,
             whole: None,
             lost: false,
@@ -47,8 +49,9 @@ impl Store {
         for write in writes {
             match write {
                 Write::Position(position) => drop(self.positions.insert(position.source.clone(), position)),
-                Write::Scores(_) if self.lost => {}
+                Write::Scores(_) | Write::Logins(_) if self.lost => {}
                 Write::Scores(scores) => self.scores.extend(scores.into_iter().map(|s| (s.address, s))),
+                Write::Logins(logins) => self.logins.extend(logins.into_iter().map(|l| (l.address, l))),
                 // Nothing reads them here.
                 Write::Event(_) => {}
                 write @ Write::Engine(_) => self.engine = Some(write),
@@ -74,6 +77,7 @@ impl Store {
     pub(crate) fn resync(&mut self, writes: Vec<Write>) {
         self.lost = false;
         self.scores.clear();
+        self.logins.clear();
         let positions = std::mem::take(&mut self.positions).into_values().map(Write::Position);
         let waiting = std::mem::take(&mut self.waiting);
         let older = self.whole.take().into_iter().flatten().chain(waiting).chain(positions);
@@ -88,6 +92,7 @@ impl Store {
         let mut writes = std::mem::take(&mut self.waiting);
         if !self.lost {
             writes.push(Write::Scores(std::mem::take(&mut self.scores).into_values().collect()));
+            writes.push(Write::Logins(std::mem::take(&mut self.logins).into_values().collect()));
             writes.extend(std::mem::take(&mut self.positions).into_values().map(Write::Position));
             writes.extend(self.engine.take());
         }
@@ -126,6 +131,7 @@ impl Store {
     fn lose(&mut self) {
         self.lost = true;
         self.scores.clear();
+        self.logins.clear();
         self.waiting.retain(outlives_resync);
     }
 }

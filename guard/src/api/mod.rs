@@ -2,6 +2,7 @@
 //!
 //! guardctl and scripts use it; there is no second way to change state.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -37,10 +38,10 @@ pub enum Request {
         seconds: Option<u64>,
         /// Why.
         reason: Option<String>,
-        /// Where the asker's own session comes from, as he sees it himself: the daemon may not be allowed to look.
-        /// What covers it is refused.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        from: Option<IpAddr>,
+        /// Where the asker's own session comes from, or may come from, as he sees it himself: the daemon may not be allowed
+        /// to look. What covers one of these is refused.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        from: BTreeSet<IpAddr>,
         /// Whether it is to hold past what allows or protects the targets.
         #[serde(default)]
         force: bool,

@@ -1,5 +1,6 @@
 //! Server and client against each other, with a handler in place of the engine.
 
+use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -271,8 +272,14 @@ fn a_long_list_is_one_short_line_of_the_log() {
         (1..=count).map(|n| Target::host(std::net::Ipv4Addr::from(n).into())).collect::<Vec<_>>()
     };
     let ban = |count| {
-        Request::Ban { targets: targets(count), seconds: None, reason: None, from: None, force: false }
-            .brief()
+        Request::Ban {
+            targets: targets(count),
+            seconds: None,
+            reason: None,
+            from: BTreeSet::new(),
+            force: false,
+        }
+        .brief()
     };
     assert_eq!(ban(10_000), "ban 10000 targets, the first 0.0.0.1");
     assert_eq!(Request::Unban { targets: targets(5) }.brief(), "unban 5 targets, the first 0.0.0.1");

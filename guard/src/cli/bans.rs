@@ -11,7 +11,7 @@ use super::{CliError, Piece, Screen, Style, ask, plain};
 use crate::api::client::Client;
 use crate::api::{Answer, BanView, Request, TargetResult};
 use crate::ban::{Origin, Sort};
-use crate::protect::caller_peer;
+use crate::protect::caller_peers;
 use crate::target::Target;
 use crate::time::Wall;
 
@@ -21,12 +21,12 @@ const TARGETS: usize = 500;
 const PAGE: usize = 1000;
 
 pub(super) fn ban(client: &mut Client, screen: &mut Screen<'_>, ban: &Ban) -> Result<ExitCode, CliError> {
-    let from = caller_peer(std::process::id() as i32);
+    let from = caller_peers(std::process::id() as i32);
     each(client, screen, &ban.targets, |targets| Request::Ban {
         targets,
         seconds: ban.length.map(Length::for_ban),
         reason: ban.reason.clone(),
-        from,
+        from: from.clone(),
         force: ban.force,
     })
 }

@@ -333,8 +333,11 @@ fn bans_are_asked_for_as_given() {
     assert_eq!(text, "203.0.113.7    done\n2001:db8::/64  done\n");
     let targets = vec!["203.0.113.7".parse().unwrap(), "2001:db8::/64".parse().unwrap()];
     let reason = Some("scan".to_owned());
-    let from = crate::protect::caller_peer(std::process::id() as i32);
-    assert_eq!(daemon.asked(), [Request::Ban { targets, seconds: Some(5400), reason, from, force: false }]);
+    let from = crate::protect::caller_peers(std::process::id() as i32);
+    assert_eq!(
+        daemon.asked(),
+        [Request::Ban { targets, seconds: Some(5400), reason, from: from.clone(), force: false }]
+    );
 
     daemon.guardctl(&["ban", "192.0.2.1", "--for", "permanent", "--force"]);
     daemon.guardctl(&["allow", "add", "192.0.2.1", "--for", "permanent"]);

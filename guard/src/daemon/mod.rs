@@ -151,7 +151,8 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         enforcement: None,
         next_sessions: Instant::now(),
         next_system: Instant::now(),
-        next_recall: Instant::now() + control::RECALL,
+        // At once: what is kept of accounts is told apart by a seed that is in it.
+        next_recall: Instant::now(),
         next_attach: Instant::now(),
         config,
     };

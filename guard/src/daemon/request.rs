@@ -34,9 +34,9 @@ impl Control {
         let answer = match request {
             Request::Status {} => Answer::Status(Box::new(self.status())),
             Request::Ban { targets, seconds, reason, from, force } => {
-                let from = [from, crate::protect::caller_peer(caller.pid)];
+                let from = from.into_iter().chain(crate::protect::caller_peer(caller.pid)).collect();
                 let asker = Asker { uid: caller.uid, from, force };
-                Answer::Targets(self.ban(&targets, seconds, reason.as_deref(), asker))
+                Answer::Targets(self.ban(&targets, seconds, reason.as_deref(), &asker))
             }
             Request::Unban { targets } => Answer::Targets(self.unban(&targets, caller)),
             Request::Forget { targets } => Answer::Targets(self.forget(&targets, caller)),
@@ -129,7 +129,7 @@ impl Control {
         targets: &[Target],
         seconds: Option<u64>,
         reason: Option<&str>,
-        asker: Asker,
+        asker: &Asker,
     ) -> Vec<TargetResult> {
         let clock = Clock::now();
         let length = seconds.map(Duration::from_secs);

@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::accounts::AccountKey;
 use super::attempt::Joined;
 use super::escalate::{Sentence, Term};
+use super::logins::LoginAccounts;
 use super::pace::Adapted;
 use super::state::Engine;
+use super::trail::Trail;
 use super::{BanOrder, Cause, Decision, Incident, Trouble};
 use crate::sighting::{PatternId, Points, Sighting};
 use crate::target::Target;
@@ -112,7 +114,8 @@ impl Engine {
         let trail = &mut self.sources.at_mut(source).trail;
         let accounts = trail.accounts() as u32;
         trail.forget_accounts();
-        if !self.logins.from(s.address, now) {
+        let tried = trail.tried();
+        if !self.logins.outnumber(tried, s.address, now) {
             return Some(Cause::Accounts(accounts));
         }
         self.tell(Incident::of(Trouble::ManyAccounts { accounts }, s, at));
@@ -128,22 +131,32 @@ impl Engine {
             self.tell(Incident::of(Trouble::SlowGuessing { guesses: trail.guesses().into() }, s, at));
         }
         let is_attack = trail.sorts() >= SLOW_SORTS && trail.guesses() >= SLOW_GUESSES;
-        (is_attack && !self.logins.from(s.address, now)).then_some(Cause::Slow)
+        (is_attack && !self.logins.outnumber(trail.tried(), s.address, now)).then_some(Cause::Slow)
     }
 
-    /// Somebody logged in with a password: whether that is good news.
-    pub(super) fn notice_login(&mut self, s: &Sighting<'_>, at: Moment, now: Moment) {
-        let guesses = self.sources.get(s.address).map_or(0, |source| source.trail.guesses_at(now));
+    /// Somebody logged in with a password.
+    pub(super) fn password_login(&mut self, s: &Sighting<'_>, at: Moment, now: Moment) {
+        self.notice_success(s, at, now);
+        let account = s.account.map(|account| self.accounts.key(account));
+        if let Some(account) = account {
+            self.accounts.let_in(account.at(s.pattern.filter));
+        }
+        self.logins.add(s.address, LoginAccounts::of(account), at);
+    }
+
+    /// Whether it is good news that a password was right.
+    pub(super) fn notice_success(&mut self, s: &Sighting<'_>, at: Moment, now: Moment) {
+        let trail = self.sources.get(s.address).map_or_else(Trail::default, |source| source.trail);
+        let guesses = trail.guesses_at(now);
         let within = self.decide.account_within;
         let addresses = s.account.map_or(0, |account| {
             let key = self.accounts.key(account).at(s.pattern.filter);
-            self.accounts.let_in(key);
             self.accounts.addresses(key, at, within)
         });
         let enough = self.decide.account_addresses;
         let is_attacked = enough > 0 && addresses >= enough;
-        // Where somebody logs in day by day, somebody else may have guessed.
-        let is_news = !self.logins.from(s.address, now);
+        // Where many log in day by day, somebody else may have guessed.
+        let is_news = !self.logins.outnumber(trail.tried(), s.address, now);
         if is_news && (guesses >= GUESSES || is_attacked && guesses >= FEW_GUESSES) {
             let score = self.score(s.address, at);
             self.evidence.push(s, Joined { points: Points(0), joined: false }, score, at);
@@ -151,7 +164,6 @@ impl Engine {
                 Trouble::SuccessAfterFailures { guesses: guesses.into(), addresses: addresses as u32 };
             self.tell(Incident::of(trouble, s, at));
         }
-        self.logins.add(s.address, at);
     }
 
     /// A ban that was ordered stands. What many of them lead to is ordered in turn ([`Self::further`]).

@@ -1,9 +1,10 @@
-//! Scores that outlive the daemon.
+//! Scores and logins that outlive the daemon.
 //!
-//! Without them whoever makes the daemon restart, or waits for it, begins at nothing again.
+//! Without scores whoever makes the daemon restart, or waits for it, begins at nothing again.
 
 use std::net::IpAddr;
 
+use super::logins::LoginAccounts;
 use super::score::Score;
 use crate::sighting::Points;
 use crate::time::Moment;
@@ -17,6 +18,17 @@ pub struct KeptScore {
     pub points: Points,
     /// When that was.
     pub settled: Moment,
+}
+
+/// When somebody last logged in from an address, as the store keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeptLogin {
+    /// The address.
+    pub address: IpAddr,
+    /// When that was; `None`: there is nothing to keep any more.
+    pub last: Option<Moment>,
+    /// The accounts.
+    pub accounts: LoginAccounts,
 }
 
 impl KeptScore {

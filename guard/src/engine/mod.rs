@@ -49,7 +49,8 @@ mod witness;
 pub(crate) use escalate::RECIDIVE_MOST;
 pub use escalate::{Sentence, Strikes};
 pub use incident::{Incident, Severity, Trouble};
-pub use kept::KeptScore;
+pub use kept::{KeptLogin, KeptScore};
+pub use logins::LoginAccounts;
 pub use recall::Recalled;
 pub use state::Engine;
 
@@ -171,6 +172,8 @@ pub struct EngineCount {
     pub offenders: u64,
     /// Targets whose past was forgotten to make room.
     pub offenders_evicted: u64,
+    /// Addresses that somebody had logged in from lately and that were forgotten to make room.
+    pub logins_evicted: u64,
 }
 
 /// Settings and identities an engine is made with.

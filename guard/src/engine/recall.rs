@@ -1,11 +1,10 @@
-//! What the engine recalls after a restart besides scores and strikes, which the store keeps one by one: trails, accounts
-//! under attack, prefixes, logins, a storm.
+//! What the engine recalls after a restart besides scores, strikes and logins, which the store keeps one by one: trails, accounts
+//! under attack, prefixes, a storm.
 //!
 //! It is one piece, bounded, that only the engine reads. Hashes in it depend on the seed, so the seed is in it too, and
 //! its file is root's. What is left of an attempt that was under way is not kept: its next line begins a new one.
 
 use std::cmp::Reverse;
-use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +17,7 @@ use super::state::Engine;
 use super::storm::{KeptStorm, Storm};
 use super::trail::Trail;
 use crate::sighting::PatternId;
-use crate::time::{Clock, Wall};
+use crate::time::Clock;
 
 /// First byte of what is kept: what other versions have kept is forgotten.
 const VERSION: u8 = 3;
@@ -26,8 +25,6 @@ const VERSION: u8 = 3;
 const TRAILS: usize = 16_384;
 /// Accounts and prefixes of either sort that are kept: those with most members.
 const GROUPS: usize = 2048;
-/// Logins that are kept.
-const LOGINS: usize = 16_384;
 
 /// What an engine recalls. Its times are milliseconds and seconds of the wall clock.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,7 +36,6 @@ pub struct Recalled {
     accounts: Vec<Account>,
     banned: Vec<Prefix>,
     failing: Vec<Prefix>,
-    logins: Vec<(IpAddr, i64)>,
     storm: KeptStorm,
 }
 
@@ -85,17 +81,11 @@ impl Engine {
             accounts: self.accounts.shifted(seconds),
             banned: self.banned.shifted(seconds),
             failing: self.failing.shifted(seconds),
-            logins: self
-                .logins
-                .all()
-                .map(|(address, last)| (address, last.0.saturating_add(ahead)))
-                .collect(),
             storm: self.storm.kept(ahead, name),
         };
         fullest(&mut recalled.accounts);
         fullest(&mut recalled.banned);
         fullest(&mut recalled.failing);
-        recalled.logins.truncate(LOGINS);
         postcard::to_extend(&recalled, vec![VERSION]).unwrap_or_default()
     }
 
@@ -114,9 +104,6 @@ impl Engine {
         self.accounts.restore(&recalled.accounts, seconds);
         self.banned.restore(&recalled.banned, seconds);
         self.failing.restore(&recalled.failing, seconds);
-        for (address, last) in recalled.logins {
-            self.logins.add(address, clock.moment_of(Wall(last)).min(clock.moment));
-        }
         let lasts = self.decide.storm_lasts;
         self.storm = Storm::restored(recalled.storm, behind, clock.moment, lasts, number);
     }

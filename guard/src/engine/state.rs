@@ -9,9 +9,9 @@ use super::attempt::Attempts;
 use super::detect::LOWEST;
 use super::escalate::{Offenders, Strikes, Term};
 use super::evidence::Ring;
-use super::kept::KeptScore;
+use super::kept::{KeptLogin, KeptScore};
 use super::listed::Listed;
-use super::logins::Logins;
+use super::logins::{LoginAccounts, Logins};
 use super::pace::Pace;
 use super::partial::Partials;
 use super::prefixes::Prefixes;
@@ -183,14 +183,45 @@ impl Engine {
         self.sources.scores_in(places).map(|(address, score)| KeptScore::of(address, Some(score)))
     }
 
-    /// From here on [`Self::changed_scores`] is asked, from time to time.
-    pub fn follow_scores(&mut self) {
+    /// From here on [`Self::changed_scores`] and [`Self::changed_logins`] are asked, from time to time.
+    pub fn follow(&mut self) {
         self.sources.follow();
+        self.logins.follow();
     }
 
     /// The scores that changed since the last call, each once, for the store. One without points is forgotten.
     pub fn changed_scores(&mut self) -> Vec<KeptScore> {
         self.sources.changed().into_iter().map(|(address, score)| KeptScore::of(address, score)).collect()
+    }
+
+    /// The addresses that somebody has logged in from lately, for the store.
+    pub fn logins(&self) -> impl Iterator<Item = KeptLogin> {
+        self.logins.all()
+    }
+
+    /// Those that changed since the last call, each once, for the store.
+    pub fn changed_logins(&mut self) -> Vec<KeptLogin> {
+        self.logins.changed()
+    }
+
+    /// Takes over a login from the store. Its accounts are told apart as by an engine of the same seed.
+    pub fn restore_login(&mut self, login: &KeptLogin, now: Moment) {
+        self.logins.restore(login, now);
+    }
+
+    /// Who logged in from an address is still there.
+    pub fn stays_logged_in(&mut self, address: IpAddr, now: Moment) {
+        self.logins.stays(address, now);
+    }
+
+    /// A log file tells of a login, and nobody vouches for that. It clears nothing and spares nobody; but somebody who has
+    /// guessed a password may have been gone before anybody could look, so that is told all the same.
+    pub fn observe_doubted(&mut self, s: &Sighting<'_>, at: Moment, now: Moment) {
+        self.now = self.now.max(now);
+        self.count.sightings += 1;
+        if s.kind == Kind::PasswordLogin {
+            self.notice_success(s, at.min(now), now);
+        }
     }
 
     /// Takes over a score from the store, less what has leaked away since, as scores leaked when it was kept. Where it lies in the future the wall clock was
@@ -331,6 +362,7 @@ impl Engine {
             evicted: self.sources.evicted,
             offenders: self.offenders.len() as u64,
             offenders_evicted: self.offenders.evicted,
+            logins_evicted: self.logins.evicted,
             ..self.count
         }
     }
@@ -366,7 +398,7 @@ impl Engine {
                 if self.partials.complete(s, via, at) {
                     return Some(self.key_login(s, at, now));
                 }
-                self.notice_login(s, at, now);
+                self.password_login(s, at, now);
                 None
             }
             Kind::SessionEnd => Some(Decision::SessionEnd { address: s.address, port: s.port }),
@@ -381,7 +413,7 @@ impl Engine {
             source.score.clear();
             source.trail = Trail::default();
         }
-        self.logins.add(s.address, at);
+        self.logins.add(s.address, LoginAccounts::TRUSTED, at);
         Decision::KeyLogin { address: s.address, port: s.port, at }
     }
 

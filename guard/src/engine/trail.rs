@@ -16,6 +16,10 @@ pub(super) const ACCOUNTS: usize = 6;
 /// than a day, and what is no older than half a day counts.
 const HALF: u32 = REMEMBERED.as_secs() as u32 / 2;
 
+/// Accounts, told apart as eight sorts: a bit for each, by the first bits of their hash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sorts(pub(super) u8);
+
 /// A source's trail: 32 bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(super) struct Trail {
@@ -139,7 +143,12 @@ impl Trail {
 
     /// Different accounts tried in the time that guesses are counted: at least so many.
     pub(super) const fn sorts(&self) -> u32 {
-        (self.sorts[0] | self.sorts[1]).count_ones()
+        self.tried().0.count_ones()
+    }
+
+    /// Which sorts of accounts those are.
+    pub(super) const fn tried(&self) -> Sorts {
+        Sorts(self.sorts[0] | self.sorts[1])
     }
 
     /// Whether there were so many guesses, and the median time between the last ones is at least `gap`.

@@ -1,5 +1,6 @@
 //! What people ask for: bans, their end, allowances.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -23,12 +24,12 @@ const REASON: usize = 200;
 pub type Said = Result<String, String>;
 
 /// Who asks.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Asker {
     /// User id.
     pub uid: u32,
-    /// Where his own session comes from, as he says and as the machine knows. What covers it is not banned.
-    pub from: [Option<IpAddr>; 2],
+    /// Where his own session comes from or may come from, as he says and as the machine knows. What covers it is not banned.
+    pub from: BTreeSet<IpAddr>,
     /// Whether his ban is to hold past what allows or protects its target.
     pub force: bool,
 }
@@ -40,7 +41,7 @@ impl Judge {
         target: Target,
         length: Option<Duration>,
         reason: Option<&str>,
-        asker: Asker,
+        asker: &Asker,
         clock: Clock,
     ) -> Said {
         let past = match self.refusal_by_hand(target, asker, clock.moment) {
@@ -93,11 +94,11 @@ impl Judge {
 
     /// What forbids a person's ban. First, and whatever he says: loopback and what is nobody's address, and his own
     /// session. Then everything that allows or protects the target, which a forced ban goes past: it is the answer then.
-    fn refusal_by_hand(&self, target: Target, asker: Asker, now: Moment) -> Result<Option<String>, String> {
+    fn refusal_by_hand(&self, target: Target, asker: &Asker, now: Moment) -> Result<Option<String>, String> {
         if let Some(because) = Protection::never(target) {
             return Err(because);
         }
-        if let Some(own) = asker.from.into_iter().flatten().find(|own| target.covers(*own)) {
+        if let Some(own) = asker.from.iter().find(|own| target.covers(**own)) {
             return Err(format!("{own} is where your own session comes from"));
         }
         match self.protection.refusal(target, now) {

@@ -1,28 +1,46 @@
-//! What the store keeps of the engine, so that no restart is a fresh start for attackers: scores and strikes.
+//! What the store keeps of the engine one by one, so that no restart is a fresh start for attackers, nor a crash the end of
+//! what spares others: scores, strikes and logins.
 //!
 //! What changed goes to the store with the positions of the lines it comes from, and is written with them. A line of an
 //! attempt that began before a crash counts as one of its own afterwards: attempts are not kept.
 
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
 use super::{Judge, stored};
-use crate::store::{Snapshot, StoredScore, Write};
+use crate::store::{Snapshot, StoredLogin, StoredScore, Write};
 use crate::time::Clock;
 
 impl Judge {
-    /// Takes the store's small things over. Scores that have leaked away meanwhile are taken out of it.
+    /// Takes the store's small things over. Scores that have leaked away meanwhile, and logins that are too long ago, are
+    /// taken out of it.
     pub(super) fn remember(&mut self, snapshot: &Snapshot, clock: Clock) {
         for strikes in &snapshot.strikes {
-            self.engine.restore_strikes(&stored::restored_strikes(strikes, clock));
+            let past = stored::restored_strikes(strikes, clock);
+            self.engine.restore_strikes(&past);
+            if strikes.last > clock.wall {
+                self.write(Write::Strikes(stored::strikes(&past, clock)));
+            }
         }
         self.engine.presume_banned(clock.moment);
         for score in &snapshot.scores {
             self.engine.restore_score(&stored::restored_score(score, clock), clock.moment);
         }
-        self.engine.follow_scores();
+        for login in &snapshot.logins {
+            self.engine.restore_login(&stored::restored_login(login, clock), clock.moment);
+        }
+        self.engine.follow();
         let gone = |score: &&StoredScore| self.engine.score(score.address, clock.moment).0 == 0;
         let gone: Vec<_> =
             snapshot.scores.iter().filter(gone).map(|score| StoredScore { points: 0, ..*score }).collect();
         if !gone.is_empty() {
             self.write(Write::Scores(gone));
+        }
+        let known: BTreeSet<IpAddr> = self.engine.logins().map(|login| login.address).collect();
+        let gone = snapshot.logins.iter().filter(|login| !known.contains(&login.address));
+        let gone: Vec<_> = gone.map(|login| StoredLogin { last: None, ..*login }).collect();
+        if !gone.is_empty() {
+            self.write(Write::Logins(gone));
         }
         self.remember_allowed(&snapshot.allowed, clock);
         self.remember_names(snapshot, clock);
@@ -44,6 +62,10 @@ impl Judge {
         if !changed.is_empty() {
             self.write(stored::scores(changed, clock));
         }
+        let changed = self.engine.changed_logins();
+        if !changed.is_empty() {
+            self.write(stored::logins(changed, clock));
+        }
     }
 
     /// Everything the store has to hold, for one that has lost writes. Bans of feeds are kept as their lists.
@@ -62,6 +84,7 @@ impl Judge {
         writes.extend(self.names_to_keep(clock));
         writes.extend(self.engine.pasts().map(|past| Write::Strikes(stored::strikes(&past, clock))));
         writes.push(stored::scores(self.engine.scores(), clock));
+        writes.push(stored::logins(self.engine.logins(), clock));
         writes.push(Write::Engine(self.engine.recall_later(clock, |id| self.name_of(id)).into()));
         writes
     }

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::Judge;
 use crate::enforce::Change;
 use crate::protect::Connection;
+use crate::sighting::{Kind, Sighting};
 use crate::store::{StoredAllow, Write};
 use crate::target::Target;
 use crate::time::{Clock, Moment, Wall};
@@ -41,14 +42,16 @@ fn stored_login(address: IpAddr, until: Moment, clock: Clock) -> Write {
 }
 
 impl Judge {
-    /// Protects the address of a key login, if it is believed.
-    pub(super) fn key_login(&mut self, address: IpAddr, port: u16, at: Moment, believed: bool, clock: Clock) {
-        if !believed {
-            let because = "a log file tells of a key login, but there is no such connection";
-            let detail = json!({ "because": because, "port": port });
-            self.event_that_repeats("doubt", Target::host(address), detail, clock);
-            return;
-        }
+    /// Notes that a login is not believed.
+    pub(super) fn doubt(&mut self, login: &Sighting<'_>, clock: Clock) {
+        let how = if login.kind == Kind::KeyLogin { "key" } else { "password" };
+        let because = format!("a log file tells of a {how} login, but there is no such connection");
+        let detail = json!({ "because": because, "port": login.port });
+        self.event_that_repeats("doubt", Target::host(login.address), detail, clock);
+    }
+
+    /// Protects the address of a key login.
+    pub(super) fn key_login(&mut self, address: IpAddr, port: u16, at: Moment, clock: Clock) {
         self.protection.key_login(address, port, at);
         self.keep_login(address, at + self.key_login_for, clock);
         self.sync_allowed(clock);
@@ -60,6 +63,12 @@ impl Judge {
             let until = allow.until.map(|until| clock.moment_of(until));
             match until.filter(|_| is_login(allow)) {
                 Some(until) => {
+                    // No login is kept for longer, wherever the wall clock was.
+                    let most = clock.moment + self.key_login_for.max(SESSION_KEPT);
+                    if until > most {
+                        self.write(stored_login(allow.target.address(), most, clock));
+                    }
+                    let until = until.min(most);
                     self.protection.restore_login(allow.target.address(), until);
                     self.kept_logins.insert(allow.target.address(), until);
                 }
@@ -107,6 +116,9 @@ impl Judge {
         for address in self.protection.sessions().filter_map(is_due).collect::<Vec<_>>() {
             self.keep_login(address, clock.moment + SESSION_KEPT, clock);
         }
+        for address in self.protection.logged_in(connections) {
+            self.engine.stays_logged_in(address, clock.moment);
+        }
     }
 
     /// The machine's login records have users from these addresses, and these connections are established.
@@ -116,6 +128,7 @@ impl Judge {
 
     /// Forgets protections whose time is over.
     pub fn expire_protections(&mut self, clock: Clock) {
+        self.protection.follow_clock(clock);
         let is_over = |(_, until): &(&IpAddr, &Moment)| **until <= clock.moment;
         let over: Vec<IpAddr> =
             self.kept_logins.iter().filter(is_over).map(|(address, _)| *address).collect();

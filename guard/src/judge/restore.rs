@@ -87,7 +87,14 @@ impl Judge {
                     if ban.origin.is_forced() {
                         self.protection.force(ban.target);
                     }
+                    let until = ban.until;
                     self.bans.set(ban);
+                    // Otherwise each start would give it its whole length anew.
+                    if until < stored.until.map(|until| clock.moment_of(until))
+                        && let Some(ban) = self.bans.get(stored.target)
+                    {
+                        self.outcome.writes.push(Write::Ban(stored::ban(ban, clock)));
+                    }
                 }
                 // It has overwritten the stored one already: the one that lasts longer is written again.
                 Some(newer) if ends_later(ban.until, newer) => self.insert(ban, clock),

@@ -84,9 +84,14 @@ impl Judge {
         clock: Clock,
     ) -> bool {
         let at = sighting.at.map_or(clock.moment, |wall| clock.moment_of(wall).min(clock.moment));
+        if self.is_doubted(sighting, voucher) {
+            self.doubt(sighting, clock);
+            self.engine.observe_doubted(sighting, at, clock.moment);
+            return self.decide_further(Some(sighting), clock);
+        }
         let mut banned = match self.engine.observe(sighting, via, at, clock.moment) {
             Some(Decision::KeyLogin { address, port, at }) => {
-                self.key_login(address, port, at, voucher.shows(address, port), clock);
+                self.key_login(address, port, at, clock);
                 false
             }
             Some(Decision::SessionEnd { address, port }) => {
@@ -98,7 +103,7 @@ impl Judge {
             }
             Some(Decision::Ban(order)) => self.order(&order, Some(sighting), clock),
             // Not part of a key login: the engine would say so.
-            None if sighting.kind == Kind::PasswordLogin => {
+            None if sighting.kind == Kind::PasswordLogin && self.opens_session(sighting) => {
                 // A session that is known began otherwise, and takes its port from all others.
                 if voucher.is_kernel() || !self.protection.has_session(sighting.address, sighting.port) {
                     self.protection.password_login(sighting.address, sighting.port);
@@ -109,6 +114,22 @@ impl Judge {
         };
         banned |= self.decide_further(Some(sighting), clock);
         banned
+    }
+
+    /// Whether a line tells of a login that nobody vouches for. Only where a login opens a session: other services' are over
+    /// before anybody could look for their connections.
+    fn is_doubted(&self, sighting: &Sighting<'_>, voucher: Voucher<'_>) -> bool {
+        let is_login = match sighting.kind {
+            Kind::KeyLogin => true,
+            Kind::PasswordLogin => self.opens_session(sighting),
+            _ => false,
+        };
+        is_login && !voucher.shows(sighting.address, sighting.port)
+    }
+
+    /// Whether the service of a line is one whose connections are sessions: one that people log in to with keys.
+    fn opens_session(&self, sighting: &Sighting<'_>) -> bool {
+        self.filters.has_key_logins(sighting.pattern.filter)
     }
 
     /// Carries out what the engine has decided besides; `last` is the line that tipped it, if one did. Answers whether somebody was

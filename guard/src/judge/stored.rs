@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::ban::{Ban, BanId, BanRef, Origin};
-use crate::engine::{KeptScore, Strikes};
+use crate::engine::{KeptLogin, KeptScore, LoginAccounts, Strikes};
 use crate::sighting::Points;
-use crate::store::{StoredBan, StoredScore, StoredStrikes, Write};
+use crate::store::{StoredBan, StoredLogin, StoredScore, StoredStrikes, Write};
 use crate::time::Clock;
 
 /// A ban for the store.
@@ -51,13 +51,17 @@ fn stored(ban: BanRef<'_>, origin: Arc<str>, reason: Arc<str>, clock: Clock) -> 
     }
 }
 
-/// A ban from the store.
+/// A ban from the store. It began no later than now and ends no later than its own length from now, wherever the wall clock
+/// was when it was stored.
 pub(super) fn restored(stored: &StoredBan, clock: Clock) -> Ban {
     Ban {
         id: BanId(stored.id.0),
         target: stored.target,
-        since: clock.moment_of(stored.since),
-        until: stored.until.map(|until| clock.moment_of(until)),
+        since: clock.moment_of(stored.since).min(clock.moment),
+        until: stored.until.map(|until| {
+            let length = clock.moment_of(until).since(clock.moment_of(stored.since));
+            clock.moment_of(until).min(clock.moment + length)
+        }),
         origin: match stored.origin.split_once(':') {
             Some(("manual", uid)) => Origin::Manual(uid.parse().unwrap_or(0)),
             Some(("forced", uid)) => Origin::Forced(uid.parse().unwrap_or(0)),
@@ -83,13 +87,13 @@ pub(super) fn strikes(past: &Strikes, clock: Clock) -> StoredStrikes {
     }
 }
 
-/// An offender's past from the store.
+/// An offender's past from the store. None of it lies in the future, where it would never be forgiven.
 pub(super) fn restored_strikes(stored: &StoredStrikes, clock: Clock) -> Strikes {
     Strikes {
         target: stored.target,
         count: stored.strikes,
-        last: clock.moment_of(stored.last),
-        recent: stored.recent.iter().map(|at| clock.moment_of(*at)).collect(),
+        last: clock.moment_of(stored.last).min(clock.moment),
+        recent: stored.recent.iter().map(|at| clock.moment_of(*at).min(clock.moment)).collect(),
     }
 }
 
@@ -109,5 +113,24 @@ pub(super) fn restored_score(stored: &StoredScore, clock: Clock) -> KeptScore {
         address: stored.address,
         points: Points(stored.points),
         settled: clock.moment_of(stored.settled),
+    }
+}
+
+/// Logins for the store.
+pub(super) fn logins(logins: impl IntoIterator<Item = KeptLogin>, clock: Clock) -> Write {
+    let stored = |kept: KeptLogin| StoredLogin {
+        address: kept.address,
+        last: kept.last.map(|last| clock.wall_of(last)),
+        accounts: kept.accounts.0,
+    };
+    Write::Logins(logins.into_iter().map(stored).collect())
+}
+
+/// A login from the store.
+pub(super) fn restored_login(stored: &StoredLogin, clock: Clock) -> KeptLogin {
+    KeptLogin {
+        address: stored.address,
+        last: stored.last.map(|last| clock.moment_of(last)),
+        accounts: LoginAccounts(stored.accounts),
     }
 }

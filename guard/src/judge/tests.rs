@@ -9,9 +9,11 @@ use crate::ban::{Ban, BanId, Origin};
 use crate::config::Allow;
 use crate::enforce::LiveEntry;
 use crate::engine::KeptScore;
+use crate::scan::{FilterFile, Mode};
 use crate::store::{Memory, Store as _};
 use crate::time::Wall;
 
+mod clocks;
 mod logins;
 mod names;
 mod overtaken;
@@ -27,7 +29,15 @@ fn target(text: &str) -> Target {
 }
 
 fn asker(from: Option<&str>, force: bool) -> Asker {
-    Asker { uid: 0, from: [from.map(|text| text.parse().unwrap()), None], force }
+    Asker { uid: 0, from: from.iter().map(|text| text.parse().unwrap()).collect(), force }
+}
+
+/// One filter, of a service that people log in to with keys.
+fn filters() -> Arc<FilterSet> {
+    let text =
+        "identifiers = [\"sshd\"]\n[[pattern]]\nkind = \"key-login\"\ntext = 'in <address>'\n".to_owned();
+    let file = FilterFile { name: "sshd".into(), path: "sshd.toml".into(), text, shipped: false };
+    Arc::new(FilterSet::compile(&[file], Mode::Normal).unwrap())
 }
 
 /// A judge, what the kernel lets pass and drops, and the store.
@@ -47,9 +57,8 @@ impl World {
     }
 
     fn start(config: Config, mut store: Memory, clock: Clock) -> Self {
-        let filters = Arc::new(FilterSet::compile(&[], crate::scan::Mode::Normal).unwrap());
         let protection = Protection::new(&config.allow, clock);
-        let mut judge = Judge::new(&config, filters, protection, &store.snapshot().unwrap(), 7, clock);
+        let mut judge = Judge::new(&config, filters(), protection, &store.snapshot().unwrap(), 7, clock);
         let mut bans = Vec::new();
         store.bans(clock.wall, &mut |chunk| (bans.extend(chunk), true).1).unwrap();
         let restored = judge.restore(&bans, 0, clock);
@@ -86,7 +95,7 @@ impl World {
     }
 
     fn ban(&mut self, text: &str, asker: Asker, clock: Clock) -> Said {
-        let said = self.judge.ban(target(text), Some(Duration::from_secs(3600)), None, asker, clock);
+        let said = self.judge.ban(target(text), Some(Duration::from_secs(3600)), None, &asker, clock);
         self.settle();
         said
     }
@@ -119,7 +128,7 @@ fn force_never_covers_loopback_or_the_askers_own_session() {
     let mut world = World::new(&[]);
     let own = asker(Some("198.51.100.9"), true);
     for text in ["127.0.0.1", "::1", "0.0.0.0/0", "::/0", "198.51.100.9", "198.51.100.0/24"] {
-        world.ban(text, own, START).unwrap_err();
+        world.ban(text, own.clone(), START).unwrap_err();
         let event = world.last_event();
         assert!(event.kind == "refuse" && event.detail.contains("\"force\":true"), "{event:?}");
     }
@@ -205,7 +214,7 @@ fn reading(banned: &[&str], force: bool) -> (World, Vec<crate::store::StoredBan>
     }
     let mut bans = Vec::new();
     world.store.bans(START.wall, &mut |chunk| (bans.extend(chunk), true).1).unwrap();
-    let filters = Arc::new(FilterSet::compile(&[], crate::scan::Mode::Normal).unwrap());
+    let filters = Arc::new(FilterSet::compile(&[], Mode::Normal).unwrap());
     let protection = Protection::new(&world.config.allow, START);
     let snapshot = world.store.snapshot().unwrap();
     world.judge = Judge::new(&world.config, filters, protection, &snapshot, 7, START);

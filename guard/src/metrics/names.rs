@@ -105,6 +105,8 @@ metrics! {
         "Incidents: what people should know of besides bans, such as `success-after-failures`.";
     PREFIXES_SPARED Counter "guard_prefixes_spared_total" []
         "Prefixes not banned because somebody had logged in from them within a day.";
+    LOGINS_EVICTED Counter "guard_evicted_logins_total" []
+        "Addresses that somebody had logged in from within a day, forgotten to make room: their prefixes may be banned.";
     STORMS Counter "guard_storms_total" []
         "Times that many bans came at once: bans of single addresses go on, prefixes wait.";
     STORM Gauge "guard_storm" []

@@ -66,6 +66,7 @@ fn engine(out: &mut Text, snapshot: &Snapshot) {
     out.plain(&names::BANS_EVICTED, snapshot.bans_evicted);
     out.many(&names::INCIDENTS, snapshot.incidents.iter().map(|(name, count)| ([*name], count)));
     out.plain(&names::PREFIXES_SPARED, snapshot.engine.spared);
+    out.plain(&names::LOGINS_EVICTED, snapshot.engine.logins_evicted);
     out.plain(&names::STORMS, snapshot.storms);
     out.plain(&names::STORM, snapshot.is_storm.into());
     out.plain(&names::HELD, snapshot.held);

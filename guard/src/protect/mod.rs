@@ -11,5 +11,5 @@ pub mod session;
 pub mod system;
 
 pub use protection::{Changes, NameState, Protection, Resolved};
-pub use session::caller_peer;
+pub use session::{caller_peer, caller_peers};
 pub use system::{Connection, SystemAddresses};

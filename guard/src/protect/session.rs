@@ -7,18 +7,66 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::mem::{offset_of, size_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::system::Connection;
+use super::system::{Connection, connections};
 use crate::target::canonical;
 
 /// Generations of ancestors that are looked at.
 const GENERATIONS: usize = 64;
 
+/// What says in an environment that a terminal may outlive the connection it was opened from: tmux(1), screen(1).
+const OUTLIVING: [&[u8]; 2] = [b"TMUX=", b"STY="];
+/// The processes that serve a connection of SSH.
+const SERVERS: [&str; 3] = ["(sshd)", "(sshd-session)", "(dropbear)"];
+
 /// The peer of the SSH session in which process `pid` runs, by `SSH_CONNECTION` of it or its nearest ancestor that
 /// has it. Any user can set that variable for his own processes, and only who may trace a process can read it.
 pub fn caller_peer(pid: i32) -> Option<IpAddr> {
     Some(ssh_connection_of(pid)?.peer)
+}
+
+/// Where the session of process `pid` may come from: its peer. In tmux, screen and the like that is the peer of the
+/// connection which the terminal was opened from once, and nobody knows which one looks at it now. So there all live
+/// sessions count in which the terminal's owner has processes.
+pub fn caller_peers(pid: i32) -> BTreeSet<IpAddr> {
+    let mut peers: BTreeSet<IpAddr> = caller_peer(pid).into_iter().collect();
+    if let Some(owner) = owner_of_terminal(pid) {
+        let live = connections().ok();
+        let lives = |c: &Connection| live.as_ref().is_none_or(|live| live.contains(c));
+        peers.extend(sessions_of(owner).filter(lives).map(|c| c.peer));
+    }
+    peers
+}
+
+/// The user whose terminal a process runs in, where that may outlive its connection: the owner of its last ancestor, if none
+/// of them serves a connection.
+fn owner_of_terminal(pid: i32) -> Option<u32> {
+    let (mut pid, mut owner, mut outlives) = (pid, None, false);
+    for _ in 0..GENERATIONS {
+        if pid <= 1 {
+            break;
+        }
+        let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+        if SERVERS.iter().any(|name| name_of(&stat) == name.as_bytes()) {
+            return None;
+        }
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let mut entries = environment.split(|b| *b == 0);
+        outlives |= ssh_connection(&environment).is_some()
+            || entries.any(|entry| OUTLIVING.iter().any(|name| entry.starts_with(name)));
+        owner = Some(fs::metadata(format!("/proc/{pid}")).ok()?.uid());
+        pid = parent_of(&stat)?;
+    }
+    owner.filter(|_| outlives)
+}
+
+/// The connections of the sessions in which a user has processes, whether they live or not.
+fn sessions_of(user: u32) -> impl Iterator<Item = Connection> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let his = processes.filter(move |process| process.metadata().is_ok_and(|about| about.uid() == user));
+    his.filter_map(|process| ssh_connection_of(process.file_name().to_str()?.parse().ok()?))
 }
 
 /// Sessions that are open now, each with its live connection: the one this process was started from, and remote
@@ -72,6 +120,13 @@ fn ssh_connection(environment: &[u8]) -> Option<Connection> {
     Some(Connection { local_port, peer, peer_port })
 }
 
+/// The second field of /proc/PID/stat, with its parentheses.
+fn name_of(stat: &[u8]) -> &[u8] {
+    let from = stat.iter().position(|b| *b == b'(').unwrap_or(stat.len());
+    let to = stat.iter().rposition(|b| *b == b')').map_or(from, |at| at + 1);
+    stat.get(from..to).unwrap_or_default()
+}
+
 /// The fourth field of /proc/PID/stat; the second may hold anything, so the rest is counted from its last `)`.
 pub(super) fn parent_of(stat: &[u8]) -> Option<i32> {
     let rest = &stat[stat.iter().rposition(|b| *b == b')')? + 1..];
@@ -117,9 +172,11 @@ fn address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::{TcpListener, TcpStream};
     use std::os::unix::process::CommandExt;
-    use std::process::{Command, Stdio};
+    use std::process::{Child, Command, Stdio};
+    use std::time::Duration;
 
     use super::*;
 
@@ -135,8 +192,7 @@ mod tests {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut line)
-            .unwrap();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let pid: i32 = line.trim().parse().unwrap();
         assert_ne!(pid, child.id() as i32);
         assert_eq!(caller_peer(pid), Some("203.0.113.9".parse().unwrap()));
@@ -144,6 +200,54 @@ mod tests {
         child.wait().unwrap();
         assert_eq!(caller_peer(0), None);
         assert_eq!(caller_peer(1), None);
+    }
+
+    /// Starts a shell of a name with `SSH_CONNECTION` and has it start another one, whose parent ends at once where it is
+    /// to be nobody's: the process id of that one, which goes on until its input ends.
+    fn shell(name: &str, connection: &str, orphaned: bool) -> (i32, Child) {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join(name);
+        std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
+        let inner = "sh -c 'echo $$; read line'";
+        let script = if orphaned { format!("exec 3<&0; {inner} <&3 &") } else { format!("{inner}; true") };
+        let mut child = Command::new(program)
+            .args(["-c", &script])
+            .env("SSH_CONNECTION", connection)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        if orphaned {
+            let input = child.stdin.take();
+            child.wait().unwrap();
+            child.stdin = input;
+        }
+        (line.trim().parse().unwrap(), child)
+    }
+
+    #[test]
+    fn a_terminal_that_outlives_its_connection_may_be_looked_at_from_every_live_session_of_its_owner() {
+        let server = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client =
+            TcpStream::connect_timeout(&server.local_addr().unwrap(), Duration::from_secs(5)).unwrap();
+        let (from, to) = (client.local_addr().unwrap(), server.local_addr().unwrap());
+        let live = format!("{} {} {} {}", from.ip(), from.port(), to.ip(), to.port());
+        let old = "203.0.113.9 50122 192.0.2.1 22";
+        let gone = "203.0.113.10 50122 192.0.2.1 22";
+        let (_, attached) = shell("bash", &live, false);
+        let (_, left_over) = shell("bash", gone, false);
+        let (in_tmux, tmux) = shell("tmux", old, true);
+        let (in_sshd, sshd) = shell("sshd", old, false);
+
+        let at = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(caller_peers(in_tmux), [at("127.0.0.1"), at("203.0.113.9")].into());
+        assert_eq!(caller_peers(in_sshd), [at("203.0.113.9")].into());
+        for mut child in [attached, left_over, tmux, sshd] {
+            drop(child.stdin.take());
+            child.wait().unwrap();
+        }
     }
 
     #[test]

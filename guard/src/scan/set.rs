@@ -263,6 +263,12 @@ impl FilterSet {
         self.filters.get(usize::from(filter)).map_or("unknown", |filter| &filter.name)
     }
 
+    /// Whether a filter reads of logins by key.
+    pub fn has_key_logins(&self, filter: u16) -> bool {
+        let filter = self.filters.get(usize::from(filter));
+        filter.is_some_and(|filter| filter.patterns.iter().any(|pattern| pattern.kind == Kind::KeyLogin))
+    }
+
     /// Names of the filters, by number.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.filters.iter().map(|filter| filter.name.as_str())

@@ -78,6 +78,10 @@ fn strikes(n: u32, last: i64) -> Write {
     })
 }
 
+fn login(n: u32, last: Option<i64>) -> StoredLogin {
+    StoredLogin { address: target(n).address(), last: last.map(Wall), accounts: 0x8000_0001 }
+}
+
 fn score(n: u32, points: i32, settled: i64) -> StoredScore {
     StoredScore { address: target(n).address(), points, settled: Wall(settled) }
 }
@@ -178,7 +182,8 @@ const KEEP_ALL: Retention = Retention {
 fn nothing_comes_of_nothing(store: &mut dyn Store) {
     let snapshot = store.snapshot().unwrap();
     assert!(snapshot.strikes.is_empty() && snapshot.positions.is_empty() && snapshot.allowed.is_empty());
-    assert!(snapshot.scores.is_empty() && snapshot.engine.is_none() && snapshot.last_id == 0);
+    assert!(snapshot.scores.is_empty() && snapshot.logins.is_empty());
+    assert!(snapshot.engine.is_none() && snapshot.last_id == 0);
     assert_eq!(bans(store, 0), []);
     assert_eq!(store.ban_count().unwrap(), 0);
     assert_eq!(store.events(&EventQuery::default()).unwrap(), EventPage::default());
@@ -211,6 +216,8 @@ fn the_last_write_of_a_thing_counts(store: &mut dyn Store) {
             Write::Disallow(target(2)),
             Write::Scores(vec![score(1, 1000, 1), score(2, 1000, 1)]),
             Write::Scores(vec![score(1, 2000, 2), score(2, 0, 2)]),
+            Write::Logins(vec![login(1, Some(1)), login(2, Some(1))]),
+            Write::Logins(vec![login(1, Some(2)), login(2, None), login(3, None)]),
         ])
         .unwrap();
     assert_eq!(bans(store, 0), [ban(1, None)]);
@@ -220,6 +227,7 @@ fn the_last_write_of_a_thing_counts(store: &mut dyn Store) {
     let allowed = StoredAllow { target: target(1), until: Some(Wall(5)), comment: "why".into() };
     assert_eq!(snapshot.allowed, [allowed]);
     assert_eq!(snapshot.scores, [score(1, 2000, 2)]);
+    assert_eq!(snapshot.logins, [login(1, Some(2))]);
 }
 
 fn bans_come_back_in_the_order_of_their_ends(store: &mut dyn Store) {
@@ -289,6 +297,7 @@ fn a_whole_set_replaces_all_but_places_events_and_the_engines_state(store: &mut 
         Write::Ban(ban(1, None)),
         allow(1, None),
         Write::Scores(vec![score(1, 1000, 1)]),
+        Write::Logins(vec![login(1, Some(1))]),
         strikes(1, 1),
         Write::Engine(Box::new([1])),
         Write::Event(event(1, "ban", None)),
@@ -300,12 +309,14 @@ fn a_whole_set_replaces_all_but_places_events_and_the_engines_state(store: &mut 
             strikes(2, 1),
             allow(2, None),
             Write::Scores(vec![score(2, 1, 1)]),
+            Write::Logins(vec![login(2, Some(1))]),
         ])
         .unwrap();
     assert_eq!(bans(store, 0), [ban(2, None)]);
     let snapshot = store.snapshot().unwrap();
     assert_eq!(snapshot.allowed.iter().map(|allow| allow.target).collect::<Vec<_>>(), [target(2)]);
     assert_eq!(snapshot.scores, [score(2, 1, 1)]);
+    assert_eq!(snapshot.logins, [login(2, Some(1))]);
     assert_eq!(snapshot.strikes.iter().map(|past| past.target).collect::<Vec<_>>(), [target(2)]);
     assert_eq!(snapshot.engine, Some(vec![1]), "this stays");
     assert_eq!(times(store, &EventQuery::default()), [1]);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::{
     ENGINE_STATE, EventPage, EventQuery, KeptEvent, Retention, Snapshot, Store, StoreError, StoredAddress,
-    StoredAllow, StoredBan, StoredEvent, StoredName, StoredScore, StoredStrikes, Write,
+    StoredAllow, StoredBan, StoredEvent, StoredLogin, StoredName, StoredScore, StoredStrikes, Write,
 };
 use crate::source::Position;
 use crate::target::{HostName, Target};
@@ -24,6 +24,7 @@ pub struct Memory {
     allowed_names: BTreeMap<HostName, StoredName>,
     resolved: BTreeMap<(HostName, IpAddr), Wall>,
     scores: BTreeMap<IpAddr, StoredScore>,
+    logins: BTreeMap<IpAddr, StoredLogin>,
     events: BTreeMap<u64, StoredEvent>,
     engine: Option<Box<[u8]>>,
     last_id: u64,
@@ -74,6 +75,15 @@ impl Memory {
                     }
                 }
             }
+            Write::Logins(all) => {
+                for login in all {
+                    if login.last.is_none() {
+                        self.logins.remove(&login.address);
+                    } else {
+                        self.logins.insert(login.address, *login);
+                    }
+                }
+            }
             Write::Engine(state) => self.engine = (state.len() <= ENGINE_STATE).then(|| state.clone()),
         }
     }
@@ -102,6 +112,7 @@ impl Store for Memory {
                 })
                 .collect(),
             scores: self.scores.values().copied().collect(),
+            logins: self.logins.values().copied().collect(),
             last_id: self.last_id,
             engine: self.engine.as_ref().map(|state| state.to_vec()),
         })
@@ -154,6 +165,7 @@ impl Store for Memory {
         self.allowed_names.clear();
         self.resolved.clear();
         self.scores.clear();
+        self.logins.clear();
         self.write(writes)
     }
 

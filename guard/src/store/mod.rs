@@ -20,8 +20,8 @@ pub use query::{EventPage, EventQuery, KeptEvent, Retention};
 #[cfg(feature = "sqlite")]
 pub use sqlite::Sqlite;
 pub use value::{
-    ENGINE_STATE, Snapshot, StoredAddress, StoredAllow, StoredBan, StoredEvent, StoredName, StoredScore,
-    StoredStrikes, Write,
+    ENGINE_STATE, Snapshot, StoredAddress, StoredAllow, StoredBan, StoredEvent, StoredLogin, StoredName,
+    StoredScore, StoredStrikes, Write,
 };
 pub use writer::{Writer, WriterOptions, WriterStatus};
 
@@ -64,7 +64,7 @@ pub trait Store: Send + std::fmt::Debug {
     /// Makes the writes durable, in order, as one transaction: after an error none of them has happened.
     fn write(&mut self, writes: &[Write]) -> Result<(), StoreError>;
 
-    /// Forgets every ban, strike, allowance (of names too, and what these were resolved to) and score, then does as
+    /// Forgets every ban, strike, allowance (of names too, and what these were resolved to), score and login, then does as
     /// [`Store::write`], all as one transaction.
     fn replace(&mut self, writes: &[Write]) -> Result<(), StoreError>;
 

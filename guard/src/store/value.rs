@@ -53,6 +53,17 @@ pub struct StoredScore {
     pub settled: Wall,
 }
 
+/// An address that somebody has logged in from lately.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredLogin {
+    /// The address.
+    pub address: IpAddr,
+    /// When that was last; `None`: there is nothing to keep.
+    pub last: Option<Wall>,
+    /// The accounts, as the engine tells them apart.
+    pub accounts: u32,
+}
+
 /// Something that happened, for `guardctl why` and `events`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEvent {
@@ -109,6 +120,8 @@ pub enum Write {
     },
     /// These scores changed; one without points is forgotten.
     Scores(Vec<StoredScore>),
+    /// Somebody logged in from these addresses, or it is so long ago that they are forgotten.
+    Logins(Vec<StoredLogin>),
     /// The engine's short-lived state, in place of what was kept of it before. Its layout and the version of that are
     /// the engine's own. What is longer than [`ENGINE_STATE`] is not kept, and neither is what it was to replace.
     Engine(Box<[u8]>),
@@ -162,6 +175,8 @@ pub struct Snapshot {
     pub resolved: Vec<StoredAddress>,
     /// Scores.
     pub scores: Vec<StoredScore>,
+    /// Addresses that somebody has logged in from.
+    pub logins: Vec<StoredLogin>,
     /// The highest [number of a ban](BanId::number) ever given out.
     pub last_id: u64,
     /// The engine's short-lived state, as it was given.

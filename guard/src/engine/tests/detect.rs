@@ -29,7 +29,11 @@ impl Scene {
     }
 
     fn login(&mut self, address: &str, kind: Kind) -> Option<Decision> {
-        self.see(Sighting { account: Some(b"anna"), ..line(address, kind, 7) })
+        self.login_to(address, "anna", kind)
+    }
+
+    fn login_to(&mut self, address: &str, account: &'static str, kind: Kind) -> Option<Decision> {
+        self.see(Sighting { account: Some(account.as_bytes()), ..line(address, kind, 7) })
     }
 }
 
@@ -153,19 +157,48 @@ fn what_one_service_says_of_an_account_is_not_said_of_anothers() {
 }
 
 #[test]
-fn many_accounts_from_one_address_are_a_ban_unless_somebody_logs_in_from_there() {
+fn many_accounts_from_one_address_are_a_ban_unless_more_log_in_from_there() {
+    let accounts = ["anna", "bert", "carl", "dora", "emil", "fritz"];
     let spray = |scene: &mut Scene| {
-        let accounts = ["anna", "bert", "carl", "dora", "emil", "fritz"];
         accounts.iter().filter_map(|account| scene.wait(49 * SECOND).fail_at(ATTACKER, account)).last()
     };
     let mut scene = Scene::new();
     let Some(Decision::Ban(order)) = spray(&mut scene) else { panic!("not banned") };
     assert_eq!(order.cause, Cause::Accounts(6));
 
+    let mut customer = Scene::new();
+    customer.login_to(ATTACKER, "mallory", Kind::PasswordLogin);
+    assert!(matches!(spray(&mut customer), Some(Decision::Ban(_))), "his own account earns no trust");
+
     let mut office = Scene::new();
-    office.login(ATTACKER, Kind::PasswordLogin);
-    assert_eq!(spray(&mut office), None);
-    assert_eq!(office.troubles(), [Trouble::ManyAccounts { accounts: 6 }]);
+    for account in &accounts[..4] {
+        office.login_to(ATTACKER, account, Kind::PasswordLogin);
+    }
+    let mut owner = Scene::new();
+    owner.login_to(ATTACKER, "owner", Kind::KeyLogin);
+    for shared in [&mut office, &mut owner] {
+        assert_eq!(spray(shared), None);
+        assert_eq!(shared.troubles(), [Trouble::ManyAccounts { accounts: 6 }]);
+    }
+}
+
+#[test]
+fn a_login_a_day_to_an_account_of_his_own_hides_no_slow_guesser_and_an_office_is_no_such() {
+    let accounts = ["root", "admin", "anna", "test", "oracle", "git", "ubuntu", "bert"];
+    let days = |own: &[&'static str]| {
+        let mut scene = Scene::new();
+        (0..3 * 130).any(|i| {
+            scene.wait(11 * MINUTE);
+            if i % 130 == 0 {
+                for account in own {
+                    scene.login_to(ATTACKER, account, Kind::PasswordLogin);
+                }
+            }
+            scene.fail_at(ATTACKER, accounts[i % 8]).is_some()
+        })
+    };
+    assert!(days(&["mallory"]), "a guesser");
+    assert!(!days(&accounts), "people who mistype their own passwords");
 }
 
 #[test]
@@ -195,6 +228,15 @@ fn a_right_password_after_many_wrong_ones_is_critical() {
     let troubles = scene.troubles();
     assert_eq!(troubles[0], Trouble::SlowGuessing { guesses: 4 }, "slower than points leak");
     assert_eq!(troubles[1..], [Trouble::SuccessAfterFailures { guesses: 6, addresses: 1 }]);
+
+    let mut customer = Scene::new();
+    customer.login_to(ATTACKER, "mallory", Kind::PasswordLogin);
+    for _ in 0..6 {
+        customer.wait(3 * MINUTE).fail_at(ATTACKER, "anna");
+    }
+    customer.login(ATTACKER, Kind::PasswordLogin);
+    let critical = Trouble::SuccessAfterFailures { guesses: 6, addresses: 1 };
+    assert!(customer.troubles().contains(&critical), "whoever has an account of his own");
 
     let mut honest = Scene::new();
     for _ in 0..3 {

@@ -67,7 +67,7 @@ fn each_score_that_changed_is_told_once() {
     let mut scene = Scene::with(|decide| decide.max_sources = 1000);
     scene.fail("203.0.113.1");
     assert!(scene.engine.changed_scores().is_empty(), "nobody has asked before");
-    scene.engine.follow_scores();
+    scene.engine.follow();
     for address in ["203.0.113.7", "203.0.113.8", "203.0.113.7"] {
         scene.fail(address);
     }

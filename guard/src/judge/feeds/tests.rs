@@ -78,8 +78,8 @@ impl Scene {
     }
 
     fn ban(&mut self, target: Target, length: Duration) {
-        let asker = Asker { uid: 0, from: [None, None], force: false };
-        let _ = self.judge.ban(target, Some(length), None, asker, self.clock);
+        let asker = Asker { uid: 0, from: BTreeSet::new(), force: false };
+        let _ = self.judge.ban(target, Some(length), None, &asker, self.clock);
         self.settle();
     }
 

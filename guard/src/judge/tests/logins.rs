@@ -51,6 +51,26 @@ impl World {
         self.judge.protection().refusal(target(OWNER), clock.moment).is_some()
     }
 
+    /// Ten hosts beside the owner, of each the failures that ban it; whether that bans their prefix.
+    fn bans_prefix(&mut self, clock: Clock) -> bool {
+        for host in 0..10u8 {
+            let address = IpAddr::from([203, 0, 113, 100 + host]);
+            for pid in 1..=5 {
+                let failure = Sighting { address, pid, port: 0, ..line(Kind::FailedPassword) };
+                self.judge.sighting(&failure, SourceId(0), Voucher::Kernel, clock);
+            }
+        }
+        self.settle();
+        assert!(self.banned.contains(&target("203.0.113.105")));
+        self.banned.contains(&target("203.0.113.0/24"))
+    }
+
+    /// What comes after each batch of lines: all of it is one transaction.
+    fn keep(&mut self, clock: Clock) {
+        self.judge.keep(clock);
+        self.settle();
+    }
+
     fn stored(&mut self) -> Vec<StoredAllow> {
         self.store.snapshot().unwrap().allowed
     }
@@ -142,4 +162,92 @@ fn logins_that_are_not_believed_are_one_event_in_a_quarter_of_an_hour() {
     let told: Vec<&str> = told.iter().map(|stored| stored.event.detail.as_str()).collect();
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(told[0].contains("\"times\":900") && !told[1].contains("times"), "{told:?}");
+}
+
+#[test]
+fn a_login_outlives_a_crash() {
+    let mut world = World::new(&[]);
+    assert!(world.bans_prefix(START), "nobody logs in from there");
+    for kind in [Kind::PasswordLogin, Kind::KeyLogin] {
+        let mut world = World::new(&[]);
+        world.judge.keep_recalled(START);
+        world.tell(kind, Voucher::Kernel, START);
+        world.keep(START);
+        // Past the hour for which a key protects.
+        let mut world = World::start(world.config, world.store, after(2 * 3600));
+        assert!(!world.bans_prefix(after(2 * 3600)), "{kind:?}");
+    }
+}
+
+#[test]
+fn logins_of_long_ago_leave_the_store_and_one_that_lost_writes_is_told_of_the_others() {
+    let mut world = World::new(&[]);
+    world.tell(Kind::PasswordLogin, Voucher::Kernel, START);
+    world.keep(START);
+    let kept = world.store.snapshot().unwrap().logins;
+    assert_eq!(kept.len(), 1);
+    let mut other = Memory::new();
+    other.replace(&world.judge.everything(after(1))).unwrap();
+    assert_eq!(other.snapshot().unwrap().logins, kept);
+
+    let mut world = World::start(world.config, world.store, after(25 * 3600));
+    world.settle();
+    assert_eq!(world.store.snapshot().unwrap().logins, []);
+}
+
+#[test]
+fn who_stays_logged_in_is_remembered_for_a_day_after_he_has_gone() {
+    let mut world = World::new(&[]);
+    world.tell(Kind::PasswordLogin, Voucher::Kernel, START);
+    for hour in 0..72 {
+        world.judge.live_connections(&[session()], after(hour * 3600));
+        world.judge.recorded_logins(&[].into(), &[session()]);
+    }
+    world.keep(after(72 * 3600));
+    let mut world = World::start(world.config, world.store, after(90 * 3600));
+    assert!(!world.bans_prefix(after(90 * 3600)));
+    let later = after(72 * 3600 + 25 * 3600);
+    let mut world = World::start(world.config, world.store, later);
+    assert!(world.bans_prefix(later));
+}
+
+#[test]
+fn a_login_that_is_doubted_clears_nothing_and_spares_nobody() {
+    let forged = Voucher::Sockets(&|_, _| Some(false));
+    for kind in [Kind::KeyLogin, Kind::PasswordLogin] {
+        let mut world = World::new(&[]);
+        for pid in 1..=5 {
+            world.tell(kind, forged, START);
+            let failure = Sighting { pid, port: 0, ..line(Kind::FailedPassword) };
+            world.judge.sighting(&failure, SourceId(0), forged, START);
+        }
+        world.settle();
+        assert!(world.drops(OWNER), "{kind:?}");
+        assert!(world.bans_prefix(START), "{kind:?}");
+        let doubts = EventQuery { kinds: vec!["doubt".into()], ..EventQuery::default() };
+        assert_eq!(world.store.events(&doubts).unwrap().events.len(), 1, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_login_at_a_service_without_sessions_is_not_doubted() {
+    let mut world = World::new(&[]);
+    let pattern = PatternId { filter: 7, pattern: 0 };
+    let login = Sighting { pattern, ..line(Kind::PasswordLogin) };
+    world.judge.sighting(&login, SourceId(0), Voucher::Sockets(&|_, _| Some(false)), START);
+    assert!(!world.bans_prefix(START));
+    // Nor does it say how the owner's own session was opened.
+    world.judge.recorded_logins(&[owner()].into(), &[session()]);
+    assert!(world.is_refused(START));
+}
+
+#[test]
+fn a_guessed_password_is_told_though_who_guessed_it_has_gone_before_anybody_looked() {
+    let mut world = World::new(&[]);
+    for guess in 0..8 {
+        let failure = Sighting { pid: 1 + guess as u32, port: 0, ..line(Kind::FailedPassword) };
+        world.judge.sighting(&failure, SourceId(0), Voucher::Kernel, after(guess * 200));
+    }
+    world.tell(Kind::PasswordLogin, Voucher::Sockets(&|_, _| Some(false)), after(1700));
+    assert_eq!(world.judge.count().incidents.get("success-after-failures"), Some(&1));
 }

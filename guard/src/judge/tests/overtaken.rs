@@ -93,7 +93,7 @@ fn no_more_is_forced_inside_an_allowance_than_can_hold() {
     for n in 0..1000u32 {
         // Each makes a /20 into twelve parts.
         let host = Target::host(IpAddr::V4((0x0a00_0000 + (n << 12)).into()));
-        let forced = world.judge.ban(host, None, None, asker(None, true), START);
+        let forced = world.judge.ban(host, None, None, &asker(None, true), START);
         match forced {
             Ok(_) => *world.judge.outcome() = Outcome::default(),
             Err(why) => {

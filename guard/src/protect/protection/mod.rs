@@ -27,6 +27,9 @@ const RECORDED: &str = "login session in the system's records";
 /// How the reason of what the configuration allows begins.
 const CONFIGURED: &str = "configuration";
 
+/// A wall clock that is so far from where it was was set: a drift that is put right little by little matters to no end.
+const CLOCK_SET: Duration = Duration::from_secs(1);
+
 /// Sessions of one address that are remembered: any one of them protects it.
 const MAX_SESSIONS: usize = 256;
 
@@ -36,6 +39,8 @@ pub struct Protection {
     allow: Allow,
     /// [`Allow::targets`], with their ends on the engine's timeline.
     configured: Vec<(Target, Reason)>,
+    /// What the clocks showed when those were found.
+    clock: Clock,
     names: Names,
     system: SystemAddresses,
     /// What holds until configuration, machine or the addresses of a name change, or until an end that is known.
@@ -105,6 +110,7 @@ impl Protection {
         let mut protection = Self {
             allow: allow.clone(),
             configured: configured(allow, clock),
+            clock,
             names: Names::default(),
             system: SystemAddresses::default(),
             fixed: TargetMap::default(),
@@ -125,10 +131,25 @@ impl Protection {
     pub fn configure(&mut self, allow: &Allow, clock: Clock) {
         if self.allow != *allow {
             self.allow = allow.clone();
-            self.configured = configured(allow, clock);
-            self.names.configure(allow, clock);
-            self.rebuild();
+            self.place_ends(clock);
+        } else {
+            self.follow_clock(clock);
         }
+    }
+
+    /// The wall clock may have been set: what the configuration allows ends by it.
+    pub fn follow_clock(&mut self, clock: Clock) {
+        let off = clock.wall_of(self.clock.moment).0.abs_diff(self.clock.wall.0);
+        if off > CLOCK_SET.as_millis() as u64 {
+            self.place_ends(clock);
+        }
+    }
+
+    fn place_ends(&mut self, clock: Clock) {
+        self.clock = clock;
+        self.configured = configured(&self.allow, clock);
+        self.names.configure(&self.allow, clock);
+        self.rebuild();
     }
 
     /// Takes over the machine's own addresses, gateways and resolvers.
@@ -159,6 +180,15 @@ impl Protection {
     pub fn sessions(&self) -> impl Iterator<Item = (IpAddr, bool)> {
         let with_sessions = self.passing.iter().filter(|(_, passing)| !passing.sessions.is_empty());
         with_sessions.map(|(target, passing)| (target.address(), passing.sessions.iter().any(|s| !s.found)))
+    }
+
+    /// Peers of these connections that have logged in, by key or by password, and where login records have somebody.
+    pub fn logged_in(&self, connections: &[Connection]) -> BTreeSet<IpAddr> {
+        let by_password = |c: &&Connection| self.password_logins.contains(&(c.peer, c.peer_port));
+        let by_password = connections.iter().filter(by_password).map(|c| c.peer);
+        let is_there = |passing: &Passing| passing.recorded || !passing.sessions.is_empty();
+        let others = self.passing.iter().filter(|(_, passing)| is_there(passing));
+        by_password.chain(others.map(|(target, _)| target.address())).collect()
     }
 
     /// Whether a live session of this address has this port.

@@ -16,6 +16,7 @@ use crate::time::Wall;
 
 mod events;
 mod lock;
+mod logins;
 mod names;
 mod prune;
 mod rows;
@@ -135,7 +136,7 @@ impl Sqlite {
             if afresh {
                 transaction.execute_batch(
                     "DELETE FROM ban; DELETE FROM strike; DELETE FROM allow; DELETE FROM allow_name;
-                     DELETE FROM resolved; DELETE FROM score",
+                     DELETE FROM resolved; DELETE FROM score; DELETE FROM login",
                 )?;
             }
             rows::put(&transaction, writes)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::schema::FOR_GOOD;
-use super::{events, names, scores};
+use super::{events, logins, names, scores};
 use crate::ban::BanId;
 use crate::source::Position;
 use crate::store::{ENGINE_STATE, Snapshot, StoredAllow, StoredBan, StoredStrikes, Write};
@@ -61,6 +61,7 @@ pub(super) fn put(connection: &Connection, writes: &[Write]) -> rusqlite::Result
                     .execute(params![octets(*target).as_ref(), target.length(), end_of(*until), comment])?;
             }
             Write::Scores(all) => scores::put(connection, all)?,
+            Write::Logins(all) => logins::put(connection, all)?,
             Write::Engine(state) => put_engine(connection, state)?,
             Write::AllowName(allow) => names::allow(connection, allow)?,
             Write::DisallowName(name) => names::disallow(connection, name)?,
@@ -205,10 +206,11 @@ pub(super) fn snapshot(connection: &Connection, notes: &mut Vec<String>) -> rusq
     let allowed_names = unreadable.all(connection, names::SELECT_ALLOWED, names::allowed)?;
     let resolved = unreadable.all(connection, names::SELECT_RESOLVED, names::address)?;
     let scores = unreadable.all(connection, scores::SELECT, scores::score)?;
+    let logins = unreadable.all(connection, logins::SELECT, logins::login)?;
     let last_id: Option<i64> =
         connection.query_row("SELECT id FROM last", [], |row| row.get(0)).optional()?;
     let engine = connection.query_row("SELECT state FROM engine", [], |row| row.get(0)).optional()?;
-    unreadable.tell("strikes, positions, allowances and scores", notes);
+    unreadable.tell("strikes, positions, allowances, scores and logins", notes);
     Ok(Snapshot {
         strikes,
         positions,
@@ -216,6 +218,7 @@ pub(super) fn snapshot(connection: &Connection, notes: &mut Vec<String>) -> rusq
         allowed_names,
         resolved,
         scores,
+        logins,
         last_id: last_id.unwrap_or(0) as u64,
         engine,
     })

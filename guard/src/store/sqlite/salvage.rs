@@ -38,6 +38,7 @@ const TABLES: &[Table] = &[
     Table { name: "last", columns: "only, id", key: &["only"] },
     Table { name: "allow_name", columns: "name, until, comment", key: &["name"] },
     Table { name: "resolved", columns: "name, address, seen", key: &["name", "address"] },
+    Table { name: "login", columns: "address, last, accounts", key: &["address"] },
 ];
 
 /// Fails where a table is missing or is another program's.

@@ -92,6 +92,13 @@ pub(super) const STEPS: &[&str] = &[
         PRIMARY KEY (name, address)
     ) STRICT, WITHOUT ROWID;
 ",
+    "
+    CREATE TABLE login (
+        address  BLOB    NOT NULL PRIMARY KEY,
+        last     INTEGER NOT NULL,
+        accounts INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// The first files of schema 1 have no times of recent bans: they were written before that schema was settled.
@@ -123,7 +130,7 @@ pub(super) fn migrate(connection: &mut Connection, steps: &[&str]) -> rusqlite::
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{EventQuery, Sqlite, Store as _, StoredScore, Write};
+    use crate::store::{EventQuery, Sqlite, Store as _, StoredLogin, StoredScore, Write};
     use crate::time::Wall;
 
     /// Schema 1 as the first files have it.
@@ -182,8 +189,12 @@ mod tests {
             assert_eq!((bans.len(), bans[0].id.0, bans[0].strike), (1, 41, 2), "{name}");
             assert_eq!(store.events(&EventQuery::default()).unwrap().events[0].number, 7, "{name}");
             let score = StoredScore { address: [203, 0, 113, 8].into(), points: 1, settled: Wall(1) };
-            store.write(&[Write::Engine(Box::new([1])), Write::Scores(vec![score])]).unwrap();
-            assert_eq!(store.snapshot().unwrap().engine, Some(vec![1]), "{name}");
+            let login = StoredLogin { address: score.address, last: Some(Wall(1)), accounts: u32::MAX };
+            let writes =
+                [Write::Engine(Box::new([1])), Write::Scores(vec![score]), Write::Logins(vec![login])];
+            store.write(&writes).unwrap();
+            let snapshot = store.snapshot().unwrap();
+            assert_eq!((snapshot.engine, snapshot.logins), (Some(vec![1]), vec![login]), "{name}");
             drop(store);
             let new = Connection::open(&path).unwrap();
             assert_eq!(version(&new).unwrap() as usize, STEPS.len(), "{name}");

@@ -20,9 +20,9 @@ type First = Box<dyn FnOnce(&mut dyn Store) + Send>;
 pub struct WriterOptions {
     /// How long a ban or another change waits for company before it is written. Default 20 ms.
     pub linger: Duration,
-    /// How long events, positions and scores wait. Default 250 ms.
+    /// How long events, positions, scores and logins wait. Default 250 ms.
     pub linger_notes: Duration,
-    /// Writes that wait at most, while the disk is slow or full; four times as many scores besides. Default 131,072.
+    /// Writes that wait at most, while the disk is slow or full; four times as many scores and logins besides. Default 131,072.
     pub capacity: usize,
     /// First and longest pause after a failure; each is twice the one before. Default 100 ms to 10 s.
     pub pause: (Duration, Duration),
@@ -80,7 +80,7 @@ pub struct WriterStatus {
 ///
 /// While the store fails, writes wait in a bounded queue. When that is full, waiting bans are dropped because a
 /// later [`Writer::resync`] supersedes them, and [`Writer::needs_resync`] asks for it once the store works again.
-/// Positions and scores are held back meanwhile: after a crash the lines of the missing bans are read again.
+/// Positions, scores and logins are held back meanwhile: after a crash the lines of the missing bans are read again.
 #[derive(Debug)]
 pub struct Writer {
     shared: Arc<Shared>,
@@ -127,7 +127,7 @@ impl Writer {
         self.write_all([write]);
     }
 
-    /// Makes changes durable soon, as one: after a crash all of them are there or none. Of positions and scores only
+    /// Makes changes durable soon, as one: after a crash all of them are there or none. Of positions, scores and logins only
     /// the last of each is written, together with the others or after them.
     pub fn write_all(&self, writes: impl IntoIterator<Item = Write>) {
         let mut queue = self.shared.lock();
@@ -148,9 +148,9 @@ impl Writer {
         queue.resync_pending && queue.status.problem.is_none()
     }
 
-    /// Replaces all stored bans, strikes, run-time allowances and scores by these. `writes` holds a [`Write::Ban`] for
+    /// Replaces all stored bans, strikes, run-time allowances, scores and logins by these. `writes` holds a [`Write::Ban`] for
     /// each ban, a [`Write::Strikes`] for each offender, a [`Write::Allow`] for each allowance, and all
-    /// [`Write::Scores`].
+    /// [`Write::Scores`] and [`Write::Logins`].
     pub fn resync(&self, writes: Vec<Write>) {
         self.shared.lock().replace(writes);
         self.shared.changed.notify_all();

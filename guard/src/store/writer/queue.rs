@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::WriterStatus;
 use super::latest::Latest;
-use crate::store::{EventPage, EventQuery, KeptEvent, StoreError, StoredScore, Write};
+use crate::store::{EventPage, EventQuery, KeptEvent, StoreError, Write};
 
-/// Scores that may wait for each other write that may. They are small, and asking for the whole set is not.
-const SCORES: usize = 4;
+/// Scores and logins that may wait for each other write that may. They are small, and asking for the whole set is not.
+const ADDRESSES: usize = 4;
 
 /// Notes that are kept: a disk that damages the state again and again has been told of by then.
 const MAX_NOTES: usize = 32;
@@ -38,7 +38,7 @@ pub(super) struct Question {
 /// What is written as one transaction.
 #[derive(Debug, Default)]
 pub(super) struct Job {
-    /// Whether bans, strikes, allowances and scores are forgotten first.
+    /// Whether bans, strikes, allowances, scores and logins are forgotten first.
     pub(super) afresh: bool,
     pub(super) writes: Vec<Write>,
 }
@@ -47,7 +47,7 @@ pub(super) struct Job {
 #[expect(clippy::struct_excessive_bools, reason = "each is a request or a fact of its own, not a state")]
 pub(super) struct Queue {
     waiting: VecDeque<Write>,
-    /// Positions and scores, which come behind everything in `waiting`.
+    /// Positions, scores and logins, which come behind everything in `waiting`.
     latest: Latest,
     /// A whole set that comes before everything in `waiting`.
     whole: Option<Vec<Write>>,
@@ -95,7 +95,8 @@ impl Queue {
         let is_event = matches!(write, Write::Event(_));
         match write {
             Write::Position(position) => return self.latest.read(position),
-            Write::Scores(scores) => return self.push_scores(&scores),
+            Write::Scores(scores) => return self.push_addresses(|latest| latest.changed(&scores)),
+            Write::Logins(logins) => return self.push_addresses(|latest| latest.logged_in(&logins)),
             Write::Engine(state) => return self.latest.state(state),
             _ => {}
         }
@@ -110,12 +111,12 @@ impl Queue {
         self.waiting.push_back(write);
     }
 
-    fn push_scores(&mut self, scores: &[StoredScore]) {
+    fn push_addresses(&mut self, push: impl FnOnce(&mut Latest)) {
         if self.resync_pending {
             return; // the whole set has them
         }
-        self.latest.changed(scores);
-        if self.latest.scores() > self.capacity.saturating_mul(SCORES) {
+        push(&mut self.latest);
+        if self.latest.addresses() > self.capacity.saturating_mul(ADDRESSES) {
             self.status.overflows += 1;
             self.lose();
         }
@@ -135,14 +136,14 @@ impl Queue {
     /// missing.
     pub(super) fn lose(&mut self) {
         self.resync_pending = true;
-        self.latest.forget_scores();
+        self.latest.forget_addresses();
         self.waiting.retain(outlives_resync);
     }
 
     /// Takes a whole set. Events and positions that waited stay, before it, because they are older.
     pub(super) fn replace(&mut self, writes: Vec<Write>) {
         self.resync_pending = false;
-        self.latest.forget_scores();
+        self.latest.forget_addresses();
         let older =
             self.whole.take().into_iter().flatten().chain(self.waiting.drain(..)).chain(self.latest.take());
         self.whole = Some(older.filter(outlives_resync).chain(writes).collect());
@@ -239,7 +240,7 @@ impl Queue {
     }
 }
 
-/// Whether a write is not superseded by a later whole set of bans, strikes, allowances and scores.
+/// Whether a write is not superseded by a later whole set of bans, strikes, allowances, scores and logins.
 fn outlives_resync(write: &Write) -> bool {
     matches!(write, Write::Event(_) | Write::Position(_) | Write::Engine(_))
 }
