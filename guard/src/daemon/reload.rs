@@ -14,8 +14,9 @@ use crate::store::Write;
 use crate::target::Target;
 use crate::time::{Clock, Wall};
 
-use super::control::{Control, Input, chain};
+use super::control::{Control, Input};
 use super::rules::Prepared;
+use crate::causes::chain;
 
 /// How long readers may take to end.
 const PATIENCE: Duration = Duration::from_secs(3);

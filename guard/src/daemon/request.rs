@@ -14,9 +14,10 @@ use crate::store::EventQuery;
 use crate::target::{Allowable, Target};
 use crate::time::{Clock, Moment};
 
-use super::control::{Control, chain};
+use super::control::Control;
 use super::restore::Restore;
 use super::views;
+use crate::causes::chain;
 
 /// Events in one answer.
 const EVENTS: usize = 10_000;

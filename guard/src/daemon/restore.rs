@@ -10,7 +10,8 @@ use crate::enforce::{Backend, Unknown};
 use crate::store::{StoreError, StoredBan};
 use crate::time::{Clock, Moment};
 
-use super::control::{Control, chain};
+use super::control::Control;
+use crate::causes::chain;
 
 /// A chunk of bans from the store.
 #[derive(Debug)]
