@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tracing::{error, info, warn};
 
+use crate::causes::chain;
 use crate::config::{self, Config};
 use crate::enforce;
 use crate::scan::FilterSet;
@@ -16,7 +17,6 @@ use crate::time::{Clock, Wall};
 
 use super::control::{Control, Input};
 use super::rules::Prepared;
-use crate::causes::chain;
 
 /// How long readers may take to end.
 const PATIENCE: Duration = Duration::from_secs(3);

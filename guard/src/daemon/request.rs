@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use crate::api::server::Asked;
 use crate::api::{AllowList, Allowed, Answer, Caller, Check, ErrorClass, Request, Status, TargetResult};
+use crate::causes::chain;
 use crate::enforce::{Backend, Change, Counters, EnforcerStatus};
 use crate::judge::{Asker, Said};
 use crate::store::EventQuery;
@@ -17,7 +18,6 @@ use crate::time::{Clock, Moment};
 use super::control::Control;
 use super::restore::Restore;
 use super::views;
-use crate::causes::chain;
 
 /// Events in one answer.
 const EVENTS: usize = 10_000;
