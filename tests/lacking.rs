@@ -1,12 +1,13 @@
 //! A machine or a build that lacks a part: guard says which, and what it does instead.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on ends here")]
 
-use std::process::Command;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use harness::{
     Arena, Daemon, Denied, GUARDED_V4, Options, attacker_v4, missing_for_network_tests,
-    missing_for_xdp_tests, pings, program_without_object, skip,
+    missing_for_xdp_tests, pings, poll_until, program_without_object, run, skip,
 };
 
 #[test]
@@ -105,6 +106,49 @@ fn without_bpffs_guard_takes_nftables_and_says_why() {
     let mut refused = Daemon::spawn(&arena.host, Options { denied: Denied::Bpffs, ..Options::xdp() });
     assert_eq!(refused.process().wait(Duration::from_secs(10)).code(), Some(1));
     assert!(refused.log().contains("mounting bpffs on /sys/fs/bpf"), "{}", refused.log());
+}
+
+/// Where nothing can be enforced at the start, guard watches, says so, and tries again by itself.
+#[test]
+fn where_no_backend_could_be_opened_bans_are_in_force_once_one_can() {
+    if let Some(reason) = missing_for_xdp_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    // The table's name belongs to somebody else, as long as he runs.
+    let mut owner = arena
+        .host
+        .enter(|| Command::new("nft").arg("-i").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap());
+    let mut orders = owner.stdin.take().unwrap();
+    writeln!(orders, "add table inet guard {{ flags owner; }}").unwrap();
+    poll_until(Duration::from_secs(10), "the table is there", || {
+        let tables = arena.host.enter(|| run(Command::new("nft").args(["list", "tables"])));
+        tables.contains("inet guard").then_some(())
+    });
+    let options = Options { backend: "auto", denied: Denied::Bpffs, ..Options::xdp() };
+    let daemon = Daemon::start(&arena.host, options);
+    daemon.json(&format!("ban {}", attacker_v4(0)));
+    let status = daemon.json("status");
+    assert_eq!(status["enforcer"]["backend"], "observe", "{status}");
+    assert!(status["problems"].to_string().contains("nothing is enforced"), "{status}");
+    assert!(status["problems"].to_string().contains("guard tries again"), "{status}");
+    assert!(pings(&arena.outside, attacker_v4(0), GUARDED_V4));
+
+    drop(orders);
+    assert!(owner.wait().unwrap().success());
+    daemon.await_drop(attacker_v4(0));
+    assert!(!pings(&arena.outside, attacker_v4(0), GUARDED_V4));
+    assert!(pings(&arena.outside, attacker_v4(1), GUARDED_V4));
+    let status = daemon.json("status");
+    assert_eq!(status["enforcer"]["backend"], "nftables", "{status}");
+    assert!(!status["problems"].to_string().contains("nothing is enforced"), "{status}");
+    let events = daemon.json("events --kind enforce");
+    assert_eq!(events[0]["detail"]["backend"], "nftables", "{events}");
+
+    // What a person ended stays so until a person begins it again.
+    daemon.json("unlock");
+    assert!(pings(&arena.outside, attacker_v4(0), GUARDED_V4));
+    assert!(daemon.json("status")["problems"].to_string().contains("unlocked by hand"));
 }
 
 /// What doctor says of one thing, as the daemon sees the machine.

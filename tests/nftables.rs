@@ -374,6 +374,7 @@ fn nft_shows_the_table_as_its_own() {
         let changes = [
             ban("203.0.113.10", Some(86400)),
             ban("203.0.113.11", None),
+            Change::Ban { target: target("203.0.113.12"), id: BanId(7).forced(), until: None },
             ban("203.0.113.0/25", Some(3600)),
             ban("2001:db8::/33", None),
             ban("2001:db8:0:1::/64", Some(90_061)),
@@ -395,7 +396,7 @@ fn nft_shows_the_table_as_its_own() {
         let twin = [
             "table inet twin {\n counter dropped_host { }\n counter dropped_prefix { }\n counter allowed { }\n"
                 .to_owned(),
-            set("ban4_32", "ipv4_addr", "203.0.113.10 timeout 1d, 203.0.113.11"),
+            set("ban4_32", "ipv4_addr", "203.0.113.10 timeout 1d, 203.0.113.11, 203.0.113.12 comment \"forced\""),
             set("ban6_64", "ipv6_addr", "2001:db8:0:1:: timeout 90061s"),
             set("ban6_128", "ipv6_addr", "2001:db8::1 timeout 30d"),
             set("ban4_25", "ipv4_addr", "203.0.113.0 timeout 1h"),

@@ -5,12 +5,14 @@ use std::fmt::Debug;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Bound;
 
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 use ipnet::IpNet;
 
 use crate::memory::prefetch;
 use crate::target::Target;
+
+mod index;
+
+use index::Index;
 
 /// What a record is found by.
 pub(crate) trait Key: Copy + Eq + Ord + Debug {
@@ -152,14 +154,14 @@ impl TargetKey for Target {
 pub(crate) struct Dense<R> {
     records: Vec<R>,
     /// Places in `records`, by hash of the key.
-    index: HashTable<u32>,
+    index: Index,
     seed: Seed,
 }
 
 impl<R: Record> Dense<R> {
     /// An empty map. It takes no memory before the first record.
     pub(crate) const fn new(seed: Seed) -> Self {
-        Self { records: Vec::new(), index: HashTable::new(), seed }
+        Self { records: Vec::new(), index: Index::new(), seed }
     }
 
     /// Number of records.
@@ -181,15 +183,15 @@ impl<R: Record> Dense<R> {
     /// Where the record of a key is.
     #[inline]
     pub(crate) fn place(&self, key: R::Key) -> Option<usize> {
-        let found = self.index.find(key.hash(self.seed), |&at| self.records[at as usize].key() == key);
-        found.map(|&at| at as usize)
+        let found = self.index.find(key.hash(self.seed), |at| self.records[at as usize].key() == key);
+        found.map(|at| at as usize)
     }
 
-    /// The record of a key is asked for soon: it is brought near. One in a hundred times it is another one, which costs
+    /// The record of a key is asked for soon: it is brought near. Two in a hundred times it is another one, which costs
     /// no more than the wait.
     #[inline]
     pub(crate) fn expect(&self, key: R::Key) {
-        if let Some(&at) = self.index.find(key.hash(self.seed), |_| true)
+        if let Some(at) = self.index.guess(key.hash(self.seed))
             && let Some(record) = self.records.get(at as usize)
         {
             prefetch(record);
@@ -210,49 +212,46 @@ impl<R: Record> Dense<R> {
 
     /// Adds a record, or replaces the one of its key and gives that back.
     pub(crate) fn insert(&mut self, record: R) -> Option<R> {
-        let Self { records, index, seed } = self;
         let key = record.key();
-        let entry = index.entry(
-            key.hash(*seed),
-            |&at| records[at as usize].key() == key,
-            |&at| records[at as usize].key().hash(*seed),
-        );
-        match entry {
-            Entry::Occupied(entry) => Some(std::mem::replace(&mut records[*entry.get() as usize], record)),
-            Entry::Vacant(entry) => {
-                entry.insert(records.len() as u32);
-                records.push(record);
-                None
-            }
+        if let Some(old) = self.get_mut(key) {
+            return Some(std::mem::replace(old, record));
         }
+        self.grow(1);
+        self.index.add(key.hash(self.seed), self.records.len() as u32);
+        self.records.push(record);
+        None
     }
 
     /// Makes room for so many more records at once, so that the index is not built anew on the way.
     pub(crate) fn reserve(&mut self, more: usize) {
-        let Self { records, index, seed } = self;
-        records.reserve_exact(more);
-        index.reserve(more, |&at| records[at as usize].key().hash(*seed));
+        self.records.reserve_exact(more);
+        self.grow(more);
     }
 
     /// Takes the record of a key out.
     pub(crate) fn remove(&mut self, key: R::Key) -> Option<R> {
-        let Self { records, index, seed } = self;
-        let hash = key.hash(*seed);
-        let entry = index.find_entry(hash, |&at| records[at as usize].key() == key).ok()?;
-        let place = entry.remove().0;
-        let last = records.len() as u32 - 1;
+        let place = self.place(key)?;
+        let last = self.records.len() - 1;
+        self.index.remove(key.hash(self.seed), place as u32);
         if place != last {
-            let moved = records[last as usize].key().hash(*seed);
-            if let Some(at) = index.find_mut(moved, |&at| at == last) {
-                *at = place;
-            }
+            let moved = self.records[last].key().hash(self.seed);
+            self.index.moved(moved, last as u32, place as u32);
         }
-        Some(records.swap_remove(place as usize))
+        Some(self.records.swap_remove(place))
+    }
+
+    /// Makes room for so many more records in the index.
+    fn grow(&mut self, more: usize) {
+        let Self { records, index, seed } = self;
+        let places = records.len() + more;
+        if index.is_full(places) {
+            index.rebuild(places, records.iter().map(|record| record.key().hash(*seed)));
+        }
     }
 
     /// Bytes held, the index included.
     pub(crate) fn bytes(&self) -> usize {
-        self.records.capacity() * size_of::<R>() + self.index.allocation_size()
+        self.records.capacity() * size_of::<R>() + self.index.bytes()
     }
 }
 

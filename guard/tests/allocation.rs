@@ -1,4 +1,4 @@
-//! What a line costs in memory: nothing. A global allocator counts what the scanning thread asks for.
+//! What a line costs in memory, and what a rule does about it: nothing. A global allocator counts what the scanning thread asks for.
 //!
 //! A call of `scan` keeps the sightings of some hundred lines in one list, which grows to that size once, however long
 //! the text is. Nothing else asks for memory.
@@ -8,10 +8,19 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::fmt::Write as _;
+use std::net::Ipv4Addr;
+use std::path::Path;
 use std::sync::Arc;
 
+use guard::config::{Allow, Config};
+use guard::judge::{Judge, Voucher};
+use guard::protect::Protection;
+use guard::rules::RuleSet;
 use guard::scan::corpus::Corpus;
 use guard::scan::{FilterSet, Mode, Scanner, shipped};
+use guard::sighting::{Kind, PatternId, Sighting, SourceId};
+use guard::store::Snapshot;
+use guard::time::{Clock, Moment, Wall};
 use jiff::tz::TimeZone;
 
 #[path = "../../benches/authlog.rs"]
@@ -155,4 +164,46 @@ fn no_line_of_a_corpus_costs_an_allocation() {
 /// The place behind the first newline from `from` on.
 fn line_end(text: &[u8], from: usize) -> usize {
     from + text[from..].iter().position(|b| *b == b'\n').unwrap() + 1
+}
+
+const CLOCK: Clock = Clock { wall: Wall(1_800_000_000_000), moment: Moment(1_000_000) };
+
+#[test]
+fn a_rule_that_acts_makes_no_text_unless_something_is_told() {
+    let config = Config::default();
+    let filters = Arc::new(FilterSet::shipped(Mode::Normal).unwrap());
+    let protection = Protection::new(&config.allow, CLOCK);
+    let mut judge = Judge::new(&config, filters, protection, &Snapshot::default(), 7, CLOCK);
+    let rules = "[[rule]]\nname = 'one'\nwhen = { user = 'root' }\nthen = { ignore = true }";
+    judge.set_rules(RuleSet::compile(rules, Path::new("rules.toml")).unwrap());
+    let sighting = Sighting {
+        at: None,
+        address: "203.0.113.7".parse().unwrap(),
+        kind: Kind::FailedPassword,
+        points: Kind::FailedPassword.default_points(),
+        pattern: PatternId { filter: 0, pattern: 0 },
+        pid: 0,
+        port: 0,
+        account: Some(b"root"),
+        service: b"sshd",
+        request: None,
+        line: b"Failed password for root from 203.0.113.7 port 4711 ssh2",
+    };
+    let mut see = || judge.sighting(&sighting, SourceId(0), Voucher::Kernel, CLOCK);
+    // What is kept from one sighting to the next grows with the first.
+    assert!(!see());
+    let asked = allocations(|| assert!(!(0..100).any(|_| see())));
+    assert_eq!(asked, 0, "for 100 sightings that a rule ignores");
+    assert_eq!(judge.rules().counts()[0].1.acted, 101);
+}
+
+#[test]
+fn what_may_pass_is_found_without_the_reasons_in_words() {
+    let mut protection = Protection::new(&Allow::default(), CLOCK);
+    for host in 0..1000u32 {
+        protection.key_login(Ipv4Addr::from(0xcb00_0000 + host).into(), 4711, CLOCK.moment);
+    }
+    let mut count = 0;
+    let asked = allocations(|| count = protection.targets(CLOCK.moment).len());
+    assert!(count > 1000 && asked < 500, "{asked} for {count} targets");
 }

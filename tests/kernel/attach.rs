@@ -4,7 +4,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -238,6 +238,53 @@ fn an_interface_that_comes_back_is_attached_again() {
         world.reconcile(&BanTable::default(), &[]);
         assert_eq!(state(&mut world, "g7").index, again.index);
         drop(watch);
+    });
+}
+
+/// A process in a network namespace of its own, which ends with this value.
+struct Elsewhere(Child);
+
+impl Elsewhere {
+    fn new() -> Self {
+        let child = Command::new("unshare").args(["--net", "sleep", "60"]).spawn().unwrap();
+        let namespace = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).unwrap();
+        until("its namespace", || namespace(&child.id().to_string()) != namespace("thread-self"));
+        Self(child)
+    }
+
+    fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn an_interface_with_the_index_of_one_that_was_moved_is_attached() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
+    in_namespace(|| {
+        let elsewhere = Elsewhere::new();
+        pair("g0", "g1");
+        let mut world = World::on(Interfaces::Auto, 256, false);
+        let index = state(&mut world, "g0").index;
+        ip(&format!("link set g0 netns {}", elsewhere.pid()));
+        ip(&format!("link add h0 index {index} type veth peer name h1"));
+        ip("link set h0 up");
+        ip("link set h1 up");
+        world.reconcile(&BanTable::default(), &[]);
+        let newcomer = state(&mut world, "h0");
+        assert_eq!((newcomer.index, newcomer.mode.as_str()), (index, "native"));
+        assert!(xdp_on("h0").is_some(), "what is told as covered is covered");
+        world.ban(&["203.0.113.7"]);
+        send("h1", &frame("203.0.113.7", &[]));
+        until("the drop", || world.counted("host") == 1);
     });
 }
 

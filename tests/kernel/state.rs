@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use guard::ban::BanTable;
 use guard::config::Interfaces;
-use guard::enforce::{Change, Desired, Enforcer};
+use guard::enforce::{Change, Desired, Enforcer, Unknown};
 use guard::target::Target;
 use guard::time::Moment;
 
@@ -335,6 +335,85 @@ fn a_start_finds_what_only_the_kernel_knows_and_what_it_lacks() {
     let drift = world.reconcile(&bans, &[]);
     assert_eq!((drift.missing, drift.foreign), (2_000, 99));
     assert!(drops(&world, host4(7).address()) && !drops(&world, host4(8).address()));
+}
+
+/// Bans of a feed come while a start reads what the maps hold: each is in force at once, and those that the maps held
+/// already keep their counters.
+#[test]
+fn a_ban_that_comes_while_taken_over_maps_are_read_is_in_force_at_once() {
+    const HELD: u32 = 40_000;
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
+    let mut world = World::new();
+    let held: Vec<Change> = (0..HELD).map(|n| ban(host4(n), n.into(), None)).collect();
+    world.xdp().apply(&held).unwrap();
+    assert!(drops(&world, host4(0).address()));
+    world.reopen();
+    let mut bans = BanTable::default();
+    for n in 1000..HELD {
+        bans.set(wanted(host4(n), n.into(), None));
+    }
+    let mut parts = 0;
+    loop {
+        let desired = Desired { bans: &bans, allowed: &[], now: Moment::now() };
+        let more = world.xdp().unknown(desired).unwrap().more;
+        parts += 1;
+        // One that nobody had, and one that only the kernel has.
+        let came = [host4(HELD + parts), host4(parts - 1)];
+        for target in came {
+            bans.set(wanted(target, 7, None));
+        }
+        world.xdp().restore(&came.map(|target| ban(target, 7, None)), 0).unwrap();
+        assert!(drops(&world, came[0].address()), "part {parts}");
+        if !more {
+            break;
+        }
+    }
+    assert!(parts > 3, "{HELD} entries were read in {parts} parts");
+    let gaps: Vec<u32> = (1..parts)
+        .filter(|n| !drops(&world, host4(n - 1).address()) || !drops(&world, host4(HELD + n).address()))
+        .collect();
+    assert!(gaps.is_empty(), "of {parts} parts: {gaps:?}");
+    let verdict = world.xdp().check(host4(0).address(), Moment::now()).unwrap();
+    assert_eq!(verdict.entries[0].packets, Some(2));
+    let drift = world.reconcile(&bans, &[]);
+    assert_eq!((drift.missing, drift.foreign, drift.changed), (0, u64::from(1000 - parts), 0));
+    assert!((1..=parts).all(|n| drops(&world, host4(HELD + n).address())));
+}
+
+#[test]
+fn what_only_the_kernel_knows_is_in_force_until_it_is_adopted() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
+    let mut world = World::new();
+    let held = [target("203.0.113.7"), target("198.51.100.0/24"), target("2001:db8::7")];
+    world.xdp().apply(&held.map(|target| ban(target, 1, None))).unwrap();
+    world.reopen();
+    let bans = BanTable::default();
+    let unknown = world.xdp().unknown(Desired { bans: &bans, allowed: &[], now: Moment::now() }).unwrap();
+    assert_eq!((unknown.entries.len(), unknown.more), (3, false));
+    assert!(held.iter().all(|target| drops(&world, target.address())));
+    assert_eq!(world.reconcile(&bans, &[]).foreign, 3, "nobody wanted them");
+    let maps = world.xdp().datapath().maps();
+    assert!(!maps.bits4.is_marked(held[0].address()) && !maps.bits6.is_marked(held[2].address()));
+}
+
+/// As where another backend, or none, was in use while the table was filled.
+#[test]
+fn new_maps_that_lack_what_the_table_holds_get_it_at_once() {
+    if let Some(reason) = crate::world::missing() {
+        return harness::skip(&reason);
+    }
+    let mut world = World::new();
+    let mut bans = BanTable::default();
+    for text in ["203.0.113.7", "2001:db8::/64"] {
+        bans.set(wanted(target(text), 1, None));
+    }
+    let desired = Desired { bans: &bans, allowed: &[], now: Moment::now() };
+    assert_eq!(world.xdp().unknown(desired).unwrap(), Unknown::default());
+    assert!(world.drops(&frame("203.0.113.7", &[])) && world.drops(&frame("2001:db8::9", &[])));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::report::Row;
 use crate::scenarios::Scenario;
 use crate::world::World;
 
-/// Seeds of each scene. A build without optimisation plays some of them: all are played by `cargo xtask simulate`.
+/// Seeds of each scene. A build without optimisation plays some of them; `cargo xtask simulate` and `cargo xtask test` play all.
 pub(crate) const SEEDS: u64 = if cfg!(debug_assertions) { 16 } else { 256 };
 /// Lines of the course of things that a failure shows.
 const SHOWN: usize = 60;

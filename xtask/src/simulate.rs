@@ -5,6 +5,11 @@ use anyhow::Result;
 use crate::process;
 use crate::workspace::Workspace;
 
+/// The test program that plays them.
+pub const TEST: &str = "simulate";
+/// What cargo is told to build it: optimised, because it plays thousands.
+pub const BUILD: [&str; 6] = ["--profile", "simulate", "--package", "guard-tests", "--test", TEST];
+
 /// Which simulations to run.
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -19,17 +24,7 @@ pub struct Options {
 /// Runs them, and writes the table of docs/decisions.md.
 pub fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let mut command = workspace.cargo("test");
-    command.args([
-        "--locked",
-        "--profile",
-        "simulate",
-        "--package",
-        "guard-tests",
-        "--test",
-        "simulate",
-        "--",
-        "seeds",
-    ]);
+    command.arg("--locked").args(BUILD).args(["--", "seeds"]);
     match &options.seed {
         Some(seed) => {
             command.arg("--nocapture").env("GUARD_SEED", seed);

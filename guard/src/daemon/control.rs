@@ -28,6 +28,7 @@ use crate::store::{StoreError, Writer};
 use crate::target::{HostName, Target};
 use crate::time::{Clock, Moment, boot_nanoseconds};
 
+use super::again::Again;
 use super::denied::Denials;
 use super::feeds::{self, Feeds};
 use super::follow::Followers;
@@ -40,6 +41,7 @@ use super::problems::Problems;
 use super::readers::Readers;
 use super::restore::{Restore, Restored};
 use super::sightings::Sightings;
+use super::surroundings::{Reading, Surroundings};
 
 /// What reaches the engine's thread.
 pub(crate) enum Input {
@@ -53,6 +55,8 @@ pub(crate) enum Input {
     Scrape(oneshot::Sender<Snapshot>),
     /// Addresses, routes or interfaces of this machine changed.
     NetworkChanged,
+    /// What the machine has told of itself.
+    Surroundings(Reading),
     /// Somebody else changed the packet filter.
     RulesetChanged,
     /// A chunk of bans from the store.
@@ -117,6 +121,7 @@ pub(super) struct Control {
     pub(super) denials: Denials,
     pub(super) feeds: Feeds,
     pub(super) names: Names,
+    pub(super) surroundings: Surroundings,
     pub(super) sightings: Sightings,
     /// Lists that are being gathered.
     pub(super) listings: VecDeque<Waiting>,
@@ -137,6 +142,8 @@ pub(super) struct Control {
     pub(super) _ended: oneshot::Sender<()>,
     pub(super) next_reconcile: Instant,
     pub(super) retry: Option<Duration>,
+    /// When a backend is looked for again, where none could be opened.
+    pub(super) enforcement: Option<Again>,
     pub(super) next_sessions: Instant,
     pub(super) next_system: Instant,
     pub(super) next_recall: Instant,
@@ -207,9 +214,10 @@ impl Control {
                 let _ = reply.send(snapshot);
             }
             Input::NetworkChanged => {
-                self.read_system();
+                self.read_surroundings();
                 self.reconcile();
             }
+            Input::Surroundings(reading) => self.hear_of_surroundings(reading),
             Input::RulesetChanged => self.reconcile(),
             Input::Restored(chunk) => self.restore(chunk),
             Input::RestoreDone(result) => self.restore_done(result),
@@ -235,6 +243,7 @@ impl Control {
         self.keep_health(now);
         self.keep_denials(now);
         self.keep_orders();
+        self.keep_enforcement(now);
         if now >= self.next_sessions {
             self.next_sessions = now + SESSIONS;
             self.follow_sessions();
@@ -245,7 +254,7 @@ impl Control {
         }
         if now >= self.next_system {
             self.next_system = now + SYSTEM;
-            self.read_system();
+            self.read_surroundings();
             self.keep_journal();
         }
         self.sync_allowed();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::judge::Voucher;
 use crate::protect::system::connections;
-use crate::protect::{Connection, SystemAddresses, session};
+use crate::protect::{Connection, session};
 use crate::sighting::SourceId;
 use crate::source::{Batch, journald};
 use crate::store::Write;
@@ -72,15 +72,6 @@ impl Control {
         self.judge.expire_protections(clock);
         self.keep_names();
         self.apply();
-    }
-
-    /// Reads own addresses, gateways and resolvers anew.
-    pub(super) fn read_system(&mut self) {
-        let (system, faults) = SystemAddresses::read(self.judge.protection().system());
-        let problems = faults.iter().map(|fault| format!("{fault}; guard tries again")).collect();
-        self.problems.replace("system", problems);
-        self.judge.protection_mut().set_system(system);
-        self.sync_allowed();
     }
 
     /// Tells the kernel what has become protected or is no longer.

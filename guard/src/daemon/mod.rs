@@ -31,6 +31,7 @@ mod command;
 mod control;
 mod decide;
 mod denied;
+mod enforcement;
 mod error;
 mod feeds;
 mod follow;
@@ -50,6 +51,7 @@ mod rules;
 mod serve;
 mod sightings;
 mod snapshot;
+mod surroundings;
 mod views;
 mod webhook;
 mod why;
@@ -68,6 +70,7 @@ use readers::Readers;
 use restore::{Restore, Restored};
 use rules::Prepared;
 use sightings::Sightings;
+use surroundings::Surroundings;
 
 /// What the command line says.
 #[derive(Clone, Debug)]
@@ -101,6 +104,12 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         problems.replace(UNWRITABLE, notes);
     }
     let protection = start_protection(&config, &snapshot.allowed, &mut problems);
+    let known = protection.system().clone();
+    let surroundings = Surroundings::start(inputs.clone(), known).map_err(|source| StartError::System {
+        operation: "start the thread",
+        path: "surroundings".into(),
+        source,
+    })?;
     let serving = serve::Listeners::open(&config, &mut problems)?;
     let (enforcer, reasons) = enforce::select(&config, options.observe)?;
     info!(backend = enforcer.backend().name(), "enforcing with");
@@ -127,6 +136,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         denials: Denials::default(),
         feeds: Feeds::new(inputs.clone()),
         names: Names::new(inputs.clone()),
+        surroundings,
         sightings: Sightings::default(),
         listings: VecDeque::new(),
         has_new_position: false,
@@ -138,6 +148,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         _ended: ended,
         next_reconcile: Instant::now(),
         retry: None,
+        enforcement: None,
         next_sessions: Instant::now(),
         next_system: Instant::now(),
         // At once: what is kept of accounts is told apart by a seed that is in it.
@@ -234,7 +245,7 @@ fn start_protection(config: &Config, kept: &[StoredAllow], problems: &mut Proble
     let mut protection = Protection::new(&config.allow, clock);
     let (system, faults) = SystemAddresses::read(&SystemAddresses::default());
     protection.set_system(system);
-    problems.replace("system", faults.iter().map(|fault| format!("{fault}; guard tries again")).collect());
+    problems.replace(surroundings::PROBLEM, surroundings::problems(&faults));
     match connections() {
         Ok(connections) => {
             let logins = kept_logins(kept, clock.wall);

@@ -44,7 +44,7 @@ impl Attachments {
         for (index, path) in pins.all_links()? {
             let link = sys::open_pinned(&path)
                 .map_err(DatapathError::system(format!("opening the pinned link {}", path.display())))?;
-            if holds(&link, index) {
+            if is_on(&link, index) {
                 attachments.links.insert(index, link);
             } else {
                 release(&path)?;
@@ -85,7 +85,10 @@ impl Attachments {
         let gone: Vec<u32> = self
             .links
             .iter()
-            .filter(|(index, link)| !holds(link, **index) || !wanted(**index, &self.links))
+            .filter(|(index, link)| {
+                let one = interfaces.iter().find(|one| one.index == **index);
+                !one.is_some_and(|one| holds(link, one)) || !wanted(**index, &self.links)
+            })
             .map(|(index, _)| *index)
             .collect();
         for index in gone {
@@ -102,7 +105,7 @@ impl Attachments {
                 None if held => {
                     let link = &self.links[&interface.index];
                     repair.add(Pins::ensure(&pins.link(interface.index), link.as_fd()));
-                    states.push(self.covered(interface, interface.xdp.is_none_or(|xdp| xdp.native)));
+                    states.push(self.covered(interface, interface.xdp.is_some_and(|xdp| xdp.native)));
                 }
                 None => match attach(program, interface) {
                     Ok((link, reason)) => {
@@ -207,9 +210,16 @@ fn uncovered(interface: &Interface, reason: String) -> Attachment {
     Attachment { name: interface.name.clone(), index: interface.index, mode: "none", reason }
 }
 
-/// Whether a link is an XDP link that still has its interface.
-fn holds(link: &OwnedFd, index: u32) -> bool {
+/// Whether a link is an XDP link that has an interface with this index, be it in another namespace.
+fn is_on(link: &OwnedFd, index: u32) -> bool {
     sys::link_info(link.as_fd()).is_ok_and(|info| info.kind == LINK_XDP && info.ifindex == index)
+}
+
+/// Whether a link's program runs on an interface: both the link and the interface say so. An index alone says little: a
+/// link stays with an interface that is moved to another namespace, and a new one here may get its index.
+fn holds(link: &OwnedFd, interface: &Interface) -> bool {
+    let runs = |id: u32| interface.xdp.is_some_and(|xdp| xdp.program == id || xdp.program == 0);
+    is_on(link, interface.index) && sys::link_info(link.as_fd()).is_ok_and(|info| runs(info.program))
 }
 
 /// Attaches natively, else in generic mode with the reason; else only the reason.

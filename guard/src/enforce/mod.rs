@@ -19,7 +19,7 @@ mod xdp;
 pub use nftables::{Nftables, nftables_remove};
 pub use observe::Observe;
 pub use pair::Pair;
-pub use select::select;
+pub use select::{is_wanted, select};
 pub use xdp::{Xdp, XdpOptions};
 
 /// What holds the bans.
@@ -120,7 +120,7 @@ pub struct Verdict {
 pub struct LiveEntry {
     /// The target.
     pub target: Target,
-    /// Identity of the ban; 0 where the backend keeps none.
+    /// Identity of the ban. Where the backend keeps none it says only whether the ban was forced.
     pub id: u64,
     /// Seconds until it ends; `None` for good. 0 if it has ended and awaits its sweep.
     pub seconds_left: Option<u64>,

@@ -12,7 +12,7 @@ use crate::datapath;
 ///
 /// `auto` is XDP with nftables beside it where an interface cannot have XDP, else nftables alone. If neither
 /// works, guard goes on without enforcing, which is the first of the problems: it never stops watching because
-/// it cannot act. A backend asked for by name is that backend or an error. `observe` overrides all of this.
+/// it cannot act, and the daemon tries again. A backend asked for by name is that backend or an error. `observe` overrides all of this.
 ///
 /// What an earlier run left in a backend that is no longer used is taken away after the first reconciliation;
 /// with `observe` nothing is touched, and what is there is a problem to be told.
@@ -31,6 +31,11 @@ pub fn select(config: &Config, observe: bool) -> Result<(Box<dyn Enforcer>, Vec<
         BackendChoice::Nftables => Ok((over_nftables(config, "")?, Vec::new())),
         BackendChoice::Auto => Ok(automatic(config)),
     }
+}
+
+/// Whether packets are to be dropped, by whatever backend there is.
+pub fn is_wanted(config: &Config, observe: bool) -> bool {
+    !observe && config.enforce.backend != BackendChoice::Observe
 }
 
 /// The best there is.
@@ -52,7 +57,7 @@ fn automatic(config: &Config) -> (Box<dyn Enforcer>, Vec<String>) {
         Ok(enforcer) => (enforcer, vec![format!("nftables is used instead of xdp: {no_xdp}")]),
         Err(error) => {
             let reason = format!("nothing is enforced: {no_xdp}; {}", chain_of(&error));
-            let mut problems = vec![reason.clone()];
+            let mut problems = vec![format!("{reason}; guard tries again")];
             problems.extend(leftovers(config));
             (Box::new(Observe::new(&reason)), problems)
         }

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use super::groups::{Group, Groups, Note};
 use super::second::Second;
-use super::sources::address_bits;
 use crate::dense::{Chance, Key, Seed};
 use crate::scan::bytes::first_eight;
 use crate::sighting::{Kind, Sighting};
@@ -73,29 +72,28 @@ impl Accounts {
         AccountKey(hash)
     }
 
-    /// Somebody failed to get into an account. Answers how many addresses did within the time, if there were `enough`
+    /// Somebody failed to get into an account, from an address ([`super::sources::address_bits`]). Answers how many addresses did within the time, if there were `enough`
     /// and that was not told lately. An account that is not there cannot be got into.
     pub(super) fn fail(
         &mut self,
         key: AccountKey,
+        address: u128,
         s: &Sighting<'_>,
         at: Moment,
         enough: usize,
         within: Duration,
     ) -> Option<u32> {
         let now = Second::of(at);
-        let address = self.seed.hash(address_bits(s.address)) as u32;
+        let address = self.seed.hash(address) as u32;
         let Group { members, note, .. } = self.all.find(key, now, within);
         note.is_absent |= s.kind == Kind::InvalidUser;
         members.see(address, now);
         if note.is_absent || note.told.is_some_and(|told| now.since(told) < TELL_AGAIN) {
             return None;
         }
-        let addresses = members.within(now, within);
-        (addresses >= enough).then(|| {
-            note.told = Some(now);
-            addresses as u32
-        })
+        let addresses = members.enough(enough, now, within)?;
+        note.told = Some(now);
+        Some(addresses as u32)
     }
 
     /// Somebody got into an account: it is there, whatever lines have said.

@@ -8,7 +8,6 @@
 //! Attempts are short-lived and shared by few lines, so they are kept in a cache of fixed size beside the sources:
 //! a set of four for each hash of address and process. What is pushed out too early counts as a new attempt.
 
-use super::sources::address_bits;
 use crate::dense::Seed;
 use crate::memory::prefetch;
 use crate::sighting::{Kind, Points, Sighting, SourceId};
@@ -72,16 +71,17 @@ impl Attempts {
         Self { sets: Vec::new(), seed }
     }
 
-    /// Which attempt a line belongs to, and what it adds. A line of an unknown process is an attempt of its own.
+    /// Which attempt a line about an address ([`super::sources::address_bits`]) belongs to, and what it adds. A line of an
+    /// unknown process is an attempt of its own.
     #[inline]
-    pub(super) fn join(&mut self, s: &Sighting<'_>, via: SourceId, at: Moment) -> Joined {
+    pub(super) fn join(&mut self, address: u128, s: &Sighting<'_>, via: SourceId, at: Moment) -> Joined {
         if s.pid == 0 {
             return Joined { points: s.points, joined: false };
         }
         if self.sets.is_empty() {
             self.sets = vec![Set::default(); SETS];
         }
-        let hash = self.hash(s);
+        let hash = self.hash(address, s.pid);
         let set = &mut self.sets[hash as usize % SETS].0;
         let tag = (hash >> 32) as u32 | 1;
         let kind = 1 << s.kind as u32;
@@ -102,16 +102,16 @@ impl Attempts {
 
     /// The attempts of a line are asked for soon.
     #[inline]
-    pub(super) fn expect(&self, s: &Sighting<'_>) {
-        if let Some(Set([first, .., last])) = self.sets.get(self.hash(s) as usize % SETS) {
+    pub(super) fn expect(&self, address: u128, pid: u32) {
+        if let Some(Set([first, .., last])) = self.sets.get(self.hash(address, pid) as usize % SETS) {
             prefetch(first);
             prefetch(last);
         }
     }
 
     #[inline]
-    fn hash(&self, s: &Sighting<'_>) -> u64 {
-        self.seed.hash(address_bits(s.address)).wrapping_add(u64::from(s.pid).wrapping_mul(SPREAD))
+    fn hash(&self, address: u128, pid: u32) -> u64 {
+        self.seed.hash(address).wrapping_add(u64::from(pid).wrapping_mul(SPREAD))
     }
 
     /// Bytes held.

@@ -54,20 +54,20 @@ impl Engine {
         Adapted { threshold, ..adapted }
     }
 
-    /// Looks at a guess of the source at a place in the light of those before it. Answers what speaks for a ban besides
+    /// Looks at a guess of an address, whose source is at a place, in the light of those before it. Answers what speaks for a ban besides
     /// the score.
     #[inline]
     pub(super) fn notice(
         &mut self,
         s: &Sighting<'_>,
-        source: usize,
+        (address, source): (u128, usize),
         account: Option<AccountKey>,
         at: Moment,
         now: Moment,
     ) -> Option<Cause> {
         self.pace.add(now);
         if let Some(account) = account {
-            self.notice_account(s, account, at);
+            self.notice_account(address, s, account, at);
         }
         if s.address.is_ipv6() && self.decide.prefix_hosts > 0 {
             let (enough, within) = (self.decide.prefix_hosts * 2, self.decide.prefix_within);
@@ -84,12 +84,19 @@ impl Engine {
     }
 
     /// Looks at the account that was tried. A line that adds nothing to its attempt may still be the one that names it.
-    pub(super) fn notice_account(&mut self, s: &Sighting<'_>, account: AccountKey, at: Moment) {
+    pub(super) fn notice_account(
+        &mut self,
+        address: u128,
+        s: &Sighting<'_>,
+        account: AccountKey,
+        at: Moment,
+    ) {
         let (enough, within) = (self.decide.account_addresses, self.decide.account_within);
         if enough == 0 {
             return;
         }
-        if let Some(addresses) = self.accounts.fail(account.at(s.pattern.filter), s, at, enough, within) {
+        let account = account.at(s.pattern.filter);
+        if let Some(addresses) = self.accounts.fail(account, address, s, at, enough, within) {
             let trouble = Trouble::AccountUnderAttack { addresses };
             let account = s.account.map(Into::into);
             self.tell(Incident { trouble, address: None, account, at, pattern: s.pattern });

@@ -85,7 +85,8 @@ impl<K: Key, N: Note> Groups<K, N> {
     /// Takes groups over that were kept under the same seed, on a timeline that is so many seconds ahead.
     pub(super) fn restore(&mut self, groups: &[Group<K, N>], seconds: i64) {
         for group in groups.iter().take(self.most) {
-            self.all.insert(group.shifted(seconds));
+            let group = group.shifted(seconds);
+            self.all.insert(Group { members: group.members.in_order(), ..group });
         }
     }
 

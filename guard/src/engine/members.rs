@@ -12,7 +12,7 @@ pub(super) const MOST: usize = 32;
 /// Members that are compared at once.
 const BLOCK: usize = 8;
 
-/// At most [`MOST`] members: 264 bytes.
+/// At most [`MOST`] members, the one that was seen last before all others: 264 bytes.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Members {
     hashes: [u32; MOST],
@@ -37,17 +37,30 @@ impl Members {
                 self.known += 1;
                 known
             }
-            None => self.oldest(at),
+            None if self.seen[MOST - 1].seconds_since(at) > 0 => return, // it was longest ago itself
+            None => MOST - 1,
         };
-        (self.hashes[place], self.seen[place]) = (hash, at);
+        let later = self.seen[..place].iter().take_while(|seen| seen.seconds_since(at) > 0).count();
+        if later == 0 && place == MOST - 1 {
+            // So it is where many are seen once each. A length that is known saves two calls.
+            (self.hashes, self.seen) = (moved(&self.hashes, hash), moved(&self.seen, at));
+            return;
+        }
+        self.hashes.copy_within(later..place, later + 1);
+        self.seen.copy_within(later..place, later + 1);
+        (self.hashes[later], self.seen[later]) = (hash, at);
+    }
+
+    /// How many were seen within a time, if they are enough.
+    #[inline]
+    pub(super) fn enough(&self, enough: usize, at: Second, time: Duration) -> Option<usize> {
+        let seen = self.seen[..usize::from(self.known)].get(enough.saturating_sub(1))?;
+        is_within(*seen, at, time).then(|| self.within(at, time))
     }
 
     /// How many were seen within a time.
-    #[inline]
     pub(super) fn within(&self, at: Second, time: Duration) -> usize {
-        let seconds = i32::try_from(time.as_secs()).unwrap_or(i32::MAX);
-        let seen = self.seen[..usize::from(self.known)].iter();
-        seen.map(|seen| u32::from(at.seconds_since(*seen) <= seconds)).sum::<u32>() as usize
+        self.seen[..usize::from(self.known)].partition_point(|seen| is_within(*seen, at, time))
     }
 
     /// How many are told apart.
@@ -67,6 +80,15 @@ impl Members {
         self
     }
 
+    /// The same members in their order, which may have been tampered with.
+    pub(super) fn in_order(self) -> Self {
+        let mut members = Self::new();
+        for place in (0..usize::from(self.known)).rev() {
+            members.see(self.hashes[place], self.seen[place]);
+        }
+        members
+    }
+
     /// Where a member is. Those of a block are compared at once.
     #[inline]
     #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
@@ -76,13 +98,20 @@ impl Members {
         let block = blocks.position(|block| block.iter().fold(false, |is, member| is | (*member == hash)))?;
         (block * BLOCK..known).find(|place| self.hashes[*place] == hash)
     }
+}
 
-    /// Where the member is that was seen longest ago.
-    fn oldest(&self, at: Second) -> usize {
-        let ages = self.seen.map(|seen| at.seconds_since(seen));
-        let most = ages.iter().copied().fold(0, i32::max);
-        ages.iter().rposition(|age| *age == most).unwrap_or(0)
-    }
+/// What there is without the last, behind a first.
+#[inline(always)]
+fn moved<T: Copy>(all: &[T; MOST], first: T) -> [T; MOST] {
+    let mut moved = [first; MOST];
+    moved[1..].copy_from_slice(&all[..MOST - 1]);
+    moved
+}
+
+/// Whether a second is no longer ago than a time.
+#[inline]
+fn is_within(seen: Second, at: Second, time: Duration) -> bool {
+    at.seconds_since(seen) <= i32::try_from(time.as_secs()).unwrap_or(i32::MAX)
 }
 
 #[cfg(test)]
@@ -113,5 +142,31 @@ mod tests {
         let mut left = members.hashes;
         left.sort_unstable();
         assert!(left.into_iter().eq(68..100), "{left:?}");
+        members.see(200, second(67));
+        assert!(!members.hashes.contains(&200), "it was longest ago itself");
+    }
+
+    #[test]
+    fn who_is_seen_again_or_told_of_late_takes_its_place_among_the_others() {
+        let mut members = Members::new();
+        for (hash, at) in [(1, 10), (2, 20), (3, 30), (1, 40), (4, 25), (5, 5), (2, 15)] {
+            members.see(hash, second(at));
+        }
+        assert_eq!(members.hashes[..5], [1, 3, 4, 2, 5]);
+        assert_eq!(members.seen[..5], [40, 30, 25, 20, 5].map(second));
+        let enough = |enough, time| members.enough(enough, second(40), Duration::from_secs(time));
+        assert_eq!((enough(3, 14), enough(3, 15), enough(3, 20)), (None, Some(3), Some(4)));
+        assert_eq!((enough(5, 60), enough(6, 60)), (Some(5), None));
+    }
+
+    #[test]
+    fn members_in_any_order_are_put_in_theirs() {
+        let mut shuffled = Members::new();
+        for (place, at) in [3, 9, 1, 7].into_iter().enumerate() {
+            (shuffled.hashes[place], shuffled.seen[place]) = (at as u32, second(at));
+        }
+        shuffled.known = 4;
+        let members = shuffled.in_order();
+        assert_eq!((members.len(), &members.hashes[..4]), (4, &[9, 7, 3, 1][..]));
     }
 }

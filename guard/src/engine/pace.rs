@@ -24,6 +24,10 @@ pub(super) struct Pace {
     sum: u32,
     /// The second that is counted now.
     second: i64,
+    /// Where it is counted.
+    place: usize,
+    /// When the next one begins.
+    next: Moment,
 }
 
 /// What the pace makes of threshold and length.
@@ -38,13 +42,13 @@ pub(super) struct Adapted {
 impl Pace {
     /// Nothing has happened.
     pub(super) const fn new() -> Self {
-        Self { counts: [0; SECONDS], sum: 0, second: i64::MIN }
+        Self { counts: [0; SECONDS], sum: 0, second: i64::MIN, place: 0, next: Moment(i64::MIN) }
     }
 
     /// One more failure.
     pub(super) fn add(&mut self, now: Moment) {
         self.pass(now);
-        self.counts[self.second.rem_euclid(SECONDS as i64) as usize] += 1;
+        self.counts[self.place] += 1;
         self.sum += 1;
     }
 
@@ -72,17 +76,21 @@ impl Pace {
         }
     }
 
+    #[inline]
     fn pass(&mut self, now: Moment) {
-        let now = now.0.div_euclid(1000);
-        if now <= self.second {
-            return;
+        if now >= self.next {
+            self.pass_to(now.0.div_euclid(1000));
         }
-        let passed = now.saturating_sub(self.second).min(SECONDS as i64);
-        for second in 0..passed {
-            let place = (now - second).rem_euclid(SECONDS as i64) as usize;
-            self.sum -= std::mem::take(&mut self.counts[place]);
+    }
+
+    fn pass_to(&mut self, second: i64) {
+        let place = |second: i64| second.rem_euclid(SECONDS as i64) as usize;
+        let passed = second.saturating_sub(self.second).min(SECONDS as i64);
+        for before in 0..passed {
+            self.sum -= std::mem::take(&mut self.counts[place(second - before)]);
         }
-        self.second = now;
+        (self.second, self.place) = (second, place(second));
+        self.next = Moment(second.saturating_add(1).saturating_mul(1000));
     }
 }
 

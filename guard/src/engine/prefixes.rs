@@ -66,11 +66,9 @@ impl Prefixes {
         let hash = member.hash(self.seed) as u32;
         let members = &mut self.all.find(prefix, now, within).members;
         members.see(hash, now);
-        let count = members.within(now, within);
-        (count >= enough).then(|| {
-            members.clear();
-            Crowd { prefix, members: count as u32 }
-        })
+        let count = members.enough(enough, now, within)?;
+        members.clear();
+        Some(Crowd { prefix, members: count as u32 })
     }
 
     /// All of them, on a timeline that is so many seconds ahead.

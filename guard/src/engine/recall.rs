@@ -16,6 +16,7 @@ use super::sources::{address_bits, address_of};
 use super::state::Engine;
 use super::storm::{KeptStorm, Storm};
 use super::trail::Trail;
+use crate::sighting::PatternId;
 use crate::time::Clock;
 
 /// First byte of what is kept: what other versions have kept is forgotten.
@@ -60,8 +61,9 @@ fn fullest<K: Ord + Copy, N>(groups: &mut Vec<Group<K, N>>) {
 }
 
 impl Engine {
-    /// What is to be recalled after a restart, a few MiB at most.
-    pub fn recall_later(&self, clock: Clock) -> Vec<u8> {
+    /// What is to be recalled after a restart, a few MiB at most. `name` knows a pattern's filter and text: another start
+    /// may have other filters, and other numbers for them.
+    pub fn recall_later<'n>(&self, clock: Clock, name: impl Fn(PatternId) -> (&'n str, &'n str)) -> Vec<u8> {
         let ahead = clock.wall.0.saturating_sub(clock.moment.0);
         let seconds = ahead.div_euclid(1000);
         let mut trails: Vec<_> = self.sources.trails().collect();
@@ -79,7 +81,7 @@ impl Engine {
             accounts: self.accounts.shifted(seconds),
             banned: self.banned.shifted(seconds),
             failing: self.failing.shifted(seconds),
-            storm: self.storm.kept(ahead),
+            storm: self.storm.kept(ahead, name),
         };
         fullest(&mut recalled.accounts);
         fullest(&mut recalled.banned);
@@ -87,21 +89,22 @@ impl Engine {
         postcard::to_extend(&recalled, vec![VERSION]).unwrap_or_default()
     }
 
-    /// Takes over what another engine has kept under the same seed.
-    pub fn recall(&mut self, recalled: Recalled, clock: Clock) {
+    /// Takes over what another engine has kept under the same seed. `number` finds a pattern by its filter and its text.
+    pub fn recall(&mut self, recalled: Recalled, clock: Clock, number: impl Fn(&str, &str) -> PatternId) {
         let behind = clock.moment.0.saturating_sub(clock.wall.0);
         let seconds = behind.div_euclid(1000);
         self.stored_leak = recalled.leak.checked();
         for (address, trail) in recalled.trails {
             let trail = trail.shifted(seconds);
             if !trail.is_over(clock.moment) {
-                let place = self.sources.find(address_of(address), clock.moment, self.leak);
+                let place = self.sources.find(address_bits(address_of(address)), clock.moment, self.leak);
                 self.sources.at_mut(place).trail = trail;
             }
         }
         self.accounts.restore(&recalled.accounts, seconds);
         self.banned.restore(&recalled.banned, seconds);
         self.failing.restore(&recalled.failing, seconds);
-        self.storm = Storm::restored(recalled.storm, behind, clock.moment, self.decide.storm_lasts);
+        let lasts = self.decide.storm_lasts;
+        self.storm = Storm::restored(recalled.storm, behind, clock.moment, lasts, number);
     }
 }

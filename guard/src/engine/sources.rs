@@ -100,16 +100,15 @@ impl Sources {
         self.all.get_mut(key)
     }
 
-    /// Where the source of an address is; a new one if there is none. It stays there until another is added or one is
-    /// forgotten.
+    /// Where the source of an address ([`address_bits`]) is; a new one if there is none. It stays there until another is
+    /// added or one is forgotten.
     #[inline]
-    pub(super) fn find(&mut self, address: IpAddr, at: Moment, leak: Leak) -> usize {
-        let key = address_bits(address);
-        let place = match self.all.place(key) {
+    pub(super) fn find(&mut self, address: u128, at: Moment, leak: Leak) -> usize {
+        let place = match self.all.place(address) {
             Some(place) => place,
-            None => self.add(key, at, leak),
+            None => self.add(address, at, leak),
         };
-        self.note_changed(key);
+        self.note_changed(address);
         place
     }
 
@@ -121,8 +120,8 @@ impl Sources {
 
     /// The source of an address is asked for soon.
     #[inline]
-    pub(super) fn expect(&self, address: IpAddr) {
-        self.all.expect(address_bits(address));
+    pub(super) fn expect(&self, address: u128) {
+        self.all.expect(address);
     }
 
     /// Every source's score.

@@ -16,7 +16,7 @@ use super::pace::Pace;
 use super::partial::Partials;
 use super::prefixes::Prefixes;
 use super::score::Leak;
-use super::sources::Sources;
+use super::sources::{Sources, address_bits};
 use super::storm::Storm;
 use super::trail::Trail;
 use super::witness::Witnesses;
@@ -98,9 +98,10 @@ impl Engine {
     #[inline]
     pub fn expect(&self, s: &Sighting<'_>) {
         if !s.kind.is_benign() {
-            self.attempts.expect(s);
-            self.witnesses.expect(s);
-            self.sources.expect(s.address);
+            let address = address_bits(s.address);
+            self.attempts.expect(address, s.pid);
+            self.witnesses.expect(address, s.kind);
+            self.sources.expect(address);
             self.offenders.expect(s.address);
         }
     }
@@ -114,18 +115,19 @@ impl Engine {
         if s.kind.is_benign() {
             return self.observe_benign(s, via, at, now);
         }
-        if now.since(at) > self.decide.window {
+        if at < now && now.since(at) > self.decide.window {
             self.count.too_old += 1;
             return None;
         }
-        let joined = self.attempts.join(s, via, at);
-        let joined = self.witnesses.join(s, via, at, joined);
+        let address = address_bits(s.address);
+        let joined = self.attempts.join(address, s, via, at);
+        let joined = self.witnesses.join(address, s, via, at, joined);
         self.count.joined += u64::from(joined.joined);
         let decoy = !self.decoys.is_empty() && s.account.is_some_and(|account| self.decoys.contains(account));
         let account = s.account.filter(|_| s.kind.is_guess()).map(|account| self.accounts.key(account));
         if joined.points.0 == 0 && !decoy {
             if let Some(account) = account {
-                self.notice_account(s, account, at);
+                self.notice_account(address, s, account, at);
             }
             if self.evidence.is_kept() {
                 let score = self.score(s.address, at);
@@ -134,7 +136,7 @@ impl Engine {
             return None;
         }
         let is_guess = s.kind.is_guess() && joined.points.0 > 0;
-        let place = self.sources.find(s.address, at, self.leak);
+        let place = self.sources.find(address, at, self.leak);
         let source = self.sources.at_mut(place);
         if !self.listed.is_empty() && source.score.at(at, self.leak).0 == 0 {
             source.score.add(self.listed.points(canonical(s.address)), at, self.leak);
@@ -144,7 +146,7 @@ impl Engine {
         let mut cause = None;
         if is_guess {
             source.trail.guess(account.map(|key| key.0), at, self.decide.accounts_within);
-            cause = self.notice(s, place, account, at, now);
+            cause = self.notice(s, (address, place), account, at, now);
         }
         if !decoy && cause.is_none() && score < LOWEST.min(self.decide.threshold) {
             return None;
@@ -233,7 +235,7 @@ impl Engine {
             score.settle(now, self.stored_leak);
         }
         if score.at(now, self.leak).0 > 0 {
-            let place = self.sources.find(canonical(kept.address), now, self.leak);
+            let place = self.sources.find(address_bits(canonical(kept.address)), now, self.leak);
             self.sources.at_mut(place).score = score;
         }
     }

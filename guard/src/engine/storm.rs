@@ -27,7 +27,7 @@ pub(super) struct Storm {
 }
 
 /// An order that waits.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
     pub(super) target: Target,
     pub(super) cause: Cause,
@@ -39,7 +39,16 @@ pub(super) struct Held {
 pub(super) struct KeptStorm {
     bans: Vec<i64>,
     until: Option<i64>,
-    held: Vec<Held>,
+    held: Vec<KeptOrder>,
+}
+
+/// An order that waits, as the store keeps it. Its pattern is told by names: numbers are of one set of filters.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct KeptOrder {
+    target: Target,
+    cause: Cause,
+    filter: String,
+    pattern: String,
 }
 
 impl Storm {
@@ -95,23 +104,40 @@ impl Storm {
         }
     }
 
-    /// What is kept of it, on a timeline that is so many milliseconds ahead.
-    pub(super) fn kept(&self, ahead: i64) -> KeptStorm {
+    /// What is kept of it, on a timeline that is so many milliseconds ahead. `name` knows a pattern's filter and text.
+    pub(super) fn kept<'n>(&self, ahead: i64, name: impl Fn(PatternId) -> (&'n str, &'n str)) -> KeptStorm {
+        let order = |held: &Held| {
+            let (filter, pattern) = name(held.pattern);
+            let (filter, pattern) = (filter.to_owned(), pattern.to_owned());
+            KeptOrder { target: held.target, cause: held.cause, filter, pattern }
+        };
         KeptStorm {
             bans: self.bans.iter().map(|ban| ban.0.saturating_add(ahead)).collect(),
             until: self.until.map(|until| until.0.saturating_add(ahead)),
-            held: self.held.clone(),
+            held: self.held.iter().map(order).collect(),
         }
     }
 
     /// The storm that was kept, on a timeline that is so many milliseconds ahead. What lies in the future is of a clock that
-    /// was set back meanwhile: no storm is longer than it would be if it began now.
-    pub(super) fn restored(kept: KeptStorm, ahead: i64, now: Moment, lasts: Duration) -> Self {
+    /// was set back meanwhile: no storm is longer than it would be if it began now. `number` finds a pattern by its filter and
+    /// its text.
+    pub(super) fn restored(
+        kept: KeptStorm,
+        ahead: i64,
+        now: Moment,
+        lasts: Duration,
+        number: impl Fn(&str, &str) -> PatternId,
+    ) -> Self {
         let moment = |kept: i64| Moment(kept.saturating_add(ahead));
+        let order = |KeptOrder { target, cause, filter, pattern }| Held {
+            target,
+            cause,
+            pattern: number(&filter, &pattern),
+        };
         Self {
             bans: kept.bans.into_iter().map(moment).filter(|ban| *ban <= now).collect(),
             until: kept.until.map(|until| moment(until).min(now + lasts)),
-            held: kept.held,
+            held: kept.held.into_iter().map(order).collect(),
         }
     }
 }
@@ -125,8 +151,7 @@ mod tests {
         let pattern = PatternId { filter: 3, pattern: 1 };
         let target = Target::host(std::net::Ipv4Addr::new(203, 0, 113, 7).into());
         let held = vec![Held { target, cause: Cause::Decoy, pattern }];
-        let kept = KeptStorm { bans: Vec::new(), until: Some(0), held };
-        let mut storm = Storm::restored(kept, 0, Moment(0), Duration::ZERO);
+        let mut storm = Storm { bans: VecDeque::new(), until: Some(Moment(0)), held };
         storm.renumber(|id| PatternId { filter: id.filter + 4, ..id });
         let ended = storm.end(Moment(1)).unwrap();
         assert_eq!(ended[0].pattern, PatternId { filter: 7, pattern: 1 });
@@ -140,7 +165,13 @@ mod tests {
             [0, 1000, 2000, 3000].map(|ms| storm.ban(&decide, Moment(ms))).into_iter().collect();
         assert_eq!(begins, [false, false, true, false]);
         // A day ahead of a clock that was set back.
-        let ahead = Storm::restored(storm.kept(0), 86_400_000, Moment(4000), decide.storm_lasts);
+        let ahead = Storm::restored(
+            storm.kept(0, |_| ("", "")),
+            86_400_000,
+            Moment(4000),
+            decide.storm_lasts,
+            |_, _| PatternId::default(),
+        );
         assert_eq!((ahead.bans.len(), ahead.until), (0, Some(Moment(304_000))));
 
         assert!(storm.holds(Moment(302_999)) && storm.end(Moment(302_999)).is_none());

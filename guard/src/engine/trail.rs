@@ -74,10 +74,12 @@ impl Trail {
         self.last = self.last.shifted(seconds.into());
         self.since_first = self.since_first.saturating_add(u16::try_from(seconds).unwrap_or(u16::MAX));
         let into = u32::from(self.into_half) + seconds;
-        if into >= HALF {
+        self.into_half = if into < HALF {
+            into as u16
+        } else {
             self.begin_half(into / HALF == 1);
-        }
-        self.into_half = (into % HALF) as u16;
+            (into % HALF) as u16
+        };
     }
 
     /// Begins another half, right after the present one or later.
@@ -98,10 +100,17 @@ impl Trail {
             self.since_first = 0;
             self.accounts[0] = account;
             self.set(1, self.told());
-        } else if known < ACCOUNTS && !self.accounts[..known].contains(&account) {
+        } else if known < ACCOUNTS && !self.has(account) {
             self.accounts[known] = account;
             self.set(known + 1, self.told());
         }
+    }
+
+    /// Whether an account is one of those that are told apart.
+    #[inline]
+    fn has(&self, account: u16) -> bool {
+        let same = |same, place: usize| same | u8::from(self.accounts[place] == account) << place;
+        (0..ACCOUNTS).fold(0, same) & ((1 << self.accounts()) - 1) != 0
     }
 
     /// Guesses up to the last one, of half a day at least and a day at most.
@@ -149,7 +158,9 @@ impl Trail {
             return false;
         }
         // Less than half of them are shorter.
-        let shorter = self.gaps[..known].iter().filter(|minutes| minutes_long(**minutes) < gap).count();
+        let minutes = (gap.as_secs() + u64::from(gap.subsec_nanos() > 0)).div_ceil(60);
+        let is_shorter = |place: usize| place < known && u64::from(self.gaps[place]) < minutes;
+        let shorter: usize = (0..GAPS).map(|place| usize::from(is_shorter(place))).sum();
         shorter <= (known - 1) / 2
     }
 
@@ -180,8 +191,9 @@ impl Trail {
     }
 
     /// Whether there is nothing left to remember.
+    #[inline]
     pub(super) fn is_over(&self, now: Moment) -> bool {
-        self.is_blank() || Second::of(now).since(self.last) > REMEMBERED
+        self.guesses == 0 && self.is_blank() || Second::of(now).since(self.last) > REMEMBERED
     }
 
     /// The same trail on a timeline that is so many seconds ahead, as one that may have been tampered with.
@@ -201,10 +213,6 @@ impl Trail {
 const fn doubled(guesses: u16) -> u8 {
     let power = u16::BITS - guesses.leading_zeros();
     if power < 15 { power as u8 } else { 15 }
-}
-
-const fn minutes_long(minutes: u8) -> Duration {
-    Duration::from_secs(60 * minutes as u64)
 }
 
 #[cfg(test)]

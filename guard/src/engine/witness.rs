@@ -18,9 +18,9 @@
 //! counts on its own.
 
 use super::attempt::Joined;
-use super::sources::address_bits;
 use crate::dense::Seed;
 use crate::memory::prefetch;
+use crate::scan::bytes::first_eight;
 use crate::sighting::{Kind, Points, Sighting, SourceId};
 use crate::time::Moment;
 
@@ -33,6 +33,10 @@ const WAYS: usize = 8;
 const _: () = assert!(WAYS == 8, "a place is a bit of a u8");
 /// Sets: together 16,384 attempts.
 const SETS: usize = 2048;
+/// The lowest bit of each of eight bytes.
+const ONES: u64 = 0x0101_0101_0101_0101;
+/// The highest bit of each of eight bytes.
+const TOPS: u64 = 0x80 * ONES;
 
 /// Attempts to log in that failed, and who told of them.
 #[derive(Debug)]
@@ -82,9 +86,17 @@ impl Witnesses {
         Self { sets: Vec::new(), seed }
     }
 
-    /// What a line adds to the login that it is about, given what it means to its own attempt.
+    /// What a line about an address ([`super::sources::address_bits`]) adds to the login that it is about, given what it
+    /// means to its own attempt.
     #[inline]
-    pub(super) fn join(&mut self, s: &Sighting<'_>, via: SourceId, at: Moment, line: Joined) -> Joined {
+    pub(super) fn join(
+        &mut self,
+        address: u128,
+        s: &Sighting<'_>,
+        via: SourceId,
+        at: Moment,
+        line: Joined,
+    ) -> Joined {
         let Joined { points, joined } = line;
         if !is_login(s.kind) || points.0 <= 0 {
             return line;
@@ -92,7 +104,7 @@ impl Witnesses {
         if self.sets.is_empty() {
             self.sets = vec![Set::default(); SETS];
         }
-        let hash = self.hash(s);
+        let hash = self.seed.hash(address);
         let set = &mut self.sets[hash as usize % SETS];
         let tag = (hash >> 32) as u32 | 1;
         let witness = Witness {
@@ -108,7 +120,7 @@ impl Witnesses {
             let more = login.raised_by(|login| login.raise(&witness, before));
             return Joined { points: Points(more.min(points.0)), joined };
         }
-        let account = s.account.map_or(0, hash_of_account);
+        let account = s.account.map_or(0, |account| hash_of_account(self.seed, account));
         if let Some(login) = set.find(tag, |then, login| is_near(then, at) && login.takes(&witness, account))
         {
             let more = login.raised_by(|login| login.second = Some(witness));
@@ -120,18 +132,13 @@ impl Witnesses {
 
     /// The logins of a line's address are asked for soon.
     #[inline]
-    pub(super) fn expect(&self, s: &Sighting<'_>) {
-        if is_login(s.kind)
-            && let Some(set) = self.sets.get(self.hash(s) as usize % SETS)
+    pub(super) fn expect(&self, address: u128, kind: Kind) {
+        if is_login(kind)
+            && let Some(set) = self.sets.get(self.seed.hash(address) as usize % SETS)
         {
             prefetch(&set.tags);
             prefetch(&set.at[WAYS - 1]);
         }
-    }
-
-    #[inline]
-    fn hash(&self, s: &Sighting<'_>) -> u64 {
-        self.seed.hash(address_bits(s.address))
     }
 
     /// Bytes held.
@@ -224,12 +231,78 @@ const fn is_login(kind: Kind) -> bool {
     matches!(kind, Kind::FailedPassword | Kind::FailedAuth | Kind::InvalidUser | Kind::RefusedUser)
 }
 
-/// A hash (FNV-1a) of an account without the domain that some programs add, never 0. Who finds accounts with one hash
-/// gains no more than with one account.
-fn hash_of_account(account: &[u8]) -> u32 {
-    let name = account.iter().take_while(|byte| **byte != b'@');
-    let hash = name.fold(0x811c_9dc5, |hash: u32, byte| {
-        (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193)
-    });
-    hash.max(1)
+/// Hash of an account without the domain that some programs add, in whatever case, never 0. Who finds accounts with one
+/// hash gains no more than with one account.
+#[inline]
+fn hash_of_account(seed: Seed, account: &[u8]) -> u32 {
+    let mut hash = 0;
+    for chunk in account.chunks(8) {
+        let eight = first_eight(chunk);
+        let domain = domain(eight);
+        if domain == 1 {
+            break; // the name has ended with the chunk before
+        }
+        let name = lower(eight & domain.wrapping_sub(1));
+        hash = seed.hash(u128::from(hash) << 64 | u128::from(name));
+        if domain != 0 {
+            break;
+        }
+    }
+    (hash as u32).max(1)
+}
+
+/// The lowest bit of the first `@` of eight bytes; 0 if there is none.
+#[inline]
+const fn domain(eight: u64) -> u64 {
+    let zero = eight ^ ONES * b'@' as u64;
+    // A byte borrows only if one below it was zero, so the lowest mark is right.
+    let marks = zero.wrapping_sub(ONES) & !zero & TOPS;
+    (marks & marks.wrapping_neg()) >> 7
+}
+
+/// Eight bytes of ASCII in lower case, all others as they are.
+#[inline]
+const fn lower(eight: u64) -> u64 {
+    let low = eight & !TOPS;
+    let from_a = low + ONES * (0x80 - b'A' as u64);
+    let above_z = low + ONES * (0x7f - b'Z' as u64);
+    eight | (from_a & !above_z & !eight & TOPS) >> 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_account_is_the_same_in_any_case_and_with_any_domain() {
+        let hash = |account: &str| hash_of_account(Seed::new(1), account.as_bytes());
+        for (one, other) in [
+            ("root", "ROOT"),
+            ("AZaz@[`{", "azaz@example.org"),
+            ("Administrator", "aDMINISTRATOR@x"),
+            ("eightlen@example.org", "eightlen"),
+            ("", "@example.org"),
+        ] {
+            assert_eq!(hash(one), hash(other), "{one} {other}");
+        }
+        let different = ["root", "toor", "[", "{", "\u{c0}", "\u{e0}", "administrator", "administrators", ""];
+        let hashes: std::collections::HashSet<u32> = different.into_iter().map(hash).collect();
+        assert_eq!(hashes.len(), different.len());
+        assert!(!hashes.contains(&0));
+    }
+
+    #[test]
+    fn every_byte_is_lower_case_as_in_ascii_at_every_place() {
+        for byte in 0..=u8::MAX {
+            for place in 0..8 {
+                let mut eight = *b"zZ[@`aA\xff";
+                eight[place] = byte;
+                let wanted = eight.map(|byte| byte.to_ascii_lowercase());
+                assert_eq!(lower(u64::from_le_bytes(eight)).to_le_bytes(), wanted);
+                let first = eight.iter().position(|byte| *byte == b'@');
+                let domain = domain(u64::from_le_bytes(eight));
+                assert_eq!(first, (domain != 0).then(|| domain.trailing_zeros() as usize / 8));
+            }
+        }
+    }
 }

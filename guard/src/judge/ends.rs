@@ -53,7 +53,7 @@ impl Judge {
     /// A ban has made room for another.
     pub(super) fn evicted(&mut self, ban: &Ban) {
         if let Origin::Feed(feed) = &ban.origin {
-            self.lost_its_room(feed);
+            self.lost_its_room(feed, ban.target);
         } else {
             self.has_ended(ban.target);
         }

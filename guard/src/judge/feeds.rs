@@ -82,6 +82,17 @@ pub enum Followed {
     All,
 }
 
+impl Feeds {
+    /// Whether a round has come to a target that a feed lists, if there is one.
+    fn is_behind(&self, feed: usize, listed: Target) -> bool {
+        let Some(Round { stage: Stage::Put { feed: present, place, .. }, .. }) = &self.round else {
+            return true;
+        };
+        let next = || self.all[feed].list.get(*place);
+        feed < *present || feed == *present && next().is_none_or(|next| listed < next)
+    }
+}
+
 impl Judge {
     /// Puts a list in force, in place of the one of the same name.
     pub fn set_feed(&mut self, name: &str, list: Arc<List>) {
@@ -243,10 +254,14 @@ impl Judge {
         true
     }
 
-    /// The ban of a listed target has made room for another.
-    pub(super) fn lost_its_room(&mut self, name: &str) {
-        if let Some(feed) = self.feeds.all.iter_mut().find(|feed| *feed.name == *name) {
-            feed.count.no_room += 1;
+    /// The ban that a feed had put has made room for another. A target that the round comes to yet is counted then, and one
+    /// that the list does not have any more not at all.
+    pub(super) fn lost_its_room(&mut self, name: &str, target: Target) {
+        let Some(feed) = self.feeds.all.iter().position(|feed| *feed.name == *name) else { return };
+        let list = &self.feeds.all[feed].list;
+        let listed = list.covering(target.address()).filter(|listed| is_left(target, *listed, &self.allowed));
+        if listed.is_some_and(|listed| self.feeds.is_behind(feed, listed)) {
+            self.feeds.all[feed].count.no_room += 1;
         }
     }
 

@@ -49,7 +49,7 @@ impl Judge {
     /// Lines up for the store what the engine is to recall after a restart besides. It is one piece of up to a few MiB,
     /// so this is asked now and then, and at the end.
     pub fn keep_recalled(&mut self, clock: Clock) {
-        let recalled = self.engine.recall_later(clock);
+        let recalled = self.engine.recall_later(clock, |id| self.name_of(id));
         self.write(Write::Engine(recalled.into()));
     }
 
@@ -85,7 +85,7 @@ impl Judge {
         writes.extend(self.engine.pasts().map(|past| Write::Strikes(stored::strikes(&past, clock))));
         writes.push(stored::scores(self.engine.scores(), clock));
         writes.push(stored::logins(self.engine.logins(), clock));
-        writes.push(Write::Engine(self.engine.recall_later(clock).into()));
+        writes.push(Write::Engine(self.engine.recall_later(clock, |id| self.name_of(id)).into()));
         writes
     }
 }

@@ -145,7 +145,7 @@ impl Judge {
         let mut engine =
             Engine::new(EngineOptions { decide: config.decide.clone(), seed, evidence: EVIDENCE_LINES });
         if let Some(recalled) = recalled {
-            engine.recall(recalled, clock);
+            engine.recall(recalled, clock, |filter, text| renumber::numbered(filter, text, &filters));
         }
         let mut judge = Self {
             decide: config.decide.clone(),

@@ -117,8 +117,8 @@ impl Judge {
     /// the kernel holds for longer than the table lasts that long.
     ///
     /// A crash between kernel and store leaves such a ban. It was decided, so it stays; what a person forced, past what
-    /// protects it, where the backend keeps identities. The end of a stored ban is wall time, so whoever sets the clock
-    /// while guard is down moves it; the kernel's does not move.
+    /// protects it. The end of a stored ban is wall time, so whoever sets the clock while guard is down moves it; the
+    /// kernel's does not move.
     pub fn adopt(&mut self, entries: Vec<LiveEntry>, clock: Clock) -> usize {
         let mut kept = 0;
         for entry in entries {

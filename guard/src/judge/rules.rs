@@ -156,6 +156,10 @@ impl Judge {
 
     /// Notices, commands, webhooks, and what simulated rules would have done.
     pub(super) fn tell_of_rules(&mut self, ruling: Ruling, sighting: &Sighting<'_>, clock: Clock) {
+        self.outcome.orders.extend(ruling.orders);
+        if ruling.notices.is_empty() && ruling.simulated.is_empty() {
+            return;
+        }
         let target = Target::host(sighting.address);
         let filter = self.filters.filter_name(sighting.pattern.filter).to_owned();
         let line = self.line_of(sighting, clock);
@@ -167,7 +171,6 @@ impl Judge {
         for (rule, would) in ruling.simulated {
             self.event_of_line("simulate", target, about(&rule, "would", json!(would)), clock);
         }
-        self.outcome.orders.extend(ruling.orders);
     }
 
     /// Notes that something happened because of the line at hand: with the tags that rules gave it.

@@ -33,6 +33,29 @@ impl AddressSet {
         }
     }
 
+    /// Its ranges of IPv4 addresses, first and last.
+    pub(super) fn v4(&self) -> &[(u32, u32)] {
+        &self.v4
+    }
+
+    /// Its ranges of IPv6 addresses, first and last.
+    pub(super) fn v6(&self) -> &[(u128, u128)] {
+        &self.v6
+    }
+
+    /// Whether it holds at most a 65,536th of the addresses of each family.
+    pub(super) fn is_narrow(&self) -> bool {
+        let v4 = self
+            .v4
+            .iter()
+            .fold(0u32, |sum, (first, last)| sum.saturating_add(last - first).saturating_add(1));
+        let v6 = self
+            .v6
+            .iter()
+            .fold(0u128, |sum, (first, last)| sum.saturating_add(last - first).saturating_add(1));
+        v4 <= 1 << 16 && v6 <= 1 << 112
+    }
+
     /// Whether two sets share an address.
     pub(super) fn meets(&self, other: &Self) -> bool {
         meet(&self.v4, &other.v4) || meet(&self.v6, &other.v6)

@@ -21,6 +21,8 @@ mod error;
 mod facts;
 mod files;
 mod geo;
+mod index;
+mod intervals;
 mod limits;
 mod order;
 mod pattern;
@@ -42,6 +44,7 @@ pub use rule::{Place, Rule};
 pub use verdict::Verdict;
 
 use condition::{Condition, Seen, Truth, bit};
+use index::Index;
 use limits::Used;
 use verdict::Acted;
 
@@ -51,6 +54,7 @@ pub struct RuleSet {
     rules: Vec<Arc<Rule>>,
     /// Of each rule the kinds it can hold for.
     kinds: Vec<u64>,
+    index: Index,
     states: Vec<State>,
     geo: Geo,
     warnings: Vec<Warning>,
@@ -127,8 +131,10 @@ impl RuleSet {
         if let Some(last) = warnings.last_mut().filter(|_| more > 0) {
             last.message = format!("{} (and {more} more like it)", last.message);
         }
+        let kinds: Vec<u64> = rules.iter().map(|rule| rule.condition.kinds()).collect();
         Ok(Self {
-            kinds: rules.iter().map(|rule| rule.condition.kinds()).collect(),
+            index: Index::new(rules.iter().map(|rule| &rule.condition).zip(kinds.iter().copied())),
+            kinds,
             states: rules.iter().map(state).collect(),
             geo: Geo::default(),
             acted: Vec::new(),
@@ -142,8 +148,8 @@ impl RuleSet {
         self.acted.clear();
         let seen = Seen::new(facts, &self.geo);
         let kind = bit(facts.kind);
-        for (number, kinds) in self.kinds.iter().enumerate() {
-            if kinds & kind == 0 {
+        for number in self.index.candidates(facts) {
+            if self.kinds[number] & kind == 0 {
                 continue;
             }
             let rule = &self.rules[number];

@@ -34,6 +34,11 @@ impl Texts {
         Self { plain: plain.into(), globs: globs.into() }
     }
 
+    /// The texts, each as it is; `None` if there is one with `*` among them.
+    pub(super) fn plain(&self) -> Option<&[Box<[u8]>]> {
+        self.globs.is_empty().then_some(&*self.plain)
+    }
+
     pub(super) fn fit(&self, text: &[u8]) -> bool {
         self.plain.binary_search_by(|known| known.as_ref().cmp(text)).is_ok()
             || self.globs.iter().any(|glob| glob.fits(text))

@@ -206,6 +206,7 @@ fn parse_v6(text: &[u8]) -> Option<Ipv6Addr> {
     let mut count = 0;
     let mut gap = None;
     let mut at = 0;
+    let is_mixed = text.contains(&b'.');
     if text.starts_with(b"::") {
         gap = Some(0);
         at = 2;
@@ -214,7 +215,8 @@ fn parse_v6(text: &[u8]) -> Option<Ipv6Addr> {
         if count == 8 {
             return None;
         }
-        if count <= 6
+        if is_mixed
+            && count <= 6
             && let Some(v4) = parse_v4(&text[at..])
         {
             let [a, b, c, d] = v4.octets();
@@ -387,6 +389,9 @@ mod tests {
             let reversed: String = edge.chars().rev().collect();
             prop_assert_eq!(found(at_end(format!("{reversed}{text}").as_bytes())), expected);
             if !text.ends_with(':') || text.ends_with("::") {
+                // A full stop behind an address ends a sentence.
+                let sentence = text.strip_suffix('.').filter(|rest| !rest.is_empty()).unwrap_or(&text);
+                let expected = std_parse(sentence.as_bytes()).map(|address| (address, sentence.len()));
                 prop_assert_eq!(found(at_front(text.as_bytes())), expected);
                 prop_assert_eq!(found(at_front(format!("{text}{edge}").as_bytes())), expected);
             }

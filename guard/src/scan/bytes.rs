@@ -46,7 +46,14 @@ pub(crate) fn first_eight(text: &[u8]) -> u64 {
     if let Some(eight) = text.first_chunk() {
         return u64::from_le_bytes(*eight);
     }
-    text.iter().rev().fold(0, |number, b| number << 8 | u64::from(*b))
+    let length = text.len();
+    // What lies in both halves is the same in both.
+    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        let last = u64::from(u32::from_le_bytes(*last)) << (8 * (length - 4));
+        return u64::from(u32::from_le_bytes(*first)) | last;
+    }
+    let byte = |place: usize| text.get(place).map_or(0, |byte| u64::from(*byte) << (8 * place));
+    byte(0) | byte(1) | byte(2)
 }
 
 /// A decimal number of one to eight digits, all of the text.
@@ -64,6 +71,17 @@ pub(super) fn number(text: &[u8]) -> Option<u32> {
     last_digits(digits, length)
 }
 
+/// Whether those of eight bytes are decimal digits for which `kept` has ones.
+#[inline(always)]
+pub(super) fn are_digits(eight: u64, kept: u64) -> bool {
+    let values = (eight ^ ZEROS) & kept;
+    // A byte above 9 carries into its high half.
+    (values | values.wrapping_add(0x0606_0606_0606_0606)) & 0xf0f0_f0f0_f0f0_f0f0 == 0
+}
+
+/// Eight digits of zero.
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
 /// The number of which the last `count` of eight bytes are the digits, without a branch for each.
 #[inline(always)]
 pub(super) fn last_digits(eight: u64, count: usize) -> Option<u32> {
@@ -71,11 +89,11 @@ pub(super) fn last_digits(eight: u64, count: usize) -> Option<u32> {
         return None;
     }
     // What stands before the digits becomes zeros.
-    let values = (eight ^ 0x3030_3030_3030_3030) & u64::MAX << (64 - 8 * count);
-    // A byte above 9 carries into its high half.
-    if (values | values.wrapping_add(0x0606_0606_0606_0606)) & 0xf0f0_f0f0_f0f0_f0f0 != 0 {
+    let kept = u64::MAX << (64 - 8 * count);
+    if !are_digits(eight, kept) {
         return None;
     }
+    let values = (eight ^ ZEROS) & kept;
     // Neighbours are joined: bytes to pairs, pairs to fours, fours to eight digits.
     let pairs = (values * 10 + (values >> 8)) & 0x00ff_00ff_00ff_00ff;
     let fours = (pairs * 100 + (pairs >> 16)) & 0x0000_ffff_0000_ffff;
@@ -103,6 +121,10 @@ mod tests {
         assert_eq!(after(b"ab", b"abc"), None);
         assert_eq!(before(b"bc", b"abc"), None);
         assert_eq!(first_eight(b"\x01\x02"), 0x0201);
+        for length in 0..8 {
+            let number = 0x0807_0605_0403_0201 & ((1 << (8 * length)) - 1);
+            assert_eq!(first_eight(&[1, 2, 3, 4, 5, 6, 7, 8][..length]), number);
+        }
         assert_eq!(first_eight(b"\x01\0\0\0\0\0\0\x02\xff"), 0x0200_0000_0000_0001);
     }
 

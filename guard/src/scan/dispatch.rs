@@ -1,10 +1,11 @@
 //! From the beginning of a message to the forms it can have: a tree of the heads of all forms, in which every edge
 //! is compared as a whole. The cost is that of the head that fits, not of the number of forms.
 
-use super::bytes;
 use super::literal::Literal;
 use super::openings::{OPENING, Opening, Openings};
 
+/// Heads of a tree that are compared one by one instead of walking down, at most.
+const FEW: usize = 4;
 /// No node.
 const NONE: u16 = u16::MAX;
 
@@ -15,31 +16,26 @@ pub(super) struct Heads {
     nodes: Vec<Node>,
     /// For nodes with several children: the child by its first byte.
     branches: Vec<[u16; 256]>,
+    /// If there are [`FEW`] heads: each with its node, the longest first. Otherwise none.
+    few: Box<[(Literal, u16)]>,
     /// Where the first bytes of a message lead.
     openings: Openings<Start>,
 }
 
-/// A place in the tree to begin at.
+/// A place in the tree to begin at: a node, before whose edge everything has been compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Start {
     node: u16,
-    /// Bytes of the message that have been compared.
-    depth: u16,
-}
-
-impl Start {
-    /// A number that messages of one form have in common.
-    #[inline(always)]
-    pub(super) fn number(self) -> u16 {
-        self.node
-    }
+    /// The first node that leads anywhere. Nodes above another have lower numbers.
+    first: u16,
 }
 
 #[derive(Debug)]
 struct Node {
     /// What stands between the parent and this node.
     edge: Literal,
-    /// Bytes from the root to here.
+    /// Bytes from the root to where the edge begins, and to here.
+    begin: u16,
     depth: u16,
     /// The forms whose head ends here: a range of the sorted forms.
     forms: (u16, u16),
@@ -51,16 +47,37 @@ struct Node {
     branch: u16,
 }
 
-/// A node with forms, and where the head ends in the message.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Fit {
-    node: u16,
+impl Start {
+    /// Where any message may begin.
+    pub(super) const ROOT: Self = Self { node: 0, first: 0 };
+
+    /// The same, if no head fits that ends above.
+    pub(super) fn alone(self) -> Self {
+        Self { first: self.node, ..self }
+    }
+
+    /// The node, if it leads anywhere; otherwise none.
+    #[inline(always)]
+    fn reach(self, node: u16) -> u16 {
+        if node >= self.first { node } else { NONE }
+    }
+
+    /// A number that messages of one form have in common.
+    #[inline(always)]
+    pub(super) fn number(self) -> u16 {
+        self.node
+    }
 }
+
+/// A node with forms, whose head the message begins with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fit<'t>(&'t Node);
 
 impl Heads {
     /// A tree over no heads.
     pub(super) fn empty() -> Self {
-        Self { nodes: Vec::new(), branches: Vec::new(), openings: Openings::new(&[], |_| Start::default()) }
+        let openings = Openings::new(&[], |_| Start::default());
+        Self { nodes: Vec::new(), branches: Vec::new(), few: Box::default(), openings }
     }
 
     /// A tree over sorted heads; forms are numbered by their place among them. `None` if there are too many.
@@ -71,6 +88,12 @@ impl Heads {
         let mut tree = Self::empty();
         if !heads.is_empty() {
             tree.add(heads, 0, 0, NONE)?;
+        }
+        let mut few = heads.to_vec();
+        few.dedup();
+        if few.len() <= FEW {
+            few.sort_by_key(|head| std::cmp::Reverse(head.len()));
+            tree.few = few.iter().map(|head| (Literal::forwards(head), tree.walk(head).node)).collect();
         }
         Some(tree)
     }
@@ -93,14 +116,20 @@ impl Heads {
         while let Some(node) = self.nodes.get(usize::from(at)) {
             let depth = usize::from(node.depth);
             if depth >= front.len() {
-                return Start { node: at, depth: front.len() as u16 };
+                return Start { node: at, first: 0 };
             }
-            at = match self.branches.get(usize::from(node.branch)) {
-                Some(table) => table[usize::from(front[depth])],
-                None => node.child,
-            };
+            at = self.child(node, front[depth]);
         }
         Start::default()
+    }
+
+    /// The child of a node for messages that go on with this byte, or none.
+    #[inline(always)]
+    fn child(&self, node: &Node, next: u8) -> u16 {
+        match self.branches.get(usize::from(node.branch)) {
+            Some(table) => table[usize::from(next)],
+            None => node.child,
+        }
     }
 
     /// The node for the heads from number `first` on, which agree in their first `depth` bytes and more.
@@ -113,6 +142,7 @@ impl Heads {
         let ending = heads.iter().take_while(|head| head.len() == common).count();
         self.nodes.push(Node {
             edge: Literal::forwards(&shortest[depth..common]),
+            begin: depth as u16,
             depth: common as u16,
             forms: (first as u16, (first + ending) as u16),
             shorter: above,
@@ -139,39 +169,61 @@ impl Heads {
     }
 
     /// Where a message with this opening is to be compared; `None` if it means nothing, whatever follows.
-    #[inline(always)]
     pub(super) fn start(&self, opening: &[u8; OPENING]) -> Option<Start> {
         match self.openings.find(opening) {
             Opening::None => None,
-            Opening::At(start) => Some(start),
-            Opening::Any => Some(Start::default()),
+            Opening::At(start) => Some(self.further(start, opening)),
+            Opening::Any => Some(self.further(Start::default(), opening)),
         }
+    }
+
+    /// From a start as far down the tree as an opening leads.
+    fn further(&self, start: Start, opening: &[u8; OPENING]) -> Start {
+        let mut at = start;
+        while let Some(node) = self.nodes.get(usize::from(at.node))
+            && let Some(next) = opening.get(usize::from(node.depth))
+            && opening[usize::from(node.begin)..].starts_with(node.edge.bytes())
+        {
+            match self.child(node, *next) {
+                NONE => break,
+                child => at.node = child,
+            }
+        }
+        at
     }
 
     /// The longest head that a message begins with whose opening led to `start`; any opening leads to the default.
     #[inline(always)]
-    pub(super) fn longest(&self, start: Start, message: &[u8]) -> Option<Fit> {
+    pub(super) fn longest(&self, start: Start, message: &[u8]) -> Option<Fit<'_>> {
+        if start == Start::ROOT && !self.few.is_empty() {
+            let (_, node) = self.few.iter().find(|(head, _)| head.after(message).is_some())?;
+            return self.fit(*node);
+        }
         let mut at = start.node;
-        let mut best = NONE;
         let mut node = self.nodes.get(usize::from(at))?;
-        // The last of its bytes have not been compared.
-        let edge = node.edge.bytes();
-        let edge = edge.get(edge.len() - usize::from(node.depth - start.depth)..)?;
-        let mut after = bytes::after(message.get(usize::from(start.depth)..)?, edge);
-        while let Some(rest) = after {
+        let mut rest = message;
+        match message.get(usize::from(node.begin)..) {
+            Some(behind) => rest = behind,
+            // What was taken for its opening is longer than the message.
+            None => (at, node) = (0, self.nodes.first()?),
+        }
+        let mut best = start.reach(node.shorter);
+        while let Some(behind) = node.edge.after(rest) {
+            rest = behind;
             if node.forms.0 < node.forms.1 {
                 best = at;
             }
-            at = match (self.branches.get(usize::from(node.branch)), rest.first()) {
-                (Some(table), Some(byte)) => table[usize::from(*byte)],
-                (None, Some(_)) => node.child,
-                (_, None) => NONE,
-            };
+            let Some(next) = rest.first() else { break };
+            at = self.child(node, *next);
             let Some(child) = self.nodes.get(usize::from(at)) else { break };
             node = child;
-            after = node.edge.after(rest);
         }
-        (best != NONE).then_some(Fit { node: best })
+        self.fit(best)
+    }
+
+    #[inline(always)]
+    fn fit(&self, node: u16) -> Option<Fit<'_>> {
+        self.nodes.get(usize::from(node)).map(Fit)
     }
 
     /// Whether some head is longer than this text and begins with it.
@@ -185,26 +237,29 @@ impl Heads {
             let Some(left) = rest.strip_prefix(edge) else { return false };
             let Some(first) = left.first() else { return node.child != NONE || node.branch != NONE };
             rest = left;
-            at = match self.branches.get(usize::from(node.branch)) {
-                Some(table) => table[usize::from(*first)],
-                None => node.child,
-            };
+            at = self.child(node, *first);
         }
         false
     }
 
-    /// The next shorter head that the message begins with.
-    #[inline]
-    pub(super) fn shorter(&self, fit: Fit) -> Option<Fit> {
-        let node = self.nodes[usize::from(fit.node)].shorter;
-        (node != NONE).then_some(Fit { node })
+    /// The next shorter head that a message begins with whose opening led to `start`.
+    #[inline(always)]
+    pub(super) fn shorter(&self, fit: Fit<'_>, start: Start) -> Option<Fit<'_>> {
+        self.fit(start.reach(fit.0.shorter))
     }
 
-    /// The forms of a head, and its length.
-    #[inline]
-    pub(super) fn forms(&self, fit: Fit) -> (std::ops::Range<usize>, usize) {
-        let node = &self.nodes[usize::from(fit.node)];
-        (usize::from(node.forms.0)..usize::from(node.forms.1), usize::from(node.depth))
+    /// The longest head that ends above a start.
+    pub(super) fn above(&self, start: Start) -> Option<Fit<'_>> {
+        self.fit(self.nodes.get(usize::from(start.node))?.shorter)
+    }
+}
+
+impl Fit<'_> {
+    /// The forms of the head, and its length.
+    #[inline(always)]
+    pub(super) fn forms(self) -> (std::ops::Range<usize>, usize) {
+        let Node { forms, depth, .. } = self.0;
+        (usize::from(forms.0)..usize::from(forms.1), usize::from(*depth))
     }
 }
 
@@ -213,12 +268,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn fits(heads: &Heads, longest: Option<Fit>) -> Vec<usize> {
+    fn fits(heads: &Heads, longest: Option<Fit<'_>>) -> Vec<usize> {
         let mut all = Vec::new();
         let mut fit = longest;
         while let Some(this) = fit {
-            all.extend(heads.forms(this).0);
-            fit = heads.shorter(this);
+            all.extend(this.forms().0);
+            fit = heads.shorter(this, Start::default());
         }
         all
     }

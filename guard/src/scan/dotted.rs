@@ -8,38 +8,31 @@ use super::simd::{self, Kinds};
 /// Longest text of an IPv4 address.
 const LONGEST: usize = 15;
 const WINDOW: usize = 16;
-/// Bytes in front of the window, so that four bytes before any byte of it can be loaded.
-const MARGIN: usize = 4;
-/// Places in the window, and more, so that none needs to be compared with its length.
-const PLACES: usize = 32;
-
-/// The window with its margin, and zeros behind it.
-type Padded = [u8; MARGIN + PLACES];
 
 /// The address that `text` begins with, and its length; what follows is neither digit nor dot.
 #[inline(always)]
 pub(super) fn at_front(text: &[u8]) -> Option<(Ipv4Addr, usize)> {
-    let mut window = [0; WINDOW];
-    match text.first_chunk() {
-        Some(front) => window = *front,
-        None => window[..text.len()].copy_from_slice(text),
-    }
-    let kinds = simd::kinds(&window);
+    let mut short = [0; WINDOW];
+    let window = text.first_chunk().unwrap_or_else(|| {
+        short[..text.len()].copy_from_slice(text);
+        &short
+    });
+    let kinds = simd::kinds(window);
     let length = (kinds.digits | kinds.dots).trailing_ones() as usize;
-    Some((read(&window, kinds, 0, length)?, length))
+    Some((read(window, kinds, 0, length)?, length))
 }
 
 /// The address that `text` ends with, and its length; what precedes is neither digit nor dot.
 #[inline(always)]
 pub(super) fn at_end(text: &[u8]) -> Option<(Ipv4Addr, usize)> {
-    let mut window = [0; WINDOW];
-    match text.last_chunk() {
-        Some(back) => window = *back,
-        None => window[WINDOW - text.len()..].copy_from_slice(text),
-    }
-    let kinds = simd::kinds(&window);
+    let mut short = [0; WINDOW];
+    let window = text.last_chunk().unwrap_or_else(|| {
+        short[WINDOW - text.len()..].copy_from_slice(text);
+        &short
+    });
+    let kinds = simd::kinds(window);
     let length = (kinds.digits | kinds.dots).leading_ones() as usize;
-    Some((read(&window, kinds, WINDOW - length, WINDOW)?, length))
+    Some((read(window, kinds, WINDOW - length, WINDOW)?, length))
 }
 
 /// The address between `start` and `end` of the window, which holds nothing but digits and dots there: three dots, and
@@ -65,30 +58,48 @@ fn read(window: &[u8; WINDOW], kinds: Kinds, start: usize, end: usize) -> Option
     if empty | long | zero_led != 0 {
         return None;
     }
-    let mut padded: Padded = [0; MARGIN + PLACES];
-    padded[MARGIN..MARGIN + WINDOW].copy_from_slice(window);
     let place = |bits: u32| bits.trailing_zeros() as usize;
     let (first, second, third) = (place(dots), place(behind_first), place(behind_second));
-    let ab = two(&padded, (start, first), (first + 1, second));
-    let cd = two(&padded, (second + 1, third), (third + 1, end));
+    let ab = values(leading(window, start, first), leading(window, first + 1, second));
+    let cd = values(trailing(window, second + 1, third), trailing(window, third + 1, end));
     let octets = |two: u64| (two >> 24 | two & 0xff) as u32;
     ((ab | cd) & !BYTES == 0).then(|| Ipv4Addr::from_bits(octets(ab) << 16 | octets(cd)))
 }
 
 /// The lowest byte of each half.
 const BYTES: u64 = 0x0000_00ff_0000_00ff;
+/// Four digits of zero.
+const ZEROS: u32 = 0x3030_3030;
 
-/// Two numbers of one to three digits, one in each half.
+/// The digits of a number of one to three that so many follow that four bytes can be loaded from where it begins: the
+/// last in the highest byte, zeros below.
 #[inline(always)]
-fn two(padded: &Padded, high: (usize, usize), low: (usize, usize)) -> u64 {
-    // The last four bytes before the end, the last of them lowest; what stands before the digits is taken away.
-    let last = |(_, end): (usize, usize)| match padded[end % PLACES..].first_chunk() {
-        Some(four) => u64::from(u32::from_be_bytes(*four)),
-        None => 0,
-    };
-    let kept = |(start, end): (usize, usize)| [0, 0xff, 0xffff, 0x00ff_ffff][end.wrapping_sub(start) % 4];
-    let digits = ((last(high) << 32 | last(low)) ^ 0x3030_3030_3030_3030) & (kept(high) << 32 | kept(low));
-    (digits & BYTES) + 10 * (digits >> 8 & BYTES) + 100 * (digits >> 16 & BYTES)
+fn leading(window: &[u8; WINDOW], start: usize, end: usize) -> u32 {
+    (four(window, start) ^ ZEROS).wrapping_shl(unused(start, end))
+}
+
+/// The same of a number that so many precede that four bytes can be loaded up to where it ends.
+#[inline(always)]
+fn trailing(window: &[u8; WINDOW], start: usize, end: usize) -> u32 {
+    (four(window, end.wrapping_sub(4)) ^ ZEROS) & u32::MAX.wrapping_shl(unused(start, end))
+}
+
+#[inline(always)]
+fn four(window: &[u8; WINDOW], at: usize) -> u32 {
+    window[at.min(WINDOW - 4)..].first_chunk().map_or(0, |four| u32::from_le_bytes(*four))
+}
+
+/// Bits of four bytes that the digits between two places leave.
+#[inline(always)]
+fn unused(start: usize, end: usize) -> u32 {
+    (start.wrapping_sub(end) as u32).wrapping_mul(8)
+}
+
+/// Two numbers, one in each half.
+#[inline(always)]
+fn values(high: u32, low: u32) -> u64 {
+    let digits = u64::from(high) << 32 | u64::from(low);
+    (digits >> 24 & BYTES) + 10 * (digits >> 16 & BYTES) + 100 * (digits >> 8 & BYTES)
 }
 
 #[cfg(test)]

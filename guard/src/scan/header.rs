@@ -2,8 +2,9 @@
 //!
 //! Three forms: RFC 3164 (`Nov  1 00:00:00 host ident[7]: text`), the same with an RFC 3339 stamp, as rsyslog and
 //! syslog-ng write it today, and RFC 5424 (`<34>1 2026-… host app 7 - - text`). A priority in front is skipped. RFC 3164
-//! is also read with the stamps of journalctl (`-o short-precise`, `-o short-full`), and as `OpenWrt`'s logread writes it,
-//! with a year, and with facility and level in place of the host.
+//! is also read with the stamps of journalctl (`-o short-precise`, `-o short-full`), and with facility and level: behind the
+//! host, as `BusyBox` writes them (`Nov  1 00:00:00 host auth.info ident[7]: text`), before it in angle brackets, as
+//! FreeBSD's syslogd does when asked to, and in its place behind a year, as `OpenWrt`'s logread does.
 
 use crate::time::Wall;
 
@@ -99,12 +100,22 @@ fn split_other(line: &[u8]) -> Option<Header<'_>> {
     split_host(rest, Stamp::Other(stamp))
 }
 
-/// `daemon.info`: how logread writes a priority.
+/// How the facilities of a priority are written, in as many bytes as all of them have at least: `ftp.info`.
+pub(super) const FACILITIES: [[u8; 4]; 16] = [
+    *b"auth", *b"cons", *b"cron", *b"daem", *b"ftp.", *b"kern", *b"loca", *b"lpr.", *b"mail", *b"mark",
+    *b"news", *b"ntp.", *b"secu", *b"sysl", *b"user", *b"uucp",
+];
+
+/// A priority in words: `daemon.info`.
 fn is_priority(word: &[u8]) -> bool {
-    const LEVELS: [&[u8]; 8] = [b"emerg", b"alert", b"crit", b"err", b"warn", b"notice", b"info", b"debug"];
+    const LEVELS: [&[u8]; 11] = [
+        b"emerg", b"panic", b"alert", b"crit", b"err", b"error", b"warn", b"warning", b"notice", b"info",
+        b"debug",
+    ];
     let mut parts = word.splitn(2, |b| *b == b'.');
     let facility = parts.next().unwrap_or_default();
-    facility.iter().all(u8::is_ascii_alphanumeric)
+    word.first_chunk().is_some_and(|front| FACILITIES.contains(front))
+        && facility.iter().all(u8::is_ascii_alphanumeric)
         && parts.next().is_some_and(|level| LEVELS.contains(&level))
 }
 
@@ -135,8 +146,17 @@ fn split_host<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
     match rest[..host].last() {
         // The host is left out: this is the tag already.
         Some(b':') => split_tag(rest, stamp),
-        _ => split_tag(&rest[host + 1..], stamp),
+        _ => split_tag(&rest[host + 1..], stamp).or_else(|| split_leveled(rest, stamp)),
     }
+}
+
+/// `host auth.info ident[pid]: message` or `<auth.info> host ident[pid]: message`.
+#[cold]
+fn split_leveled<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
+    let mut words = rest.splitn(3, |b| *b == b' ');
+    let (first, second) = (words.next()?, words.next()?);
+    let in_brackets = first.strip_prefix(b"<").and_then(|first| first.strip_suffix(b">"));
+    if is_priority(in_brackets.unwrap_or(second)) { split_tag(words.next()?, stamp) } else { None }
 }
 
 /// `ident[pid]: message`.
@@ -190,11 +210,17 @@ impl Tag {
         Some((Self { name: name as u8, end: end as u8 }, colon & (name > 0)))
     }
 
+    /// Whether it names a process.
+    #[inline(always)]
+    pub(super) fn has_pid(self) -> bool {
+        self.name + 1 != self.end
+    }
+
     /// The process id in the tag that begins at `start` of a text, 0 if the tag has none; `None` if it is not a number.
     #[inline(always)]
     pub(super) fn pid(self, text: &[u8], start: usize) -> Option<u32> {
         let (name, end) = (usize::from(self.name), usize::from(self.end));
-        if name + 1 == end {
+        if !self.has_pid() {
             return Some(0);
         }
         // `[` and `]:` stand around the digits.
@@ -278,6 +304,10 @@ mod tests {
             ("Sun 2026-11-01 00:00:00.123456 CET web1 sshd: text: a b", sshd(0)),
             ("Sun Nov  1 00:00:00 2026 authpriv.warn sshd[123]: text: a b", sshd(123)),
             ("2026-11-01T00:00:00.123456+01:00 web1 sshd[123]: text: a b", sshd(123)),
+            ("Nov  1 00:00:00 web1 auth.info sshd[123]: text: a b", sshd(123)),
+            ("Nov  1 00:00:00 web1 local7.warning sshd: text: a b", sshd(0)),
+            ("Nov  1 00:00:00 <auth.info> web1 sshd[123]: text: a b", sshd(123)),
+            ("2026-11-01T00:00:00Z <ftp.err> web1 sshd: text: a b", sshd(0)),
             ("<34>1 2026-11-01T00:00:00Z web1 sshd 123 - - text: a b", sshd(123)),
             ("<34>1 - web1 sshd - ID [a b=\"]\\\"\"][c] \u{feff}text: a b", sshd(0)),
         ] {
@@ -298,6 +328,11 @@ mod tests {
             "Sun Nov  1 00:00:00 2026 1.2.3.4:5 sshd: text",
             "Sun 2026-11-01 web1 sshd: text",
             "Nov  1 00:00:00 web1 [1]: x",
+            "Nov  1 00:00:00 web1 auth.loud sshd: x",
+            "Nov  1 00:00:00 web1 x.info sshd: x",
+            "Nov  1 00:00:00 web1 auth.info auth.info sshd: x",
+            "Nov  1 00:00:00 <auth.info> <auth.info> web1 sshd: x",
+            "Nov  1 00:00:00 <auth.info> web1 auth.info sshd: x",
             "Nov  1 00:00:00 web1 sshd[]: x",
             "Nov  1 00:00:00 web1 sshd[1x]: x",
             "Nov  1 00:00:00 web1 sshd[1:]: x",

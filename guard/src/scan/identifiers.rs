@@ -1,6 +1,7 @@
 //! From the name of a program to what reads its lines: one look-up, however many names there are.
 
 use super::bytes::{first_eight, same};
+use super::header::FACILITIES;
 
 /// Bits of the sieve.
 const SIEVE: usize = 4096;
@@ -17,7 +18,7 @@ pub(super) struct Identifiers {
     short: Vec<Short>,
     /// Longer names. Open addressing, at most half full.
     long: Vec<Option<(Box<[u8]>, u32)>>,
-    /// Which four bytes a name, and what follows it in a line, can begin with: most lines of other programs are
+    /// Which four bytes a name and what follows it in a line, or a priority in words, can begin with: most lines of other programs are
     /// known as such before their name has been read.
     sieve: Box<[u64; SIEVE / 64]>,
 }
@@ -38,6 +39,9 @@ impl Identifiers {
         let mut short = vec![free; (names.len() * 4).next_power_of_two()];
         let mut long = vec![None; (names.len() * 2).next_power_of_two()];
         let mut sieve = Box::new([0; SIEVE / 64]);
+        let mut add = |start: u32| sieve[bit(start) / 64] |= 1 << (bit(start) % 64);
+        // A priority may stand where the tag of other lines does.
+        FACILITIES.map(u32::from_le_bytes).into_iter().for_each(&mut add);
         for (name, number) in names {
             if let Some(block) = padded(name) {
                 let mut at = short_slot(block) & (short.len() - 1);
@@ -52,7 +56,6 @@ impl Identifiers {
                 }
                 long[at] = Some((name.into(), number));
             }
-            let mut add = |start: u32| sieve[bit(start) / 64] |= 1 << (bit(start) % 64);
             match first_four(name) {
                 Some(start) => add(start),
                 None => starts(name, &mut add),

@@ -1,7 +1,7 @@
 //! The layout of the last line's header. In one log it hardly changes: the stamp has its length and the host its name,
 //! so where the identifier stands is known before a line has been looked at, and most lines are another program's.
 
-use super::header::{self, Stamp};
+use super::header::{self, Stamp, Tag};
 use super::lines::Ends;
 use super::simd;
 use super::timestamp::BSD_LENGTH;
@@ -45,6 +45,14 @@ pub(super) struct Row {
     pub(super) fits: bool,
 }
 
+impl Row {
+    /// Whether a tag that begins at `begin` ends in the line.
+    #[inline(always)]
+    pub(super) fn holds(&self, begin: usize, tag: Tag) -> bool {
+        begin + usize::from(tag.end) < self.end as usize
+    }
+}
+
 /// The lines of a list of ends that filters may read.
 #[derive(Clone, Debug)]
 pub(super) struct Rows {
@@ -77,7 +85,6 @@ impl Rows {
         layout: &Layout,
         may_begin: impl Fn([u8; 4]) -> bool,
     ) {
-        self.count = 0;
         match (layout.identifier, layout.no_spaces) {
             (0, _) => self.each(start, ends, |_| (false, true)),
             (..=NARROW, 0) => self.each(start, ends, |at| layout.look::<2, false>(text, at, &may_begin)),
@@ -89,12 +96,14 @@ impl Rows {
     /// Takes up the lines that `look` wants; it answers of each whether it has the layout, too.
     #[inline(always)]
     fn each(&mut self, mut start: usize, ends: &[u32], look: impl Fn(usize) -> (bool, bool)) {
+        let mut count = 0;
         for &end in ends {
             let (fits, wanted) = look(start);
-            self.rows[self.count] = Row { start: start as u32, end, fits };
-            self.count += usize::from(wanted);
+            self.rows[count] = Row { start: start as u32, end, fits };
+            count += usize::from(wanted);
             start = end as usize + 1;
         }
+        self.count = count;
     }
 }
 
@@ -143,9 +152,9 @@ impl Layout {
         }
     }
 
-    /// Remembers the layout of a line.
+    /// Remembers the layout of a line whose identifier is this part of it.
     #[cold]
-    pub(super) fn learn(&mut self, line: &[u8]) {
+    pub(super) fn learn(&mut self, line: &[u8], found: &[u8]) {
         let bsd = line.first().is_some_and(u8::is_ascii_uppercase);
         let stamp = match line.first() {
             _ if bsd => header::bsd_stamp(line).map(|_| BSD_LENGTH),
@@ -155,8 +164,10 @@ impl Layout {
         let Some(stamp) = stamp else { return };
         let Some(host) = memchr::memchr(b' ', &line[stamp + 1..]) else { return };
         let identifier = stamp + host + 2;
-        // A host with a colon at its end is a tag without a host.
-        if stamp > STAMP || identifier + 4 > WHOLE || host == 0 || line[stamp + host] == b':' {
+        // A line without a host has its tag before that, and one with a priority behind the host after it. A priority
+        // before the host is no host.
+        let is_elsewhere = found.as_ptr().addr() != line.as_ptr().addr() + identifier;
+        if stamp > STAMP || identifier + 4 > WHOLE || host == 0 || line[stamp + 1] == b'<' || is_elsewhere {
             return;
         }
         let marks: &[usize] = if bsd { &[3, 6, 9, 12] } else { &[10] };

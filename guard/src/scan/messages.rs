@@ -82,6 +82,7 @@ impl Messages {
         let digits = rest.iter().position(|b| !b.is_ascii_digit())?;
         let times: i32 = std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
         let rest = rest[digits..].strip_prefix(b" times: [ ")?.strip_suffix(b"]")?;
+        *found = Found::default();
         let hit = self.read_once(Start::default(), rest.trim_ascii_end(), found)?;
         let points = Points(hit.points.0.saturating_mul(times.clamp(1, MAX_REPEATS)));
         Some(Hit { points, ..hit })

@@ -37,7 +37,7 @@ mod record;
 mod scanner;
 mod set;
 mod shape;
-mod simd;
+pub(crate) mod simd;
 #[cfg(test)]
 mod tests;
 mod timestamp;

@@ -108,6 +108,11 @@ impl<T: Copy> Openings<T> {
     }
 }
 
+/// Whether a message with this opening has all of it when the spaces at its end have been taken away.
+pub(super) fn is_whole(opening: &[u8; OPENING]) -> bool {
+    !opening.contains(&b'\n') && !opening[OPENING - 1].is_ascii_whitespace()
+}
+
 #[inline(always)]
 fn first_four(text: &[u8]) -> u32 {
     text.first_chunk().map_or(0, |four| u32::from_le_bytes(*four))

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 
 use super::dispatch::Start;
-use super::familiar::{Block, Familiar, Front, Lead};
+use super::familiar::{Familiar, Front, Lead};
 use super::groups::{Fate, Groups};
 use super::header::{self, Header, Stamp, Tag};
+use super::identifiers::SHORT;
 use super::layout::{Layout, Row, Rows};
 use super::lines::Ends;
 use super::own::OwnLines;
@@ -61,7 +62,7 @@ impl Scanner {
     pub fn scan_for(&mut self, text: &[u8], reference: Wall, to: &mut impl Take) -> Scanned {
         let mut scanned = Scanned::default();
         let (mut ends, mut rows, mut groups) = (Ends::new(), Rows::new(), Groups::new());
-        let (mut sightings, mut last) = (Vec::new(), LastStamp::NONE);
+        let (mut sightings, mut last) = (Vec::new(), LastStamps::NONE);
         let (mut start, mut from) = (0, 0);
         while from < text.len() {
             from = ends.find(text, from);
@@ -76,6 +77,7 @@ impl Scanner {
                 groups.add(candidate, candidate.group(), meant);
             }
             sightings.clear();
+            sightings.reserve(groups.len());
             groups.each(|candidate| {
                 if candidate.is_unknown() {
                     return Fate::Late;
@@ -122,49 +124,42 @@ impl Scanner {
     /// Finds service and form of a line by its tag and the first bytes of its message, and answers whether it may
     /// mean something.
     #[inline(always)]
-    #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a branch")]
     fn open(&mut self, layout: &Layout, text: &[u8], row: Row) -> (Candidate, bool) {
-        let unknown = (Candidate::unknown(row), true);
         let begin = row.start as usize + layout.identifier();
-        let Some(block) = text.get(begin..).and_then(|rest| rest.first_chunk()) else { return unknown };
-        let Some((tag, well_formed)) = block.first_chunk().and_then(Tag::find) else { return unknown };
-        if !(row.fits & well_formed & (begin + usize::from(tag.end) < row.end as usize)) {
-            return unknown;
+        let front = Front::of(text, begin).filter(|_| row.fits);
+        let Some(front) = front else { return (Candidate::unknown(row), true) };
+        match self.familiar.find(front) {
+            Some((tag, lead)) if row.holds(begin, tag) => Candidate::led(row, tag, lead),
+            Some(_) => (Candidate::unknown(row), true),
+            None => self.first_seen(text, row, begin, front),
         }
-        let Some(front) = Front::of(block, tag) else { return unknown };
-        let Row { start, end, .. } = row;
-        let lead = match self.familiar.find(&front) {
-            Some(lead) => lead,
-            None => match self.first_seen(block, tag, &front) {
-                Ok(lead) => lead,
-                Err(is_nobodys) => {
-                    let line = &text[start as usize..end as usize];
-                    let has_header = tag.pid(line, layout.identifier()).is_some();
-                    return (unknown.0, !(has_header & is_nobodys));
-                }
-            },
-        };
-        let Lead { service, at } = lead;
-        (Candidate { start, end, service, tag, at: at.unwrap_or_default() }, at.is_some())
     }
 
-    /// What a beginning leads to that is not familiar. If its program is no service whose messages are plain text: whether
-    /// it is none of those that filters read.
+    /// The same for a line whose beginning is not familiar.
     #[inline(never)]
-    fn first_seen(&mut self, block: &Block, tag: Tag, front: &Front) -> Result<Lead, bool> {
-        let name = block.first_chunk().ok_or(false)?;
-        let service = self.filters.service_in(name, usize::from(tag.name));
-        let service = service.ok_or_else(|| self.is_nobodys(block, tag))?;
-        let messages = self.filters.messages(service).ok_or(false)?;
-        let lead = Lead { service: service as u16, at: messages.start(&front.opening()) };
-        self.familiar.keep(front, lead);
-        Ok(lead)
+    fn first_seen(&mut self, text: &[u8], row: Row, begin: usize, front: Front<'_>) -> (Candidate, bool) {
+        let unknown = (Candidate::unknown(row), true);
+        let Some((tag, true)) = Tag::find(front.tag()) else { return unknown };
+        // Nothing is known of a line whose header is of no known form, nor of a name that is longer than what is compared.
+        if !row.holds(begin, tag) || usize::from(tag.name) > SHORT || tag.pid(text, begin).is_none() {
+            return unknown;
+        }
+        let name = front.name().to_le_bytes();
+        let Some(service) = self.filters.service_in(&name, usize::from(tag.name)) else {
+            return (unknown.0, !self.is_nobodys(front, tag));
+        };
+        let Some(messages) = self.filters.messages(service) else { return unknown };
+        let opening = front.opening(usize::from(tag.end)).to_le_bytes();
+        let start = messages.start(&opening);
+        let lead = Lead { service: service as u16, at: start.unwrap_or_default(), means: start.is_some() };
+        self.familiar.keep(front, tag, lead);
+        Candidate::led(row, tag, lead)
     }
 
     /// Whether the program that a tag names, which is no service by itself, is none of those that filters read: not
     /// one program that speaks for many, nor in a service's own file, where lines mean something else.
-    fn is_nobodys(&self, block: &Block, tag: Tag) -> bool {
-        !block[..usize::from(tag.name)].contains(&b'(') && !self.filters.is_own()
+    fn is_nobodys(&self, front: Front<'_>, tag: Tag) -> bool {
+        !front.tag()[..usize::from(tag.name)].contains(&b'(') && !self.filters.is_own()
     }
 
     /// Reads a line whose opening is known.
@@ -174,7 +169,7 @@ impl Scanner {
         layout: &Layout,
         text: &'a [u8],
         candidate: &Candidate,
-        last: &mut LastStamp,
+        last: &mut LastStamps,
         reference: Wall,
     ) -> Option<Sighting<'a>> {
         let Candidate { service, tag, at, .. } = *candidate;
@@ -183,7 +178,7 @@ impl Scanner {
         let mut found = Found::default();
         let hit = self.filters.messages(service.into())?.read_from(at, trim_end(message), &mut found);
         let Some(hit) = hit else {
-            self.missed(&text[candidate.start as usize + layout.identifier()..], candidate);
+            self.missed(text, candidate.start as usize + layout.identifier(), service);
             return None;
         };
         let pid = tag.pid(line, layout.identifier())?;
@@ -192,21 +187,20 @@ impl Scanner {
         Some(sighting(hit, &found, at, pid, service, line))
     }
 
-    /// A message has been read in vain whose tag `text` begins with.
+    /// A message has been read in vain whose tag begins at `begin` of a text.
     #[inline(never)]
-    fn missed(&mut self, text: &[u8], candidate: &Candidate) {
-        let front = text.first_chunk().and_then(|block| Front::of(block, candidate.tag));
-        let messages = self.filters.messages(candidate.service.into());
-        if let (Some(front), Some(messages)) = (front, messages) {
-            self.familiar.missed(&front, |opening| messages.may_begin(opening));
+    fn missed(&mut self, text: &[u8], begin: usize, service: u16) {
+        let messages = self.filters.messages(service.into());
+        if let (Some(front), Some(messages)) = (Front::of(text, begin), messages) {
+            self.familiar.missed(front, |opening| messages.may_begin(opening));
         }
     }
 
     /// Scans a line of which nothing is known, and remembers its layout if it is to be `learnt`.
     fn read<'a>(&'a mut self, line: &'a [u8], learnt: bool, reference: Wall) -> Option<Sighting<'a>> {
         let header = header::split(line);
-        if learnt && header.is_some() {
-            self.layout.learn(line);
+        if let Some(header) = header.filter(|_| learnt) {
+            self.layout.learn(line, header.identifier);
         }
         let service = header.and_then(|header| self.filters.service(header.identifier));
         if let (Some(header), Some(service)) = (header, service) {
@@ -326,6 +320,13 @@ impl Candidate {
         Self { start: row.start, end: row.end, service, tag: Tag::default(), at: Start::default() }
     }
 
+    /// What a beginning led to, and whether it may mean something.
+    #[inline(always)]
+    fn led(row: Row, tag: Tag, lead: Lead) -> (Self, bool) {
+        let Lead { service, at, means } = lead;
+        (Self { start: row.start, end: row.end, service, tag, at }, means)
+    }
+
     #[inline(always)]
     fn line<'a>(&self, text: &'a [u8]) -> &'a [u8] {
         &text[self.start as usize..self.end as usize]
@@ -343,7 +344,11 @@ impl Candidate {
     }
 }
 
-/// The last stamp and what it says: most lines have the same.
+/// The last stamps and what they say. Most lines have one of them, whatever order they are read in: each second of a
+/// while has its place.
+#[derive(Clone, Copy, Debug)]
+struct LastStamps([LastStamp; LastStamps::PLACES]);
+
 #[derive(Clone, Copy, Debug)]
 struct LastStamp {
     /// An RFC 3164 stamp and the space behind it.
@@ -351,20 +356,24 @@ struct LastStamp {
     at: Option<Wall>,
 }
 
-impl LastStamp {
-    const NONE: Self = Self { text: [0; BSD_LENGTH + 1], at: None };
+impl LastStamps {
+    const PLACES: usize = 32;
+    const NONE: Self = Self([LastStamp { text: [0; BSD_LENGTH + 1], at: None }; Self::PLACES]);
 
     /// Reads the stamp of a line that has a layout. `reference` is always the same.
     #[inline(always)]
     fn read(&mut self, layout: &Layout, line: &[u8], stamps: &mut Stamps, reference: Wall) -> Option<Wall> {
-        let text = line.first_chunk().copied().unwrap_or_default();
-        if text == self.text {
-            return self.at;
+        let text: [u8; BSD_LENGTH + 1] = line.first_chunk().copied().unwrap_or_default();
+        // The digits of the second.
+        let place = usize::from(text[BSD_LENGTH - 1] & 15 | text[BSD_LENGTH - 2] << 4) % Self::PLACES;
+        let last = &mut self.0[place];
+        if text == last.text {
+            return last.at;
         }
         let stamp = layout.stamp(line);
         let at = stamp.read(stamps, reference);
         if let Stamp::Bsd(_) = stamp {
-            *self = Self { text, at };
+            *last = LastStamp { text, at };
         }
         at
     }

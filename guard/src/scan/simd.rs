@@ -45,6 +45,12 @@ pub(super) fn equal(block: &[u8; 32], byte: u8) -> u32 {
     u32::from(lanes::equal(&halves[0], byte)) | u32::from(lanes::equal(&halves[1], byte)) << 16
 }
 
+/// The same for a block of sixteen.
+#[inline(always)]
+pub(crate) fn equal_of_16(block: &[u8; 16], byte: u8) -> u16 {
+    lanes::equal(block, byte)
+}
+
 /// Where a byte first stands in a text; near its front more likely than not.
 #[inline(always)]
 pub(super) fn find(text: &[u8], byte: u8) -> Option<usize> {
@@ -65,6 +71,13 @@ pub(super) fn same_where<const N: usize>(block: &[u8; 64], mask: &[u8; 64], want
         std::array::from_fn(|at| quarters[at])
     };
     lanes::same_where(&quarters(block), &quarters(mask), &quarters(wanted))
+}
+
+/// Whether words are the same where `mask` has ones; `wanted` has zeros elsewhere.
+#[inline(always)]
+pub(super) fn same<const N: usize>(words: [u128; N], mask: [u128; N], wanted: [u128; N]) -> bool {
+    let [words, mask, wanted] = [words, mask, wanted].map(|words| words.map(u128::to_le_bytes));
+    lanes::same_where(&words, &mask, &wanted)
 }
 
 /// How many decimal digits a text begins with.

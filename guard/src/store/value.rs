@@ -69,7 +69,8 @@ pub struct StoredLogin {
 pub struct StoredEvent {
     /// When.
     pub at: Wall,
-    /// `ban`, `unban`, `expire`, `refuse`, `adopt` (a ban that only the kernel knew), `denied`, `reload`, `start`, `stop` ….
+    /// `ban`, `unban`, `expire`, `refuse`, `adopt` (a ban that only the kernel knew), `denied`, `reload`, `start`, `stop`,
+    /// `enforce` (there is a backend where there was none) ….
     pub kind: String,
     /// The target it is about, if any.
     pub target: Option<Target>,

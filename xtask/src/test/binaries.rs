@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::tally::Tally;
 use crate::isolation::isolated;
 use crate::process;
+use crate::simulate;
 use crate::workspace::Workspace;
 
 /// A test program that takes longer hangs.
@@ -32,12 +33,21 @@ struct TestProgram {
 }
 
 /// Builds every program and every test in one go, so that both have the same features. Before that, the daemon without
-/// the eBPF object, for the tests of such a build.
+/// the eBPF object, for the tests of such a build; behind it the simulations, which are many, with optimisation.
 pub fn build(workspace: &Workspace) -> Result<Suite> {
     build_without_object(workspace)?;
+    let mut programs = test_programs(workspace, &["--workspace", "--lib", "--bins", "--tests"])?;
+    programs.retain(|program| program.name != simulate::TEST);
+    programs.extend(test_programs(workspace, &simulate::BUILD)?);
+    Ok(Suite(programs))
+}
+
+/// Builds what the arguments of `cargo build` choose. Answers the test programs among it.
+fn test_programs(workspace: &Workspace, chosen: &[&str]) -> Result<Vec<TestProgram>> {
     let mut command = workspace.cargo("build");
     command
-        .args(["--locked", "--workspace", "--lib", "--bins", "--tests"])
+        .arg("--locked")
+        .args(chosen)
         .args(["--message-format", "json-render-diagnostics"])
         .stderr(Stdio::inherit());
     process::show(&command);
@@ -45,8 +55,7 @@ pub fn build(workspace: &Workspace) -> Result<Suite> {
     if !output.status.success() {
         bail!("the build failed");
     }
-    let programs: Vec<_> = String::from_utf8_lossy(&output.stdout).lines().filter_map(test_program).collect();
-    Ok(Suite(programs))
+    Ok(String::from_utf8_lossy(&output.stdout).lines().filter_map(test_program).collect())
 }
 
 /// Cargo gives programs the same names whatever their features, so they are copied before the next build takes those.

@@ -18,6 +18,9 @@ use crate::time::Wall;
 
 /// Chunks of each thread that may have been scanned and wait for an earlier one.
 const AHEAD: u64 = 3;
+/// Sightings the judge is told of before their turn: enough for what they need to come, and few enough for it to be still
+/// there.
+const EXPECTED: usize = 16;
 
 /// What one side's scanner saw in a chunk.
 #[derive(Default)]
@@ -185,11 +188,22 @@ impl Seen {
 
     /// Hands everything to the judge, and is empty then.
     fn decide(&mut self, side: &mut Side) {
-        self.sightings.sightings().for_each(|sighting| side.judge.expect(&sighting));
-        self.sightings.sightings().for_each(|sighting| side.judge.take(&sighting));
+        self.tell(&mut side.judge);
         self.sightings.clear();
         side.lines += self.lines;
         side.matched += self.matched;
+    }
+
+    /// Tells the judge of every sighting in its turn, and of a few that come next.
+    fn tell(&self, judge: &mut impl Take) {
+        let mut coming = self.sightings.sightings();
+        coming.by_ref().take(EXPECTED).for_each(|sighting| judge.expect(&sighting));
+        for sighting in self.sightings.sightings() {
+            if let Some(next) = coming.next() {
+                judge.expect(&next);
+            }
+            judge.take(&sighting);
+        }
     }
 }
 

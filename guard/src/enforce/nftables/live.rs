@@ -8,7 +8,7 @@ use guard_common::Tally;
 
 use super::attributes::{Attributes, Read};
 use super::batch::Batch;
-use super::elements::key;
+use super::elements::{is_forced, key};
 use super::netlink::{Get, Netlink};
 use super::set::{Role, Set};
 use super::skeleton::{HOOK_CHAIN, PRIORITY, rule_count};
@@ -38,6 +38,8 @@ pub(super) struct Element {
     pub(super) target: Target,
     /// Time until it ends; `None` for good.
     pub(super) left: Option<Duration>,
+    /// Whether it says that a person forced the ban.
+    pub(super) is_forced: bool,
     /// Packets and bytes that matched it.
     pub(super) tally: Option<Tally>,
 }
@@ -193,7 +195,7 @@ fn read_element(set: Set, element: Read<'_>) -> Option<Element> {
     let tally = expressions(element).find_map(|expression| {
         (expression.text(1) == Some("counter")).then(|| read_tally(expression.inside(2))).flatten()
     });
-    Some(Element { target, left, tally })
+    Some(Element { target, left, is_forced: is_forced(element.get(6)), tally })
 }
 
 /// The one expression of an element, or each of its list.

@@ -18,11 +18,12 @@ use super::{
     Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, InterfaceStatus,
     LiveEntry, MapStatus, Unknown, Verdict, unknown_of,
 };
+use crate::ban::BanId;
 use crate::config::Config;
 use crate::target::Target;
 use crate::time::Moment;
 use batch::Batch;
-use elements::Renewal;
+use elements::{Element, Renewal};
 use live::{Live, Structure};
 use plan::Plan;
 use refusal::{changing, is_too_much, reading};
@@ -176,25 +177,29 @@ impl Nftables {
     /// Compares every element with the desired set; answers what differs and how to put it right.
     fn compare(&mut self, desired: Desired<'_>) -> Result<(Plan, Drift), EnforceError> {
         let (mut plan, mut drift) = (Plan::default(), Drift::default());
-        let mut live: HashMap<(Role, Target), Option<Duration>, foldhash::fast::RandomState> =
+        let mut live: HashMap<(Role, Target), (Option<Duration>, bool), foldhash::fast::RandomState> =
             HashMap::default();
         for &set in &self.structure.sets {
             let elements = self.live.elements(set).map_err(reading)?;
-            live.extend(elements.into_iter().map(|element| ((set.role, element.target), element.left)));
+            let held =
+                |element: live::Element| ((set.role, element.target), (element.left, element.is_forced));
+            live.extend(elements.into_iter().map(held));
         }
-        let bans = desired.bans.iter().map(|ban| (Role::Ban, ban.target, ban.until));
-        let allowances = desired.allowed.iter().map(|&target| (Role::Allow, target, None));
-        for (role, target, until) in bans.chain(allowances) {
+        let bans = desired.bans.iter().map(|ban| (Role::Ban, ban.target, ban.until, ban.id.is_forced()));
+        let allowances = desired.allowed.iter().map(|&target| (Role::Allow, target, None, false));
+        for (role, target, until, is_forced) in bans.chain(allowances) {
             if until.is_some_and(|until| until <= desired.now) {
                 continue;
             }
             let left = until.map(|until| until.since(desired.now));
-            match live.remove(&(role, target)) {
-                Some(actual) if close(actual, left) => continue,
+            let actual = live.remove(&(role, target));
+            match actual {
+                Some((actual, was_forced)) if close(actual, left) && was_forced == is_forced => continue,
                 Some(_) => drift.changed += 1,
                 None => drift.missing += 1,
             }
-            plan.put(role, target, left);
+            let is_anew = actual.is_some_and(|(_, was_forced)| was_forced != is_forced);
+            plan.put(role, Element { target, left, is_forced, is_anew });
         }
         for (role, target) in live.into_keys() {
             drift.foreign += 1;
@@ -210,12 +215,15 @@ impl Nftables {
             held.iter().map(|entry| (entry.target, entry)).collect();
         let mut plan = Plan::default();
         for ban in desired.bans.iter().filter(|ban| ban.until.is_none_or(|until| until > desired.now)) {
-            let stays = held.get(&ban.target).is_some_and(|entry| {
+            let (entry, is_forced) = (held.get(&ban.target), ban.id.is_forced());
+            let stays = entry.is_some_and(|entry| {
                 let actual = entry.seconds_left.map(Duration::from_secs);
                 entry.outlasts(ban.until, desired.now) || close(actual, left(ban.until))
             });
             if !stays {
-                plan.put(Role::Ban, ban.target, left(ban.until));
+                let (target, left) = (ban.target, left(ban.until));
+                let is_anew = entry.is_some_and(|entry| BanId(entry.id).is_forced() != is_forced);
+                plan.put(Role::Ban, Element { target, left, is_forced, is_anew });
             }
         }
         self.write(&plan)
@@ -387,7 +395,7 @@ impl Nftables {
 fn live_entry(element: &live::Element) -> LiveEntry {
     LiveEntry {
         target: element.target,
-        id: 0,
+        id: if element.is_forced { BanId(0).forced().0 } else { 0 },
         seconds_left: element.left.map(|left| elements::without_tick(left).as_millis().div_ceil(1000) as u64),
         packets: element.tally.map(|tally| tally.packets),
         bytes: element.tally.map(|tally| tally.bytes),

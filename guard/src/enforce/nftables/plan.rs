@@ -27,28 +27,31 @@ impl Plan {
             HashMap::with_capacity_and_hasher(changes.len(), RandomState::default());
         for change in changes {
             match *change {
-                Change::Ban { target, until, .. } => last.insert((Role::Ban, target), End::ban(until, now)),
+                Change::Ban { target, id, until } => {
+                    last.insert((Role::Ban, target), End::ban(id.is_forced(), until, now))
+                }
                 Change::Unban(target) => last.insert((Role::Ban, target), End::Take),
-                Change::Allow(target) => last.insert((Role::Allow, target), End::Put(None)),
+                Change::Allow(target) => last.insert((Role::Allow, target), End::Put(false, None)),
                 Change::Disallow(target) => last.insert((Role::Allow, target), End::Take),
             };
         }
         let mut plan = Self::default();
         for ((role, target), step) in last {
             match step {
-                End::Put(left) => plan.put(role, target, left),
+                End::Put(true, left) => plan.put(role, Element::forced(target, left)),
+                End::Put(false, left) => plan.put(role, Element::plain(target, left)),
                 End::Take => plan.take(role, target),
             }
         }
         plan
     }
 
-    pub(super) fn put(&mut self, role: Role, target: Target, left: Option<Duration>) {
-        self.put.entry(Set::of(role, target)).or_default().push((target, left));
+    pub(super) fn put(&mut self, role: Role, element: Element) {
+        self.put.entry(Set::of(role, element.target)).or_default().push(element);
     }
 
     pub(super) fn take(&mut self, role: Role, target: Target) {
-        self.take.entry(Set::of(role, target)).or_default().push((target, None));
+        self.take.entry(Set::of(role, target)).or_default().push(Element::plain(target, None));
     }
 
     /// The sets that must be there.
@@ -117,18 +120,18 @@ impl Steps<'_> {
 /// What becomes of one target.
 #[derive(Clone, Copy, Debug)]
 enum End {
-    /// It is in its set for so long; `None` for good.
-    Put(Option<Duration>),
+    /// It is in its set, forced or not, for so long; `None` for good.
+    Put(bool, Option<Duration>),
     /// It is not.
     Take,
 }
 
 impl End {
     /// A ban that has ended is one that is taken away.
-    fn ban(until: Option<Moment>, now: Moment) -> Self {
+    fn ban(is_forced: bool, until: Option<Moment>, now: Moment) -> Self {
         match until {
             Some(until) if until <= now => Self::Take,
-            until => Self::Put(until.map(|until| until.since(now))),
+            until => Self::Put(is_forced, until.map(|until| until.since(now))),
         }
     }
 }
@@ -157,9 +160,9 @@ mod tests {
     fn large_changes_are_cut_and_nothing_is_lost() {
         let mut plan = Plan::default();
         for n in 0..30u32 {
-            plan.put(Role::Ban, Target::host(std::net::Ipv4Addr::from(n).into()), None);
+            plan.put(Role::Ban, Element::plain(Target::host(std::net::Ipv4Addr::from(n).into()), None));
         }
-        plan.put(Role::Allow, "192.0.2.0/24".parse().unwrap(), None);
+        plan.put(Role::Allow, Element::plain("192.0.2.0/24".parse().unwrap(), None));
         plan.take(Role::Ban, "198.51.100.1".parse().unwrap());
         plan.take(Role::Ban, "198.51.100.0/24".parse().unwrap());
         let mut rest = plan.steps(&Set::BASE.into());
@@ -169,7 +172,7 @@ mod tests {
             let (now, later) = rest.split(7);
             assert!(now.len() == 7 || later.len() == 0);
             for step in &now.0 {
-                seen.extend(step.elements.iter().map(|&(target, _)| (step.set.role, step.is_put, target)));
+                seen.extend(step.elements.iter().map(|element| (step.set.role, step.is_put, element.target)));
             }
             rest = later;
         }

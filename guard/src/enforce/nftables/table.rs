@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::EnforceError;
 use super::batch::Batch;
-use super::elements::{self, Renewal};
+use super::elements::{self, Element, Renewal};
 use super::live::Live;
 use super::refusal::{changing, reading};
 use super::set::{Role, Set};
@@ -54,7 +54,7 @@ pub(super) fn probe(table: &str) -> Result<Renewal, EnforceError> {
     let mut live = Live::open(&table).map_err(reading)?;
     let refused = |error| changing("asking what nftables can do", error);
     let add = |live: &mut Live, mut batch: Batch, seconds| {
-        let element = (target, Some(Duration::from_secs(seconds)));
+        let element = Element::plain(target, Some(Duration::from_secs(seconds)));
         elements::put(&mut batch, &table, set, &[element], Renewal::InPlace);
         live.transact(&mut batch, None).map_err(refused)
     };

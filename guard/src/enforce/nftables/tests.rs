@@ -5,6 +5,7 @@
 use super::*;
 use crate::ban::{Ban, BanId, BanTable};
 use batch::Verb;
+use elements::Element;
 
 /// How kernels before 6.12 are served, on whatever kernel this is.
 #[test]
@@ -22,6 +23,33 @@ fn replacing_renews_as_well() {
         }
         enforcer.apply(&[Change::Unban(target)]).unwrap();
         assert!(!enforcer.check([192, 0, 2, 9].into(), Moment::now()).unwrap().dropped);
+    });
+}
+
+/// The comment says at any time what the last change did, however renewals are made.
+#[test]
+fn an_element_tells_whether_its_ban_was_forced() {
+    alone(|enforcer| {
+        let target = address(1);
+        let mut bans = BanTable::default();
+        for renewal in [Renewal::InPlace, Renewal::Replace] {
+            enforcer.renewal = renewal;
+            for id in [BanId(1), BanId(2).forced(), BanId(3).forced()] {
+                enforcer.apply(&[Change::Ban { target, id, until: None }]).unwrap();
+                let told = BanId(enforcer.live().unwrap()[0].id);
+                assert_eq!(told.is_forced(), id.is_forced(), "{renewal:?}");
+            }
+            for (id, changed) in [(BanId(3).forced(), 0), (BanId(4), 1), (BanId(5).forced(), 1)] {
+                enforcer.known = None;
+                enforcer.read.may = Instant::now();
+                bans.set(Ban { id, until: None, ..ban(1) });
+                let desired = Desired { bans: &bans, allowed: &[], now: Moment::now() };
+                assert_eq!(enforcer.reconcile(desired).unwrap(), Drift { changed, ..Drift::default() });
+                let told = BanId(enforcer.live().unwrap()[0].id);
+                assert_eq!(told.is_forced(), id.is_forced(), "{renewal:?}");
+            }
+            enforcer.apply(&[Change::Unban(target)]).unwrap();
+        }
     });
 }
 
@@ -86,7 +114,7 @@ fn a_change_to_a_table_that_is_gone_fails_and_the_reconciliation_repeats_it() {
 fn a_transaction_takes_effect_whole_or_not_at_all() {
     alone(|enforcer| {
         let mut batch = Batch::new();
-        let there = [(address(1), None)];
+        let there = [Element::plain(address(1), None)];
         elements::put(&mut batch, "guard", Set::BASE[0], &there, Renewal::InPlace);
         batch.message(Verb::DeleteSet, |message| message.text(1, "guard").text(2, "ban6_64"));
         let error = enforcer.live.transact(&mut batch, None).unwrap_err();

@@ -13,7 +13,7 @@ use guard_common::{Cidr4, Cidr6, Entry};
 use super::key::{Key, PLACES, Place, deadline};
 use super::read::live;
 use super::write::Pending;
-use super::{Xdp, cidrs};
+use super::{Held, Xdp, cidrs};
 use crate::ban::{BanTable, Walk};
 use crate::datapath::{FreshBits, Scan, Table};
 use crate::enforce::{Desired, Drift, EnforceError, LiveEntry};
@@ -64,9 +64,9 @@ impl Round {
         Self { stage: Stage::Allowed, found: [0; PLACES], spent: Duration::ZERO }
     }
 
-    /// A ban was written that may be new. The walk over the table may be past its place already.
-    pub(super) fn put(&mut self, target: Target, place: usize) {
-        self.found[place] += 1;
+    /// A ban was written. Whether it is new to the map or not, the walk over the table may be past its place already.
+    pub(super) fn put(&mut self, target: Target, place: usize, is_new: bool) {
+        self.found[place] += u64::from(is_new);
         if let Stage::Table(over) = &self.stage {
             let bits = if target.address().is_ipv4() { &over.bits4 } else { &over.bits6 };
             bits.mark(target);
@@ -86,6 +86,9 @@ impl Xdp {
         mut unknown: Option<&mut Vec<LiveEntry>>,
     ) -> Result<Option<Duration>, EnforceError> {
         let started = Instant::now();
+        if self.held == Held::Unread {
+            self.held = Held::BeingRead;
+        }
         let mut round = self.round.take().unwrap_or_else(|| Round::begin(desired.bans));
         loop {
             let over = self.advance(&mut round, desired, unknown.as_deref_mut())?;
@@ -93,6 +96,7 @@ impl Xdp {
             if over {
                 desired.bans.end_meeting();
                 self.entries = round.found.map(Some);
+                self.held = Held::Known;
                 return Ok(Some(round.spent + spent));
             }
             if spent >= PART {
@@ -143,7 +147,10 @@ impl Xdp {
                     *stage = Stage::Table(self.over_table(desired.bans, found));
                 }
             }
-            Stage::Table(over) => return self.compare_bans(over, found, desired),
+            Stage::Table(over) => {
+                let hands_over = self.handed_over || unknown.is_some_and(|unknown| !unknown.is_empty());
+                return self.compare_bans(over, found, desired, hands_over);
+            }
         }
         Ok(false)
     }
@@ -200,18 +207,22 @@ impl Xdp {
     }
 
     /// Looks at the next bans of the table and writes those that are missing. Whether these were the last; then the
-    /// bitmaps are exchanged for what was met.
+    /// bitmaps are exchanged for what was met, unless the round has handed entries over: these stay in force until the
+    /// next round finds whether the caller has kept them.
     fn compare_bans(
         &mut self,
         over: &mut OverTable,
         found: &mut [u64; PLACES],
         desired: Desired<'_>,
+        hands_over: bool,
     ) -> Result<bool, EnforceError> {
         let OverTable { walk, missing, bits4, bits6 } = over;
         let Some(bans) = desired.bans.part(walk, STEP) else {
-            let maps = self.datapath.maps();
-            maps.bits4.replace(bits4);
-            maps.bits6.replace(bits6);
+            if !hands_over {
+                let maps = self.datapath.maps();
+                maps.bits4.replace(bits4);
+                maps.bits6.replace(bits6);
+            }
             return Ok(true);
         };
         let mut absent = Pending::default();

@@ -47,6 +47,17 @@ pub struct XdpOptions {
     pub observe: bool,
 }
 
+/// What is known of the bans that maps held when they were taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    /// There are some, and nobody has looked at them.
+    Unread,
+    /// They are being read, so what is new to the ban table now may be missed by that: it is written at once.
+    BeingRead,
+    /// There were none, or all have been looked at.
+    Known,
+}
+
 /// Bans in XDP maps. What is pinned goes on when this is dropped.
 #[derive(Debug)]
 pub struct Xdp {
@@ -54,8 +65,8 @@ pub struct Xdp {
     /// Entries in each map of bans, at least as many as there are; `None` for a large map that was taken over, until it
     /// is compared.
     entries: [Option<u64>; PLACES],
-    /// Whether the maps were taken over with bans in them, and not all of these have been looked at.
-    taken_over: bool,
+    /// What is known of the bans that were in the maps when they were taken over.
+    held: Held,
     /// Whether something could not be written at some time.
     failed: bool,
     /// Whether entries were handed over as unknown, which the caller may not have kept.
@@ -91,7 +102,7 @@ impl Xdp {
         let mut xdp = Self {
             datapath,
             entries,
-            taken_over: entries.iter().any(|entries| *entries != Some(0)),
+            held: if entries == [Some(0); PLACES] { Held::Known } else { Held::Unread },
             failed: false,
             handed_over: false,
             round: None,
@@ -196,19 +207,22 @@ impl Enforcer for Xdp {
     }
 
     /// Maps that were taken over hold nearly all of it: [`Self::unknown`] finds what is missing, and reads them once
-    /// instead of asking for each ban.
+    /// instead of asking for each ban. From the time that has begun, each is asked for and written.
     fn restore(&mut self, bans: &[Change], to_come: u64) -> Result<(), EnforceError> {
-        if self.taken_over {
+        if self.held == Held::Unread {
             return Ok(());
         }
         self.keep_growing();
-        let mut absent = Pending::default();
+        let mut pending = Pending::default();
         for change in bans {
             if let Change::Ban { target, id, until } = *change {
-                absent.push(target, Entry { deadline: deadline(until), id: id.0, ..Entry::default() });
+                pending.push(target, Entry { deadline: deadline(until), id: id.0, ..Entry::default() });
             }
         }
-        let done = self.put_absent(&absent, to_come);
+        let done = match self.held {
+            Held::Known => self.put_absent(&pending, to_come),
+            Held::Unread | Held::BeingRead => self.put_pending(&pending),
+        };
         if done.is_err() {
             self.look_at_everything();
         }
@@ -268,9 +282,11 @@ impl Enforcer for Xdp {
     }
 
     /// This is a comparison as [`Self::reconcile_part`] makes it, only that what is foreign is handed over. Maps that
-    /// were new hold what was put into them since, so their first comparison can wait, the longer the more there are.
+    /// were new hold what was put into them since, so their first comparison can wait, the longer the more there are;
+    /// unless that is not as much as the table holds, because another backend was in use.
     fn unknown(&mut self, desired: Desired<'_>) -> Result<Unknown, EnforceError> {
-        if !self.taken_over && !self.failed {
+        let entries: u64 = self.entries.iter().flatten().sum();
+        if self.held == Held::Known && !self.failed && entries >= desired.bans.len() as u64 {
             let bans = u32::try_from(desired.bans.len()).unwrap_or(u32::MAX);
             self.compare_at = Some(Instant::now() + FIRST_COMPARISON.min(FIRST_FOR_EACH * bans));
             return Ok(Unknown::default());
@@ -281,7 +297,6 @@ impl Enforcer for Xdp {
         if let Some(took) = took {
             // What the caller does not keep is foreign to the next comparison.
             let is_settled = !std::mem::take(&mut self.handed_over);
-            self.taken_over = false;
             self.compare_at = is_settled.then(|| Instant::now() + took * COMPARE_SHARE);
         }
         Ok(Unknown { entries, more: took.is_none() })

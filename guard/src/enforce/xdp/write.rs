@@ -87,7 +87,7 @@ impl Xdp {
         self.write(&elements, place, new)?;
         if let Some(round) = &mut self.round {
             for (key, _) in wanted {
-                round.put(key.target(), place);
+                round.put(key.target(), place, true);
             }
         }
         Ok(())
@@ -129,7 +129,8 @@ impl Xdp {
         }
         let maps = self.datapath.maps();
         let (table, bits) = (K::table(maps), K::bits(maps));
-        let mut added = Vec::new();
+        let (mut new, mut new_keys) = (0, 0);
+        let mut is_new = Vec::with_capacity(wanted.len());
         let mut elements = Vec::with_capacity(wanted.len());
         for (key, entry) in wanted {
             let mut entry = *entry;
@@ -142,17 +143,18 @@ impl Xdp {
             if let Some(Entry { packets, bytes, .. }) = present {
                 (entry.packets, entry.bytes) = (packets, bytes);
             } else {
-                added.push(target);
+                new += 1;
+                new_keys += Bits::keys(target);
             }
+            is_new.push(present.is_none());
             elements.push((*key, key.value(entry)));
         }
-        let new = added.len() as u64;
         self.make_room::<K>(place, new, 0)?;
-        self.make_bits_room::<K>(added.iter().map(|target| Bits::keys(*target)).sum());
+        self.make_bits_room::<K>(new_keys);
         self.write(&elements, place, new)?;
         if let Some(round) = &mut self.round {
-            for target in added {
-                round.put(target, place);
+            for ((key, _), is_new) in wanted.iter().zip(is_new) {
+                round.put(key.target(), place, is_new);
             }
         }
         Ok(())

@@ -11,6 +11,14 @@ fn clock(now: Moment) -> Clock {
     Clock { wall: Wall(now.0 + 1_795_000_000_000), moment: now }
 }
 
+/// Patterns by names that say their numbers.
+const NAMES: fn(PatternId) -> (&'static str, &'static str) = |id| {
+    let leaked = |number: u16| -> &'static str { number.to_string().leak() };
+    (leaked(id.filter), leaked(id.pattern))
+};
+const NUMBERS: fn(&str, &str) -> PatternId =
+    |filter, pattern| PatternId { filter: filter.parse().unwrap(), pattern: pattern.parse().unwrap() };
+
 #[test]
 fn scores_survive_through_the_store_and_leak_meanwhile() {
     let mut scene = Scene::new();
@@ -163,14 +171,14 @@ fn points_that_have_leaked_away_come_back_with_no_other_window() {
         scene.fail(ATTACKER);
     }
     let kept: Vec<_> = scene.engine.scores().collect();
-    let recalled = scene.engine.recall_later(clock(scene.now));
+    let recalled = scene.engine.recall_later(clock(scene.now), NAMES);
     scene.wait(HOUR);
     scene.engine.configure(day.clone(), scene.now);
     assert_eq!(scene.score(ATTACKER), 0.0);
 
     // Nor by a restart with another configuration.
     let mut engine = Engine::new(EngineOptions { decide: day, seed: 7, evidence: 0 });
-    engine.recall(Recalled::read(&recalled).unwrap(), clock(scene.now));
+    engine.recall(Recalled::read(&recalled).unwrap(), clock(scene.now), NUMBERS);
     engine.restore_score(&kept[0], scene.now);
     assert_eq!(engine.score(ATTACKER.parse().unwrap(), scene.now).0, 0);
 }
@@ -189,9 +197,9 @@ fn of_too_many_groups_the_fullest_are_recalled() {
     for host in 0..19 {
         fail_at(&mut scene, &format!("192.0.2.{host}"), &names[3999], 5000 + host);
     }
-    let recalled = Recalled::read(&scene.engine.recall_later(clock(scene.now))).unwrap();
+    let recalled = Recalled::read(&scene.engine.recall_later(clock(scene.now), NAMES)).unwrap();
     let mut scene = Scene::new();
-    scene.engine.recall(recalled, clock(scene.now));
+    scene.engine.recall(recalled, clock(scene.now), NUMBERS);
     let within = scene.engine.decide.account_within;
     let key = scene.engine.accounts.key(names[3999].as_bytes()).at(0);
     assert_eq!(scene.engine.accounts.addresses(key, scene.now, within), 20);
@@ -225,7 +233,7 @@ impl Scene {
     /// An engine that knows what the store has kept of the one before.
     fn restart(&mut self) {
         let clock = clock(self.now);
-        let recalled = Recalled::read(&self.engine.recall_later(clock)).unwrap();
+        let recalled = Recalled::read(&self.engine.recall_later(clock, NAMES)).unwrap();
         let old = &mut self.engine;
         let strikes = old.changed_strikes();
         let decide = old.decide.clone();
@@ -241,7 +249,7 @@ impl Scene {
         for score in old.scores() {
             new.restore_score(&score, self.now);
         }
-        new.recall(recalled, clock);
+        new.recall(recalled, clock, NUMBERS);
         self.engine = new;
     }
 }

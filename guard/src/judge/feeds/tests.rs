@@ -213,6 +213,32 @@ fn bans_of_feeds_make_room_for_those_of_filters_and_come_back() {
     assert_eq!((scene.of_feeds().len(), scene.judge.feed_count("first").no_room), (10, 10));
 }
 
+/// What a part of a round finds, however a ban that comes between two parts takes the room of a listed one: behind the
+/// place the round has come to, before it, or of the list that is being replaced.
+#[test]
+fn a_listed_target_whose_ban_makes_room_during_a_round_is_counted_once() {
+    let listed = |n: u32| Target::host(std::net::Ipv4Addr::from_bits(0xcb00_7100 + n).into());
+    for (parts, old) in [(0, 0..10), (1, 0..10), (2, 0..10), (0, 20..30), (2, 20..30)] {
+        let mut scene = Scene::new(10);
+        scene.set("first", old.clone().map(listed));
+        scene.follow();
+        scene.set("first", (0..10).map(listed));
+        for _ in 0..parts {
+            scene.judge.follow_feeds(3, scene.clock);
+            scene.settle();
+        }
+        scene.steady.clear();
+        // Four bans that stay take the room of four that feeds list.
+        for n in 0..4 {
+            let own = Target::host(std::net::Ipv4Addr::from_bits(0x5000_0000 + n).into());
+            scene.ban(own, Duration::from_secs(60));
+        }
+        scene.follow();
+        let no_room = scene.judge.feed_count("first").no_room;
+        assert_eq!(no_room, 10 - scene.of_feeds().len() as u64, "{parts} {old:?}");
+    }
+}
+
 #[test]
 fn a_swap_tells_what_it_did_and_nothing_else() {
     let mut scene = Scene::new(1000);

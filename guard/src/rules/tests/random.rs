@@ -128,20 +128,47 @@ fn fits(key: &str, value: &Value, facts: &Facts<'_>) -> Option<bool> {
     }
 }
 
+fn text(given: &[(String, bool, bool, Option<u32>)]) -> String {
+    let mut text = String::new();
+    for (number, (condition, go_on, simulate, limit)) in given.iter().enumerate() {
+        writeln!(
+            text,
+            "[[rule]]\nname = '{number}'\nthen = {{ tag = 't{number}' }}\nwhen = {{ {condition} }}"
+        )
+        .unwrap();
+        writeln!(text, "continue = {go_on}\nsimulate = {simulate}").unwrap();
+        if let Some(max) = limit {
+            writeln!(text, "rate_limit = {{ max = {max}, window = '2s' }}").unwrap();
+        }
+    }
+    text
+}
+
 proptest! {
+    #[test]
+    fn the_index_leaves_out_only_rules_that_cannot_hold(
+        given in prop::collection::vec(one_rule(), 1..40),
+        sightings in prop::collection::vec((facts(), 0i64..3000), 1..20),
+    ) {
+        let text = text(&given);
+        let (mut set, mut plain) = (rules(&text), rules(&text));
+        plain.index = Index::without_keys(plain.kinds.iter().copied());
+        let mut now = 0;
+        for (facts, wait) in &sightings {
+            now += wait;
+            let (verdict, wanted) = (set.judge(facts, Moment(now)), plain.judge(facts, Moment(now)));
+            prop_assert_eq!(verdict.acted, wanted.acted);
+        }
+        let counts = |set: &RuleSet| set.rules().map(|(_, count)| count).collect::<Vec<_>>();
+        prop_assert_eq!(counts(&set), counts(&plain));
+    }
+
     #[test]
     fn rules_do_what_a_naive_reader_of_them_does(
         given in prop::collection::vec(one_rule(), 1..12),
         sightings in prop::collection::vec((facts(), 0i64..3000), 1..20),
     ) {
-        let mut text = String::new();
-        for (number, (condition, go_on, simulate, limit)) in given.iter().enumerate() {
-            writeln!(text, "[[rule]]\nname = '{number}'\nthen = {{ tag = 't{number}' }}\nwhen = {{ {condition} }}").unwrap();
-            writeln!(text, "continue = {go_on}\nsimulate = {simulate}").unwrap();
-            if let Some(max) = limit {
-                writeln!(text, "rate_limit = {{ max = {max}, window = '2s' }}").unwrap();
-            }
-        }
+        let text = text(&given);
         let mut set = rules(&text);
         let table: toml::Table = text.parse().unwrap();
         let mut times: Vec<Vec<i64>> = vec![Vec::new(); given.len()];

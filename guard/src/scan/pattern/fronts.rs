@@ -12,8 +12,8 @@ use foldhash::{HashMap, HashMapExt};
 use super::ending::Ending;
 use super::form::{End, Form, Found, Part};
 use super::steps::{Beginning, Steps};
-use crate::scan::dispatch::{Heads, Start};
-use crate::scan::openings::OPENING;
+use crate::scan::dispatch::{Fit, Heads, Start};
+use crate::scan::openings::{OPENING, is_whole};
 
 /// Forms, each with what it says.
 #[derive(Debug)]
@@ -90,9 +90,11 @@ impl<T: Copy + Eq + Hash> Fronts<T> {
     }
 
     /// Where to begin to read a message with this opening; `None` if it means nothing, whatever follows.
-    #[inline(always)]
     pub(in crate::scan) fn start(&self, opening: &[u8; OPENING]) -> Option<Start> {
-        self.levels[0].heads.start(opening)
+        let root = &self.levels[0];
+        let start = root.heads.start(opening)?;
+        let is_alone = is_whole(opening) && !self.ways_may_begin(root, root.heads.above(start), opening);
+        Some(if is_alone { start.alone() } else { start })
     }
 
     /// Whether a text that begins like this may be one of the forms, whatever follows. Asked of the tree, not of its
@@ -102,6 +104,12 @@ impl<T: Copy + Eq + Hash> Fronts<T> {
     }
 
     fn level_may_begin(&self, level: &Level<T>, front: &[u8]) -> bool {
+        let longest = level.heads.longest(Start::default(), front);
+        self.ways_may_begin(level, longest, front) || level.heads.is_cut(front)
+    }
+
+    /// The same of what can follow a head that fits, and those that are shorter.
+    fn ways_may_begin<'t>(&self, level: &'t Level<T>, mut fit: Option<Fit<'t>>, front: &[u8]) -> bool {
         let goes_on = |way: &Way<T>, behind| match (way.lead.may_begin(behind), way.then) {
             (Beginning::Open, _) | (Beginning::Whole(_), Then::End(_)) => true,
             (Beginning::Whole(rest), Then::Level(deeper)) => {
@@ -109,19 +117,18 @@ impl<T: Copy + Eq + Hash> Fronts<T> {
             }
             (Beginning::No, _) => false,
         };
-        let mut fit = level.heads.longest(Start::default(), front);
         while let Some(this) = fit {
-            let (ways, head) = level.heads.forms(this);
+            let (ways, head) = this.forms();
             if level.ways[ways].iter().any(|way| goes_on(way, &front[head..])) {
                 return true;
             }
-            fit = level.heads.shorter(this);
+            fit = level.heads.shorter(this, Start::default());
         }
-        level.heads.is_cut(front)
+        false
     }
 
     /// Reads a message whose opening led to `start`; any opening leads to the default. Calls `take` with what each
-    /// form says that the message has, until it answers something.
+    /// form says that the message has, until it answers something. If it never does, what was found means nothing.
     #[inline(always)]
     pub(in crate::scan) fn read<'a, A>(
         &self,
@@ -134,22 +141,30 @@ impl<T: Copy + Eq + Hash> Fronts<T> {
     }
 
     #[inline(always)]
-    fn level<'a, A>(
-        &self,
-        level: &Level<T>,
-        start: Start,
-        text: &'a [u8],
+    fn level<'t, 'a, A>(
+        &'t self,
+        mut level: &'t Level<T>,
+        mut start: Start,
+        mut text: &'a [u8],
         found: &mut Found<'a>,
         take: &mut impl FnMut(T, &mut Found<'a>) -> Option<A>,
     ) -> Option<A> {
-        let before = *found;
-        let mut fit = level.heads.longest(start, text);
-        while let Some(this) = fit {
-            let (ways, head) = level.heads.forms(this);
-            for way in &level.ways[ways] {
+        let mut fit = level.heads.longest(start, text)?;
+        loop {
+            let (ways, head) = fit.forms();
+            let (ways, shorter) = (&level.ways[ways], level.heads.shorter(fit, start));
+            let mut next = None;
+            for (left, way) in (0..ways.len()).rev().zip(ways) {
+                let is_last = left == 0 && shorter.is_none();
+                let before = *found;
                 if let Some(rest) = way.lead.read_front(&text[head..], found) {
                     let answer = match way.then {
                         Then::End(leaf) => self.end(leaf, rest, found, take),
+                        // There is nothing to come back for.
+                        Then::Level(deeper) if is_last => {
+                            next = Some((deeper, rest));
+                            break;
+                        }
                         Then::Level(deeper) => self.deeper(deeper, rest, found, take),
                     };
                     if answer.is_some() {
@@ -158,9 +173,14 @@ impl<T: Copy + Eq + Hash> Fronts<T> {
                 }
                 *found = before;
             }
-            fit = level.heads.shorter(this);
+            fit = match (next, shorter) {
+                (Some((deeper, rest)), _) => {
+                    (level, start, text) = (&self.levels[deeper as usize], Start::default(), rest);
+                    level.heads.longest(start, text)?
+                }
+                (None, shorter) => shorter?,
+            };
         }
-        None
     }
 
     fn deeper<'a, A>(
@@ -314,6 +334,29 @@ mod tests {
             let read = tree.read(Start::default(), message.as_bytes(), &mut Found::default(), says);
             let cut = (0..=message.len()).find(|length| !tree.may_begin(&message.as_bytes()[..*length]));
             prop_assert!(read.is_none() || cut.is_none(), "{:?} {:?} {:?}", patterns, message, cut);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_is_read_the_same_from_where_its_opening_leads(
+            patterns in proptest::collection::vec(pattern(), 1..12),
+            message in "(a|ab|b |x: |u |7-|from |1\\.2\\.3\\.4| x |y){0,12}",
+            behind in "[ab\n]{16}",
+        ) {
+            let tree = tree(&forms(&patterns), 0..);
+            let all = |start| {
+                let mut all = Vec::new();
+                tree.read(start, message.as_bytes(), &mut Found::default(), |number, found| {
+                    all.push((number, *found));
+                    None::<()>
+                });
+                all
+            };
+            // What a reader trims from a message stands behind it.
+            let opening = format!("{message}  \n{behind}");
+            let start = tree.start(opening.as_bytes().first_chunk().unwrap());
+            prop_assert_eq!(start.map_or_else(Vec::new, all), all(Start::default()), "{:?} {:?}", patterns, message);
         }
     }
 

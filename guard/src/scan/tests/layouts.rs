@@ -38,7 +38,7 @@ fn log() -> impl Strategy<Value = Log> {
         Just("-09:30".to_owned()),
         Just(String::new())
     ];
-    let host = prop_oneof![4 => "[a-z]{1,8}[0-9]", 1 => "[a-z.]{1,40}", 1 => "[a-z]{0,3}:?"];
+    let host = prop_oneof![4 => "[a-z]{1,8}[0-9]", 1 => "[a-z.]{1,40}", 1 => "[a-z]{0,3}:?", 1 => "<auth\\.(info|err)> [a-z]{1,4}"];
     (prop::bool::weighted(0.2), 0..10usize, zone, host).prop_map(|(bsd, fraction, zone, host)| Log {
         bsd,
         fraction,
@@ -71,6 +71,7 @@ fn rest() -> impl Strategy<Value = String> {
         1 => Just("sshd: ".to_owned()),
         1 => Just("su: ".to_owned()),
         1 => "(wp|wordpress)\\([A-Za-z0-9.-]{1,12}\\)(\\[7\\])?: ",
+        1 => "(auth|user|uucp|auth2)\\.(info|warn|x) (sshd|su)\\[7\\]: ",
         1 => "(sshx|sudo|CRON|sshdx|)(\\[[0-9]{0,9}\\])?:? ?",
     ];
     let address = prop_oneof![
