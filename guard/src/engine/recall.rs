@@ -1,5 +1,5 @@
 //! What the engine recalls after a restart besides scores and strikes, which the store keeps one by one: trails, accounts
-//! under attack, prefixes, logins, a storm.
+//! under attack, prefixes, logins, a storm, how much was going on.
 //!
 //! It is one piece, bounded, that only the engine reads. Hashes in it depend on the seed, so the seed is in it too, and
 //! its file is root's. What is left of an attempt that was under way is not kept: its next line begins a new one.
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::accounts::Account;
 use super::groups::Group;
+use super::pace::Pace;
 use super::prefixes::Prefix;
 use super::score::Leak;
 use super::sources::{address_bits, address_of};
@@ -20,7 +21,7 @@ use super::trail::Trail;
 use crate::time::{Clock, Wall};
 
 /// First byte of what is kept: what other versions have kept is forgotten.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 /// Trails that are kept: those of the most guesses.
 const TRAILS: usize = 16_384;
 /// Accounts and prefixes of either sort that are kept: those with most members.
@@ -40,6 +41,7 @@ pub struct Recalled {
     failing: Vec<Prefix>,
     logins: Vec<(IpAddr, i64)>,
     storm: KeptStorm,
+    pace: Vec<(i64, u32)>,
 }
 
 impl Recalled {
@@ -89,6 +91,12 @@ impl Engine {
                 .map(|(address, last)| (address, last.0.saturating_add(ahead)))
                 .collect(),
             storm: self.storm.kept(ahead),
+            pace: self
+                .pace
+                .kept()
+                .into_iter()
+                .map(|(second, count)| (second.saturating_add(seconds), count))
+                .collect(),
         };
         fullest(&mut recalled.accounts);
         fullest(&mut recalled.banned);
@@ -116,5 +124,6 @@ impl Engine {
             self.logins.add(address, clock.moment_of(Wall(last)).min(clock.moment));
         }
         self.storm = Storm::restored(recalled.storm, behind, clock.moment, self.decide.storm_lasts);
+        self.pace = Pace::restored(&recalled.pace, seconds, clock.moment);
     }
 }

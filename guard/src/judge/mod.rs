@@ -143,6 +143,7 @@ impl Judge {
         if let Some(recalled) = recalled {
             engine.recall(recalled, clock);
         }
+        engine.set_login_filters(filters.reads_logins());
         let mut judge = Self {
             decide: config.decide.clone(),
             key_login_for: config.allow.key_login_for,
