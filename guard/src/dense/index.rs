@@ -123,7 +123,7 @@ impl Index {
     /// The bucket a hash leads to: the low half of the hash as a share of all of them.
     #[inline]
     fn home(&self, hash: u64) -> usize {
-        (u64::from(hash as u32) * self.buckets.len() as u64 >> 32) as usize
+        ((u64::from(hash as u32) * self.buckets.len() as u64) >> 32) as usize
     }
 
     #[inline]

@@ -288,7 +288,7 @@ fn hash_of_account(seed: Seed, account: &[u8]) -> u32 {
 /// The lowest bit of the first `@` of eight bytes; 0 if there is none.
 #[inline]
 const fn domain(eight: u64) -> u64 {
-    let zero = eight ^ ONES * b'@' as u64;
+    let zero = eight ^ (ONES * b'@' as u64);
     // A byte borrows only if one below it was zero, so the lowest mark is right.
     let marks = zero.wrapping_sub(ONES) & !zero & TOPS;
     (marks & marks.wrapping_neg()) >> 7
