@@ -202,10 +202,11 @@ impl Heads {
         let mut at = start.node;
         let mut node = self.nodes.get(usize::from(at))?;
         let mut rest = message;
-        match message.get(usize::from(node.begin)..) {
-            Some(behind) => rest = behind,
+        if let Some(behind) = message.get(usize::from(node.begin)..) {
+            rest = behind;
+        } else {
             // What was taken for its opening is longer than the message.
-            None => (at, node) = (0, self.nodes.first()?),
+            (at, node) = (0, self.nodes.first()?);
         }
         let mut best = start.reach(node.shorter);
         while let Some(behind) = node.edge.after(rest) {
