@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod ban;
+mod causes;
 pub mod cli;
 pub mod config;
 pub mod daemon;

@@ -16,8 +16,10 @@ pub enum Kind {
     FailedPassword,
     /// A key that was not accepted.
     FailedKey,
-    /// Another authentication that failed (PAM, keyboard-interactive, host-based …).
+    /// Another authentication that failed (PAM, GSSAPI, host-based …).
     FailedAuth,
+    /// What a module of PAM says of an authentication that failed, where the program that asked PAM says so as well.
+    FailedPam,
     /// An account that does not exist.
     InvalidUser,
     /// An account that exists but is refused by policy (`DenyUsers`, expired, locked …).
@@ -60,10 +62,11 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::FailedPassword,
         Self::FailedKey,
         Self::FailedAuth,
+        Self::FailedPam,
         Self::InvalidUser,
         Self::RefusedUser,
         Self::TooManyAttempts,
@@ -91,6 +94,7 @@ impl Kind {
             Self::FailedPassword => "failed-password",
             Self::FailedKey => "failed-key",
             Self::FailedAuth => "failed-auth",
+            Self::FailedPam => "failed-pam",
             Self::InvalidUser => "invalid-user",
             Self::RefusedUser => "refused-user",
             Self::TooManyAttempts => "too-many-attempts",
@@ -119,6 +123,7 @@ impl Kind {
             Self::FailedPassword
             | Self::FailedKey
             | Self::FailedAuth
+            | Self::FailedPam
             | Self::InvalidUser
             | Self::RefusedUser
             | Self::TooManyAttempts
@@ -146,6 +151,7 @@ impl Kind {
             Self::FailedPassword
                 | Self::FailedKey
                 | Self::FailedAuth
+                | Self::FailedPam
                 | Self::InvalidUser
                 | Self::RefusedUser
                 | Self::TooManyAttempts

@@ -1,9 +1,17 @@
 //! What every request to a web server has in common: whom this machine trusts, and what kind of place an address is.
 
+use std::fs;
 use std::net::{IpAddr, Ipv6Addr};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use ureq::config::Config;
+use ureq::http::Uri;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
+
+use crate::config::writable_by_others;
 
 /// How guard calls itself.
 pub(crate) const USER_AGENT: &str = concat!("guard/", env!("CARGO_PKG_VERSION"));
@@ -26,13 +34,40 @@ pub(crate) fn tls(authorities: Vec<Certificate<'static>>) -> TlsConfig {
         .build()
 }
 
-/// The authorities this machine trusts. Without any, no server is believed.
-pub(crate) fn trusted() -> Vec<Certificate<'static>> {
-    certificates(&TRUSTED.iter().find_map(|path| std::fs::read(path).ok()).unwrap_or_default())
+/// Why the authorities of a file cannot vouch for a server.
+#[derive(Debug)]
+pub(crate) enum Unusable {
+    /// The file cannot be read, or has no certificate.
+    Unreadable(String),
+    /// Others could change it, and with it who is believed.
+    Unsafe {
+        /// Who could.
+        reason: String,
+        /// The command that puts it right.
+        remedy: String,
+    },
+}
+
+/// Who may vouch for a server: the authorities in a file, else those this machine trusts. Without any, no server is
+/// believed.
+pub(crate) fn authorities(file: Option<&Path>) -> Result<Vec<Certificate<'static>>, Unusable> {
+    let Some(path) = file else {
+        return Ok(certificates(&TRUSTED.iter().find_map(|path| fs::read(path).ok()).unwrap_or_default()));
+    };
+    let unreadable = |error: std::io::Error| Unusable::Unreadable(error.to_string());
+    let meta = fs::metadata(path).map_err(unreadable)?;
+    if let Some((reason, remedy)) = writable_by_others(path, &meta) {
+        return Err(Unusable::Unsafe { reason, remedy });
+    }
+    let found = certificates(&fs::read(path).map_err(unreadable)?);
+    if found.is_empty() {
+        return Err(Unusable::Unreadable("there is none in it, in PEM".into()));
+    }
+    Ok(found)
 }
 
 /// The certificates in a file's text (PEM).
-pub(crate) fn certificates(pem: &[u8]) -> Vec<Certificate<'static>> {
+fn certificates(pem: &[u8]) -> Vec<Certificate<'static>> {
     let items = ureq::tls::parse_pem(pem).filter_map(Result::ok);
     items.filter_map(|item| if let PemItem::Certificate(one) = item { Some(one) } else { None }).collect()
 }
@@ -62,6 +97,53 @@ pub(crate) fn is_inside(address: IpAddr) -> bool {
         }
         IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
     }
+}
+
+/// Where requests may go.
+pub(crate) trait Reach: std::fmt::Debug + Send + Sync + 'static {
+    /// What is said of an address where they may not.
+    const REFUSED: &str;
+
+    /// Whether they may go to an address of this host.
+    fn may_reach(&self, host: &str, address: IpAddr) -> bool;
+}
+
+/// Finds addresses, and leaves out those that must not be reached. The connection goes to one of those that are left:
+/// nothing is resolved a second time.
+#[derive(Debug)]
+pub(crate) struct Within<R>(pub(crate) R);
+
+impl<R: Reach> Resolver for Within<R> {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = DefaultResolver::default().resolve(uri, config, timeout)?;
+        // A proxy that the administrator named is where he wants guard to go.
+        if config.proxy().is_some() {
+            return Ok(found);
+        }
+        let host = uri.host().unwrap_or_default();
+        let mut kept = self.empty();
+        for address in found.iter().filter(|address| self.0.may_reach(host, address.ip())) {
+            kept.push(*address);
+        }
+        if kept.is_empty() {
+            let address = found.iter().next().map_or_else(String::new, |address| address.ip().to_string());
+            return Err(ureq::Error::Other(Box::new(NotThere { address, refused: R::REFUSED })));
+        }
+        Ok(kept)
+    }
+}
+
+/// Every address of a host is one that must not be reached.
+#[derive(Debug, thiserror::Error)]
+#[error("{address} {refused}")]
+struct NotThere {
+    address: String,
+    refused: &'static str,
 }
 
 /// Why a request came to nothing, in words.

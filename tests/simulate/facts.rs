@@ -38,7 +38,7 @@ pub(crate) enum What {
     PasswordLogin,
     /// A session of sshd ended.
     Disconnected,
-    /// A web server answered a request.
+    /// A web server answered a request, of a user if an account is named.
     Request { path: &'static str, status: u16, agent: &'static str },
 }
 
@@ -80,7 +80,8 @@ impl Fact {
         let Self { what, from, port, pid, account } = self;
         if let What::Request { path, status, agent } = what {
             let stamp = stamp(at, "%d/%b/%Y:%H:%M:%S +0000");
-            return format!(r#"{from} - - [{stamp}] "GET {path} HTTP/1.1" {status} 153 "-" "{agent}""#);
+            let user = if account.is_empty() { "-" } else { account };
+            return format!(r#"{from} - {user} [{stamp}] "GET {path} HTTP/1.1" {status} 153 "-" "{agent}""#);
         }
         let message = match what {
             What::Pam => format!(

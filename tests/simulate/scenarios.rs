@@ -9,8 +9,8 @@ use crate::clock::{DAY, HOUR, MINUTE, SECOND};
 use crate::faults::Weather;
 use crate::machine::address;
 use crate::people::{
-    Accounts, Addresses, Admin, Crawler, Guesser, Lucky, Person, Roaming, Robot, Role, Typist, Visitor,
-    office,
+    Accounts, Addresses, Admin, Crawler, Guesser, Intranet, Lucky, Person, Roaming, Robot, Role, Typist,
+    Visitor, office,
 };
 
 /// A scene of which every seed is another performance.
@@ -256,6 +256,16 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                 let first = casting.chance.within(SECOND..=2 * HOUR);
                 casting.people.push((first, Role::Honest, person));
             }
+        },
+    ),
+    scene(
+        "intranet-behind-nat",
+        "an office behind one address that mistypes HTTP passwords 16 times a day, all week",
+        7 * DAY,
+        |casting| {
+            let (first, from) = (casting.soon(), casting.host());
+            casting.honest(first, Intranet::new(from, 7, 16));
+            casting.bystanders(DAY);
         },
     ),
     scene(

@@ -50,7 +50,7 @@ pub struct PastBan {
     pub strike: Option<u64>,
     /// How long it was meant to last, in seconds; absent: for good.
     pub seconds: Option<u64>,
-    /// The filter, or `manual`.
+    /// The filter, `rule:` and its name, `prefix`, or `manual`.
     pub by: String,
 }
 

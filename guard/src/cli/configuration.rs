@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::error::{chain, unexpected};
+use super::error::unexpected;
 use super::human::counted;
 use super::{CliError, Piece, Screen, Style, ask, plain};
 use crate::api::client::Client;
 use crate::api::{Answer, Request};
+use crate::causes::chain;
 use crate::config::{self, Config};
 use crate::rules::{Geo, RuleSet};
 use crate::scan::FilterSet;

@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use rustix::fs::{Access, StatVfsMountFlags, access, statvfs};
 use serde::Serialize;
 
-use super::error::chain;
 use super::human::{bytes, counted};
 use super::{CliError, Piece, Screen, Style, plain};
 use crate::api::client::{Client, ClientError};
 use crate::api::{Answer, Request};
+use crate::causes::chain;
 use crate::config::{self, BackendChoice, Config, ConfigError, Journald};
 use crate::daemon::own_files;
 use crate::daemon::plan::Journal;

@@ -61,7 +61,7 @@ const APART: i64 = 31 * 86_400_000;
 impl Rules {
     /// The rules of a configuration.
     pub(super) fn load(config: &Config) -> Result<Self, CliError> {
-        let mut set = RuleSet::load(config).map_err(|error| CliError::Usage(super::error::chain(&error)))?;
+        let mut set = RuleSet::load(config).map_err(|error| CliError::Usage(crate::causes::chain(&error)))?;
         if set.asks_origin() {
             set.set_geo(Geo::load(&config.decide.geo).0);
         }
@@ -117,7 +117,7 @@ pub(super) fn explain(
     lines: &[String],
 ) -> Result<ExitCode, CliError> {
     let filters = filters(&config.filter, filter, mode)?;
-    let wrong = |error| CliError::Usage(super::error::chain(&error));
+    let wrong = |error| CliError::Usage(crate::causes::chain(&error));
     let mut explainer = Explainer::new(Arc::new(filters)).map_err(wrong)?;
     let mut rules = Rules::load(config)?;
     let reference = Wall::now();
@@ -159,7 +159,7 @@ pub(super) fn each_line(
 
 /// Every filter there is, or the one that is named, with every pattern unless a mode is named.
 fn filters(config: &Filters, name: Option<&str>, mode: Option<Mode>) -> Result<FilterSet, CliError> {
-    let wrong = |error| CliError::Usage(super::error::chain(&error));
+    let wrong = |error| CliError::Usage(crate::causes::chain(&error));
     let mut config = config.clone();
     config.disable.clear();
     config.enable = name.map_or(Enabled::All, |name| Enabled::Named(vec![name.to_owned()]));

@@ -180,7 +180,7 @@ fn find(config: &Filters, name: &str) -> Result<FilterFile, CliError> {
 }
 
 fn wrong(error: impl std::error::Error) -> CliError {
-    CliError::Usage(super::error::chain(&error))
+    CliError::Usage(crate::causes::chain(&error))
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::args::Rule as Command;
-use super::error::chain;
 use super::explain::{Rules, each_line};
 use super::{CliError, Piece, Screen, Style, plain};
+use crate::causes::chain;
 use crate::config::Config;
 use crate::encode::printable;
 use crate::rules::{Rule, RuleSet};

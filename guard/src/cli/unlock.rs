@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
-use super::error::{chain, unexpected};
+use super::error::unexpected;
 use super::human::counted;
 use super::{Cli, CliError, Piece, Screen, Style, ask, readable, socket};
 use crate::api::client::{Client, ClientError};
 use crate::api::{Answer, Request};
+use crate::causes::chain;
 use crate::{datapath, enforce};
 
 pub(super) fn unlock(cli: &Cli, screen: &mut Screen<'_>, offline: bool) -> Result<ExitCode, CliError> {

@@ -98,11 +98,10 @@ impl Shape for Allowed {
                 "target" => What.read(value).map(|read| target = Some(read)),
                 "until" => end(value).map(|read| until = Some(read)),
                 "comment" => text(value, "a text").map(|read| comment = printable(read.as_bytes(), COMMENT)),
-                other => {
-                    let near = super::load::nearest(other, ["target", "until", "comment"])
-                        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-                    Err(vec![(key.span().start, format!("unknown key `{other}`{near}"))])
-                }
+                other => Err(vec![(
+                    key.span().start,
+                    super::load::unknown_name(other, ["target", "until", "comment"]),
+                )]),
             };
             faults.extend(read.err().into_iter().flatten());
         }

@@ -214,11 +214,7 @@ impl Shape for FeedTable {
                 "plain_http" => set(&mut feed.plain_http, Flag.read(value)),
                 "link_local" => set(&mut feed.link_local, Flag.read(value)),
                 "ca" => Absolute.read(value).map(|read| feed.ca = Some(read)),
-                other => {
-                    let near = super::load::nearest(other, KEYS)
-                        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-                    Err(vec![(key.span().start, format!("unknown key `{other}`{near}"))])
-                }
+                other => Err(vec![(key.span().start, super::load::unknown_name(other, KEYS))]),
             };
             faults.extend(read.err().into_iter().flatten());
         }

@@ -67,6 +67,33 @@ pub(crate) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
+/// The question that follows a wrong word whose nearest known one, if any, is this one.
+fn meant(near: &str, quote: char) -> String {
+    format!("; did you mean {quote}{near}{quote}?")
+}
+
+/// What a fault about a word ends with: the known word that was meant, in these quotes. Empty if none is near.
+pub(crate) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>, quote: char) -> String {
+    nearest(word, known).map_or_else(String::new, |near| meant(near, quote))
+}
+
+/// As [`did_you_mean`]; all known words if none is near.
+pub(crate) fn did_you_mean_or_known<'a>(
+    word: &str,
+    known: impl IntoIterator<Item = &'a str> + Clone,
+    quote: char,
+) -> String {
+    nearest(word, known.clone()).map_or_else(
+        || format!("; there are {}", known.into_iter().collect::<Vec<_>>().join(", ")),
+        |near| meant(near, quote),
+    )
+}
+
+/// What is wrong with a key that nobody knows, with the known one that was meant.
+pub(crate) fn unknown_name<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    format!("unknown key `{name}`{}", did_you_mean(name, known, '`'))
+}
+
 /// Reads a text that only root (or the caller) can change, of at most so many bytes.
 pub(crate) fn read_text(path: &Path, longest: u64) -> Result<String, ConfigError> {
     String::from_utf8(read_bytes(path, longest)?)
@@ -191,7 +218,7 @@ fn unknown_key(table: &str, name: &str) -> String {
 
 fn with_hint(message: String, near: Option<&str>, elsewhere: Option<&str>) -> String {
     match (near, elsewhere) {
-        (Some(near), _) => format!("{message}; did you mean `{near}`?"),
+        (Some(near), _) => format!("{message}{}", meant(near, '`')),
         (None, Some(table)) => format!("{message}; it belongs under [{table}]"),
         (None, None) => message,
     }

@@ -31,8 +31,8 @@ pub use feed::{Feed, FeedAction, FeedSource};
 #[cfg(feature = "geo")]
 pub(crate) use load::read_bytes;
 pub(crate) use load::writable_by_others;
+pub(crate) use load::{did_you_mean, did_you_mean_or_known, nearest, read_text};
 pub use load::{load, load_readable, parse};
-pub(crate) use load::{nearest, read_text};
 
 /// Everything that can be configured.
 #[derive(Clone, Debug, PartialEq, Default)]

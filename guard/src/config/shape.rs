@@ -189,8 +189,7 @@ impl<T: Copy + PartialEq> Shape for Choice<T> {
         let names: Vec<_> = self.0.iter().map(|(name, _)| *name).collect();
         let text = text(input, &format!("one of {}", names.join(", ")))?;
         self.0.iter().find(|(name, _)| *name == text).map(|(_, value)| *value).ok_or_else(|| {
-            let hint = super::load::nearest(text, names.iter().copied())
-                .map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"));
+            let hint = super::load::did_you_mean(text, names.iter().copied(), '"');
             wrong(input, format!("\"{text}\" is none of {}{hint}", names.join(", ")))
         })
     }
@@ -419,11 +418,10 @@ impl Shape for LogFile {
                 "path" => Absolute.read(value).map(|read| path = Some(read)),
                 "journal_copy" => Flag.read(value).map(|read| journal_copy = read),
                 "filters" => List(Name(FILTER_NAME), 1).read(value).map(|read| filters = read),
-                other => {
-                    let near = super::load::nearest(other, ["path", "journal_copy", "filters"])
-                        .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
-                    Err(vec![(key.span().start, format!("unknown key `{other}`{near}"))])
-                }
+                other => Err(vec![(
+                    key.span().start,
+                    super::load::unknown_name(other, ["path", "journal_copy", "filters"]),
+                )]),
             };
             faults.extend(read.err().into_iter().flatten());
         }

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tracing::{debug, error, info, warn};
 
 use crate::api::server::{ApiCount, Asked};
+use crate::causes::chain;
 use crate::config::Config;
 use crate::enforce::{Backend, Drift, EnforceError, Enforcer};
 use crate::feed::News;
@@ -435,16 +436,4 @@ impl Control {
     pub(super) fn event(&mut self, kind: &str, target: Option<Target>, detail: &serde_json::Value) {
         self.judge.event(kind, target, detail, Clock::now());
     }
-}
-
-/// An error with its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

@@ -5,10 +5,11 @@ use std::time::Instant;
 use serde_json::json;
 use tracing::{debug, info};
 
+use crate::causes::chain;
 use crate::enforce::{self, Backend};
 
 use super::again::Again;
-use super::control::{Control, chain};
+use super::control::Control;
 use super::restore::Restore;
 
 impl Control {

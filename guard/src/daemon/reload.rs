@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tracing::{error, info, warn};
 
+use crate::causes::chain;
 use crate::config::{self, Config};
 use crate::enforce;
 use crate::scan::FilterSet;
@@ -14,7 +15,7 @@ use crate::store::Write;
 use crate::target::Target;
 use crate::time::{Clock, Wall};
 
-use super::control::{Control, Input, chain};
+use super::control::{Control, Input};
 use super::rules::Prepared;
 
 /// How long readers may take to end.

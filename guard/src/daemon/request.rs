@@ -8,13 +8,14 @@ use tracing::{info, warn};
 
 use crate::api::server::Asked;
 use crate::api::{AllowList, Allowed, Answer, Caller, Check, ErrorClass, Request, Status, TargetResult};
+use crate::causes::chain;
 use crate::enforce::{Backend, Change, Counters, EnforcerStatus};
 use crate::judge::{Asker, Said};
 use crate::store::EventQuery;
 use crate::target::{Allowable, Target};
 use crate::time::{Clock, Moment};
 
-use super::control::{Control, chain};
+use super::control::Control;
 use super::restore::Restore;
 use super::views;
 

@@ -6,11 +6,12 @@ use std::time::Instant;
 use tracing::{info, warn};
 
 use crate::ban::BanId;
+use crate::causes::chain;
 use crate::enforce::{Backend, Unknown};
 use crate::store::{StoreError, StoredBan};
 use crate::time::{Clock, Moment};
 
-use super::control::{Control, chain};
+use super::control::Control;
 
 /// A chunk of bans from the store.
 #[derive(Debug)]

@@ -21,15 +21,17 @@ mod client {
     use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
     use std::path::Path;
 
-    use ureq::config::Config;
     use ureq::http::{HeaderName, HeaderValue, Uri, header};
-    use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-    use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+    use ureq::tls::Certificate;
+    use ureq::unversioned::transport::DefaultConnector;
     use ureq::{Agent, Error};
 
     use super::{Failure, Webhook};
     use crate::config::units::show_duration;
-    use crate::web::{USER_AGENT, is_inside, is_link_local, is_nobody, is_sandboxed, reason, tls, trusted};
+    use crate::web::{
+        Reach, USER_AGENT, Unusable, Within, authorities, is_inside, is_link_local, is_nobody, is_sandboxed,
+        reason, tls,
+    };
 
     /// Bytes of a header that proves who sends.
     const SECRET: u64 = 8192;
@@ -40,7 +42,8 @@ mod client {
         let other = |how: String| Failure::Other(format!("{host}: {how}"));
         let uri: Uri = webhook.url.parse().map_err(|_| other("it is no URL".into()))?;
         let is_plain = uri.scheme_str() == Some("http");
-        let mut request = agent(webhook, is_plain).post(uri).header(header::CONTENT_TYPE, "application/json");
+        let agent = agent(webhook, is_plain, vouching(webhook).map_err(other)?);
+        let mut request = agent.post(uri).header(header::CONTENT_TYPE, "application/json");
         if let Some(path) = &webhook.secret {
             let (name, value) =
                 secret(path).map_err(|how| Failure::Other(format!("{}: {how}", path.display())))?;
@@ -66,7 +69,18 @@ mod client {
         }))
     }
 
-    fn agent(webhook: &Webhook, is_plain: bool) -> Agent {
+    /// Who may vouch for the server: the webhook's own authorities, else those this machine trusts.
+    fn vouching(webhook: &Webhook) -> Result<Vec<Certificate<'static>>, String> {
+        let path = || webhook.ca.as_deref().unwrap_or(Path::new("")).display();
+        authorities(webhook.ca.as_deref()).map_err(|unusable| match unusable {
+            Unusable::Unreadable(reason) => {
+                format!("the certificates in {} cannot be used: {reason}", path())
+            }
+            Unusable::Unsafe { reason, remedy } => format!("{reason}; put it right with: {remedy}"),
+        })
+    }
+
+    fn agent(webhook: &Webhook, is_plain: bool, authorities: Vec<Certificate<'static>>) -> Agent {
         let config = Agent::config_builder()
             .https_only(!is_plain)
             .http_status_as_error(false)
@@ -76,9 +90,10 @@ mod client {
             .timeout_global(Some(webhook.timeout))
             .user_agent(USER_AGENT)
             .max_idle_connections(0)
-            .tls_config(tls(trusted()))
+            .tls_config(tls(authorities))
             .build();
-        Agent::with_parts(config, DefaultConnector::default(), Places { private: webhook.private, is_plain })
+        let places = Places { private: webhook.private, is_plain };
+        Agent::with_parts(config, DefaultConnector::default(), Within(places))
     }
 
     /// The one header in a file. The file must be for its owner and group only.
@@ -108,8 +123,7 @@ mod client {
         parsed.ok_or_else(|| "it is not one line with a header, like `Authorization: Bearer …`".into())
     }
 
-    /// Finds addresses, and leaves out those that must not be reached. The connection goes to one of those that are left:
-    /// nothing is resolved a second time.
+    /// Where a document may go.
     #[derive(Debug)]
     struct Places {
         private: bool,
@@ -117,48 +131,28 @@ mod client {
         is_plain: bool,
     }
 
-    impl Places {
-        fn may_reach(&self, address: IpAddr) -> bool {
+    impl Reach for Places {
+        const REFUSED: &str =
+            "is not where a webhook may go (`private = true` is for servers in this machine's own network)";
+
+        fn may_reach(&self, _: &str, address: IpAddr) -> bool {
             let address = crate::target::canonical(address);
             let is_own = is_inside(address) || is_link_local(address);
             !is_nobody(address) && if is_own { self.private } else { !self.is_plain }
         }
     }
 
-    impl Resolver for Places {
-        fn resolve(
-            &self,
-            uri: &Uri,
-            config: &Config,
-            timeout: NextTimeout,
-        ) -> Result<ResolvedSocketAddrs, Error> {
-            let found = DefaultResolver::default().resolve(uri, config, timeout)?;
-            let mut kept = self.empty();
-            for address in found.iter().filter(|address| self.may_reach(address.ip())) {
-                kept.push(*address);
-            }
-            if kept.is_empty() {
-                let first = found.iter().next().map_or_else(String::new, |address| address.ip().to_string());
-                return Err(Error::Other(Box::new(NotThere(first))));
-            }
-            Ok(kept)
-        }
-    }
-
-    /// Every address of a server is one that must not be reached.
-    #[derive(Debug, thiserror::Error)]
-    #[error(
-        "{0} is not where a webhook may go (`private = true` is for servers in this machine's own network)"
-    )]
-    struct NotThere(String);
-
     #[cfg(test)]
     mod tests {
         use std::io::{BufRead, BufReader, Write};
         use std::net::TcpListener;
         use std::os::unix::fs::PermissionsExt;
+        use std::sync::Arc;
         use std::sync::mpsc::{Receiver, channel};
         use std::time::{Duration, Instant};
+
+        use rustls::pki_types::pem::PemObject;
+        use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
         use super::*;
 
@@ -191,7 +185,13 @@ mod client {
         }
 
         fn hook(url: &str) -> Webhook {
-            Webhook { url: url.into(), secret: None, private: true, timeout: Duration::from_secs(5) }
+            Webhook {
+                url: url.into(),
+                secret: None,
+                ca: None,
+                private: true,
+                timeout: Duration::from_secs(5),
+            }
         }
 
         const OK: &str = "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
@@ -243,7 +243,7 @@ mod client {
             assert!(how.contains("is not where a webhook may go"), "{how}");
             assert!(requests.try_recv().is_err(), "nothing was sent");
             let may = |private, is_plain, address: &str| {
-                Places { private, is_plain }.may_reach(address.parse().unwrap())
+                Places { private, is_plain }.may_reach("", address.parse().unwrap())
             };
             for inside in [
                 "127.0.0.1",
@@ -267,6 +267,81 @@ mod client {
             for nobody in ["0.0.0.0", "224.0.0.1", "255.255.255.255", "::", "ff02::1"] {
                 assert!(!may(true, false, nobody), "{nobody}");
             }
+        }
+
+        /// Runs openssl in a folder; `false` if there is none.
+        fn openssl(folder: &Path, arguments: &str) -> bool {
+            let mut command = std::process::Command::new("openssl");
+            let ran = command.args(arguments.split(' ')).current_dir(folder).output();
+            assert!(ran.as_ref().map_or(true, |ran| ran.status.success()), "{arguments}: {ran:?}");
+            ran.is_ok()
+        }
+
+        /// Takes documents over TLS, with this certificate and its key.
+        fn tls_server(folder: &Path, name: &str) -> String {
+            let chain = CertificateDer::pem_file_iter(folder.join(format!("{name}.pem"))).unwrap();
+            let key = PrivateKeyDer::from_pem_file(folder.join(format!("{name}.key"))).unwrap();
+            let provider = Arc::new(rustls::crypto::ring::default_provider());
+            let config = rustls::ServerConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(chain.map(Result::unwrap).collect(), key)
+                .unwrap();
+            let config = Arc::new(config);
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("https://{}/hook", listener.local_addr().unwrap());
+            std::thread::spawn(move || {
+                for mut stream in listener.incoming().flatten() {
+                    let mut connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+                    let mut stream = rustls::Stream::new(&mut connection, &mut stream);
+                    let (mut request, mut more) = (Vec::new(), [0; 1024]);
+                    while !request.ends_with(b"\r\n\r\n{}") {
+                        // A client that does not believe hangs up.
+                        let Ok(length @ 1..) = stream.read(&mut more) else { break };
+                        request.extend_from_slice(&more[..length]);
+                    }
+                    let _ = stream.write_all(OK.as_bytes());
+                }
+            });
+            url
+        }
+
+        #[test]
+        fn a_server_is_believed_if_the_right_authority_vouches_for_it() {
+            const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes";
+            let folder = tempfile::tempdir().unwrap();
+            let at = |name: &str| folder.path().join(name);
+            for name in ["ours", "other"] {
+                let files = format!("-keyout {name}.key -out {name}.pem -days 2 -subj /CN={name}");
+                if !openssl(folder.path(), &format!("req -x509 {KEY} {files}")) {
+                    eprintln!("skipped: openssl is not installed");
+                    return;
+                }
+            }
+            let files = "-keyout here.key -out here.csr -subj /CN=here -addext subjectAltName=IP:127.0.0.1";
+            openssl(folder.path(), &format!("req -new {KEY} {files}"));
+            let by = "-CA ours.pem -CAkey ours.key -CAcreateserial -days 2 -copy_extensions copy";
+            openssl(folder.path(), &format!("x509 -req -in here.csr {by} -out here.pem"));
+            let url = tls_server(folder.path(), "here");
+            let by = |ca: Option<&str>| Webhook { ca: ca.map(at), ..hook(&url) };
+
+            for (ca, because) in [
+                (None, "UnknownIssuer"),
+                (Some("other.pem"), "UnknownIssuer"),
+                (Some("none.pem"), "No such file"),
+                (Some("here.key"), "there is none in it, in PEM"),
+            ] {
+                let how = failure(&by(ca));
+                assert!(how.contains(because), "{ca:?}: {how}");
+            }
+            post(&by(Some("ours.pem")), "{}").unwrap();
+            std::fs::set_permissions(at("ours.pem"), PermissionsExt::from_mode(0o666)).unwrap();
+            let how = failure(&by(Some("ours.pem")));
+            assert!(
+                how.contains("others than its owner may write it") && how.contains("chmod go-w"),
+                "{how}"
+            );
         }
 
         #[test]

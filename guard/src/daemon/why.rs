@@ -129,6 +129,37 @@ fn past_ban(event: &StoredEventView) -> Option<PastBan> {
         at,
         strike: event.detail.get("strike").and_then(Value::as_u64),
         seconds: until.map(|until| until.seconds().saturating_sub(at.seconds()).max(0) as u64),
-        by: event.detail.get("filter").and_then(Value::as_str).unwrap_or("manual").to_owned(),
+        by: who_banned(event),
     })
+}
+
+/// Who a ban was of, as metrics and lists call it: a rule, the bans of a prefix's hosts, a filter, a person.
+fn who_banned(event: &StoredEventView) -> String {
+    let told = |key| event.detail.get(key).and_then(Value::as_str);
+    match (told("rule"), told("filter")) {
+        (Some(rule), _) => format!("rule:{rule}"),
+        (None, Some(_)) if event.target.is_some_and(|target| !target.is_host()) => "prefix".to_owned(),
+        (None, Some(filter)) => filter.to_owned(),
+        (None, None) => "manual".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_past_ban_is_told_of_by_who_ordered_it() {
+        let by = |target: &str, detail: Value| {
+            let at = "2026-11-21T10:00:00Z".to_owned();
+            let target = Some(target.parse().unwrap());
+            past_ban(&StoredEventView { number: 1, at, kind: "ban".into(), target, detail }).unwrap().by
+        };
+        assert_eq!(by("203.0.113.7", json!({ "filter": "sshd" })), "sshd");
+        assert_eq!(by("203.0.113.7", json!({ "filter": "sshd", "rule": "no-root" })), "rule:no-root");
+        assert_eq!(by("203.0.113.0/24", json!({ "filter": "sshd" })), "prefix");
+        assert_eq!(by("203.0.113.7", json!({ "by": 0 })), "manual");
+    }
 }

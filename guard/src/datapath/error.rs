@@ -76,15 +76,7 @@ impl DatapathError {
 
     /// A loader's error with all its causes.
     pub(crate) fn load(error: &dyn std::error::Error) -> Self {
-        let mut reason = error.to_string();
-        let mut cause = error.source();
-        while let Some(error) = cause {
-            let text = error.to_string();
-            if !reason.contains(&text) {
-                reason = format!("{reason}: {text}");
-            }
-            cause = error.source();
-        }
+        let mut reason = crate::causes::chain(error);
         if reason.chars().count() > VERIFIER_WORDS {
             // What was tried is told first, the verifier's reason last.
             let head: String = reason.chars().take(VERIFIER_WORDS / 4).collect();

@@ -226,18 +226,6 @@ pub enum EnforceError {
     },
 }
 
-/// An error and what caused it, in one line.
-fn chain_of(error: &EnforceError) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
-}
-
 /// Of what the kernel holds, what the ban table does not, or not for as long.
 fn unknown_of(mut held: Vec<LiveEntry>, desired: Desired<'_>) -> Vec<LiveEntry> {
     held.retain(|entry| {

@@ -6,8 +6,9 @@ use std::net::IpAddr;
 
 use super::{
     Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, InterfaceStatus,
-    LiveEntry, Unknown, Verdict, chain_of,
+    LiveEntry, Unknown, Verdict,
 };
+use crate::causes::chain;
 use crate::target::Target;
 use crate::time::Moment;
 
@@ -59,7 +60,7 @@ impl Pair {
         let Some(reason) = left_open(&self.first.status()) else { return false };
         match open(&reason) {
             Ok(second) => self.second = Some(second),
-            Err(error) => self.refused = Some(chain_of(&error)),
+            Err(error) => self.refused = Some(chain(&error)),
         }
         self.second.is_some()
     }
@@ -93,7 +94,7 @@ impl Pair {
             Ok(true) => tracing::info!("took away what an earlier run left in another backend"),
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!("what an earlier run left in another backend stays: {}", chain_of(&error));
+                tracing::warn!("what an earlier run left in another backend stays: {}", chain(&error));
             }
         }
     }

@@ -4,7 +4,8 @@ use std::io;
 
 use super::nftables::{self, nftables_remove};
 use super::pair::{Clear, Open, Pair, uncovered};
-use super::{EnforceError, Enforcer, Nftables, Observe, Xdp, XdpOptions, chain_of};
+use super::{EnforceError, Enforcer, Nftables, Observe, Xdp, XdpOptions};
+use crate::causes::chain;
 use crate::config::{BackendChoice, Config};
 use crate::datapath;
 
@@ -51,12 +52,12 @@ fn automatic(config: &Config) -> (Box<dyn Enforcer>, Vec<String>) {
             });
             return (Box::new(pair), problem.into_iter().collect());
         }
-        Err(error) => chain_of(&error),
+        Err(error) => chain(&error),
     };
     match over_nftables(config, &no_xdp) {
         Ok(enforcer) => (enforcer, vec![format!("nftables is used instead of xdp: {no_xdp}")]),
         Err(error) => {
-            let reason = format!("nothing is enforced: {no_xdp}; {}", chain_of(&error));
+            let reason = format!("nothing is enforced: {no_xdp}; {}", chain(&error));
             let mut problems = vec![format!("{reason}; guard tries again")];
             problems.extend(leftovers(config));
             (Box::new(Observe::new(&reason)), problems)

@@ -118,6 +118,11 @@ impl Accounts {
         self.all.restore(accounts, seconds);
     }
 
+    /// Accounts forgotten to make room.
+    pub(super) const fn evicted(&self) -> u64 {
+        self.all.evicted
+    }
+
     /// Bytes held.
     pub(super) fn bytes(&self) -> usize {
         self.all.bytes()

@@ -3,7 +3,8 @@
 //! sshd writes for one wrong password of an unknown account an invalid-user line, a PAM line and a failed-password
 //! line, all from one process. An attempt is a set of kinds seen from one process about one address: a kind it
 //! does not have yet joins it and adds only what the earlier lines have not given; a kind it has begins the next
-//! attempt. So those three lines are one attempt, and six failed passwords on one connection are six.
+//! attempt. So those three lines are one attempt, and six failed passwords on one connection are six. Where PAM asks
+//! several modules, each says that the password was wrong: so each is told apart as if it were a kind of its own.
 //!
 //! Attempts are short-lived and shared by few lines, so they are kept in a cache of fixed size beside the sources:
 //! a set of four for each hash of address and process. What is pushed out too early counts as a new attempt.
@@ -14,7 +15,7 @@ use crate::sighting::{Kind, Points, Sighting, SourceId};
 use crate::time::Moment;
 
 /// Milliseconds after its first line in which a line can join an attempt: `LoginGraceTime` of sshd.
-const JOIN: i64 = 120_000;
+pub(super) const JOIN: u64 = 120_000;
 /// Attempts in a set.
 const WAYS: usize = 4;
 /// Sets: together 32,768 attempts.
@@ -22,7 +23,9 @@ const SETS: usize = 8192;
 /// Spreads process ids over all bits of a hash: 2^64 divided by the golden ratio.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
-const _: () = assert!(Kind::ALL.len() <= 32, "a kind is a bit of a u32");
+/// Marks that are left for modules of PAM.
+const MODULES: u16 = 32 - Kind::ALL.len() as u16;
+const _: () = assert!(MODULES > 1, "a kind is a bit of a u32");
 
 /// One attempt to get in.
 #[derive(Clone, Copy, Debug, Default)]
@@ -84,7 +87,7 @@ impl Attempts {
         let hash = self.hash(address, s.pid);
         let set = &mut self.sets[hash as usize % SETS].0;
         let tag = (hash >> 32) as u32 | 1;
-        let kind = 1 << s.kind as u32;
+        let kind = mark(s);
         for attempt in set.iter_mut() {
             if attempt.tag == tag && attempt.takes(kind, s.port, via, at) {
                 let points = Points(s.points.0.saturating_sub(attempt.given).max(0));
@@ -120,11 +123,19 @@ impl Attempts {
     }
 }
 
+/// The bit of a line: its kind. Where PAM asks several modules each writes a line, so theirs are told apart by pattern.
+fn mark(s: &Sighting<'_>) -> u32 {
+    if s.kind == Kind::FailedPam {
+        return 1 << (Kind::ALL.len() as u16 + s.pattern.pattern % MODULES);
+    }
+    1 << s.kind as u32
+}
+
 impl Attempt {
     /// Marks the kind as seen, unless the line must belong to another attempt.
     #[inline]
     fn takes(&mut self, kind: u32, port: u16, via: SourceId, at: Moment) -> bool {
-        let near = at.0.abs_diff(self.first.0) <= JOIN as u64;
+        let near = at.0.abs_diff(self.first.0) <= JOIN;
         let same_port = port == 0 || self.port == 0 || port == self.port;
         let seen = if via.0 == self.via { &mut self.kinds } else { &mut self.copies };
         if !near || !same_port || *seen & kind != 0 {

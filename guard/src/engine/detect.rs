@@ -9,6 +9,7 @@ use super::escalate::{Sentence, Term};
 use super::logins::LoginAccounts;
 use super::pace::Adapted;
 use super::state::Engine;
+use super::storm::{Ended, Hold};
 use super::trail::Trail;
 use super::{BanOrder, Cause, Decision, Incident, Trouble};
 use crate::sighting::{PatternId, Points, Sighting};
@@ -17,14 +18,17 @@ use crate::time::Moment;
 
 /// No threshold is lowered below this; one that was set lower stays.
 pub(super) const LOWEST: Points = Points(2000);
-/// Different accounts, of those that are told apart, from which on slow guesses are no forgotten robot with an old
-/// password.
-const SLOW_SORTS: u32 = 3;
+/// Different accounts, of those that are told apart, from which on slow guesses are no forgotten robots with old
+/// passwords. They count where logins that succeed are read as well: elsewhere nobody could tell an attacker from an
+/// office that shares an address, mistypes now and then, and is let in all day.
+const SLOW_SORTS: u32 = 6;
 /// And guesses of a day: where several people share an address and one of them forgets a password now and then, somebody
 /// will have logged in by then.
 const SLOW_GUESSES: u16 = 10;
-/// A password is right after so many wrong guesses of a day: nobody forgets it that often.
-const GUESSES: u16 = 6;
+/// A password is right after so many wrong guesses of a day, at most: nobody forgets it that often.
+const GUESSES: i32 = 6;
+/// And after so many at least, however low the threshold is.
+const LEAST_GUESSES: i32 = 3;
 /// Fewer will do from an address that is new, if many try the same account.
 const FEW_GUESSES: u16 = 2;
 
@@ -71,8 +75,10 @@ impl Engine {
         }
         if s.address.is_ipv6() && self.decide.prefix_hosts > 0 {
             let (enough, within) = (self.decide.prefix_hosts * 2, self.decide.prefix_within);
-            if let Some(crowd) = self.failing.see(Target::host(s.address), now, enough, within) {
-                self.order_prefix(crowd.prefix, Cause::Failing(crowd.members), s.pattern, now);
+            if let Some(crowd) = self.failing.see(Target::host(s.address), now, enough, within)
+                && self.order_prefix(crowd.prefix, Cause::Failing(crowd.members), s.pattern, now)
+            {
+                self.failing.answered(crowd.prefix);
             }
         }
         let trail = &self.sources.at_mut(source).trail;
@@ -157,7 +163,9 @@ impl Engine {
         let is_attacked = enough > 0 && addresses >= enough;
         // Where many log in day by day, somebody else may have guessed.
         let is_news = !self.logins.outnumber(trail.tried(), s.address, now);
-        if is_news && (guesses >= GUESSES || is_attacked && guesses >= FEW_GUESSES) {
+        // One guess fewer than would have been a ban: who guesses at speed cannot get further and be let in.
+        let suspicious = (self.decide.threshold.0 / 1000 - 1).clamp(LEAST_GUESSES, GUESSES);
+        if is_news && (i32::from(guesses) >= suspicious || is_attacked && guesses >= FEW_GUESSES) {
             let score = self.score(s.address, at);
             self.evidence.push(s, Joined { points: Points(0), joined: false }, score, at);
             let trouble =
@@ -204,15 +212,17 @@ impl Engine {
         } else {
             (self.decide.prefix_children, self.decide.prefix_length)
         };
-        if let Some(crowd) = self.banned.see(target, now, enough, within) {
-            self.order_prefix(crowd.prefix, Cause::Banned(crowd.members), pattern, now);
+        if let Some(crowd) = self.banned.see(target, now, enough, within)
+            && self.order_prefix(crowd.prefix, Cause::Banned(crowd.members), pattern, now)
+        {
+            self.banned.answered(crowd.prefix);
         }
     }
 
     /// Takes note of the time: a storm may be over, and what has waited for that is ordered.
     pub fn tick(&mut self, now: Moment) {
-        if let Some(held) = self.storm.end(now) {
-            self.further.push_back(Decision::StormEnds(held.len() as u32));
+        if let Some(Ended { held, unheld }) = self.storm.end(now) {
+            self.further.push_back(Decision::StormEnds { held: held.len() as u32, unheld });
             for order in held {
                 self.order_prefix(order.target, order.cause, order.pattern, now);
             }
@@ -229,18 +239,23 @@ impl Engine {
         self.further.pop_front()
     }
 
-    /// Orders a prefix, unless somebody logged in from it lately or a storm makes it wait.
-    fn order_prefix(&mut self, target: Target, cause: Cause, pattern: PatternId, now: Moment) {
-        if self.logins.within(target, now).is_some() {
+    /// Orders a prefix, unless somebody logged in from it lately or a storm makes it wait. Answers whether something came of
+    /// it: not where too many wait.
+    fn order_prefix(&mut self, target: Target, cause: Cause, pattern: PatternId, now: Moment) -> bool {
+        if let Some(login) = self.logins.within(target, now) {
             self.count.spared += 1;
-            return;
+            self.further.push_back(Decision::Spared { target, login });
+            return true;
         }
         let order = BanOrder { target, since: now, until: None, score: Points(0), strike: 0, cause, pattern };
         if self.storm.holds(now) {
-            if self.storm.hold(&order) {
-                self.further.push_back(Decision::Held(order));
+            let hold = self.storm.hold(&order);
+            match hold {
+                Hold::New => self.further.push_back(Decision::Held(order)),
+                Hold::Known => {}
+                Hold::Full => self.count.unheld += 1,
             }
-            return;
+            return hold != Hold::Full;
         }
         let term = Term::Fixed(self.decide.prefix_length);
         if let Some(sentence) = self.offenders.strike(target, term, now, &self.decide) {
@@ -248,6 +263,7 @@ impl Engine {
             let order = BanOrder { until: sentence.until, strike: sentence.strike, ..order };
             self.further.push_back(Decision::Ban(order));
         }
+        true
     }
 
     fn tell(&mut self, incident: Incident) {

@@ -49,12 +49,14 @@ pub(super) struct Groups<K, N> {
     all: Dense<Group<K, N>>,
     most: usize,
     chance: Chance,
+    /// Groups forgotten to make room although they had members lately.
+    pub(super) evicted: u64,
 }
 
 impl<K: Key, N: Note> Groups<K, N> {
     /// None; there will be `most` at most.
     pub(super) const fn new(most: usize, seed: Seed, chance: Chance) -> Self {
-        Self { all: Dense::new(seed), most, chance }
+        Self { all: Dense::new(seed), most, chance, evicted: 0 }
     }
 
     /// The group of a key.
@@ -109,7 +111,9 @@ impl<K: Key, N: Note> Groups<K, N> {
         let all = self.all.records();
         let draw = std::array::from_fn::<_, DRAW, _>(|_| self.chance.below(all.len() as u64) as usize);
         if let Some(place) = draw.into_iter().min_by_key(|place| all[*place].members.within(now, within)) {
-            let key = all[place].key;
+            let Group { key, members, .. } = &all[place];
+            self.evicted += u64::from(members.within(now, within) > 0);
+            let key = *key;
             self.all.remove(key);
         }
     }
@@ -131,5 +135,9 @@ mod tests {
         }
         assert_eq!(groups.shifted(0).len(), 100);
         assert_eq!(groups.get(7).map(|group| group.members.within(now, hour)), Some(10));
+        assert_eq!(groups.evicted, 10_001 - 100);
+        let later = Second::of(crate::time::Moment(3_601_000));
+        groups.find(8, later, hour);
+        assert_eq!(groups.evicted, 10_001 - 100, "of what was long ago nothing is lost");
     }
 }

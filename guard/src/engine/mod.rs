@@ -63,10 +63,22 @@ pub enum Decision {
     Incident(Incident),
     /// What would have been ordered has to wait until the storm is over.
     Held(BanOrder),
+    /// A prefix would have been ordered, but somebody has logged in from it lately.
+    Spared {
+        /// The prefix.
+        target: Target,
+        /// Where from.
+        login: IpAddr,
+    },
     /// There are so many bans at once that what reaches further than one address waits, until then.
     StormBegins(Moment),
-    /// The storm is over; so many orders that waited are given now.
-    StormEnds(u32),
+    /// The storm is over.
+    StormEnds {
+        /// Orders that have waited, and are given now.
+        held: u32,
+        /// Orders for which there was no room to wait: they are given when one more member of their prefix is banned.
+        unheld: u32,
+    },
     /// The address logged in with a key, alone or as one of several methods: it is to be protected.
     KeyLogin {
         /// The address.
@@ -158,7 +170,7 @@ pub struct EngineCount {
     pub joined: u64,
     /// Sightings older than the window.
     pub too_old: u64,
-    /// Sources with a score that were forgotten to make room.
+    /// Sources that were forgotten to make room although they had a score, or had guessed within a day.
     pub evicted: u64,
     /// Bans ordered.
     pub orders: u64,
@@ -174,6 +186,10 @@ pub struct EngineCount {
     pub offenders_evicted: u64,
     /// Addresses that somebody had logged in from lately and that were forgotten to make room.
     pub logins_evicted: u64,
+    /// Accounts and prefixes that were forgotten to make room although there was something to remember of them.
+    pub groups_evicted: u64,
+    /// Orders that could not wait for the end of a storm, because too many did.
+    pub unheld: u64,
 }
 
 /// Settings and identities an engine is made with.

@@ -58,6 +58,27 @@ impl Pace {
         self.sum
     }
 
+    /// The seconds that failures are counted of, oldest first, and how many there were in each.
+    pub(super) fn kept(&self) -> Vec<(i64, u32)> {
+        let seconds = (0..SECONDS as i64).rev().map(|ago| self.second.saturating_sub(ago));
+        let counted = seconds.map(|second| (second, self.counts[second.rem_euclid(SECONDS as i64) as usize]));
+        counted.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// The pace that was kept, on a timeline that is so many seconds ahead. What lies in the future is of a clock that was set
+    /// back meanwhile, and counts for nothing.
+    pub(super) fn restored(kept: &[(i64, u32)], ahead: i64, now: Moment) -> Self {
+        let mut pace = Self::new();
+        for (second, count) in kept.iter().map(|(second, count)| (second.saturating_add(ahead), *count)) {
+            if second <= now.0.div_euclid(1000) && second > pace.second {
+                pace.pass(Moment(second.saturating_mul(1000)));
+                pace.counts[second.rem_euclid(SECONDS as i64) as usize] = count;
+                pace.sum = pace.sum.saturating_add(count);
+            }
+        }
+        pace
+    }
+
     /// Threshold and length as the pace has them.
     pub(super) fn adapt(&mut self, decide: &Decide, now: Moment) -> Adapted {
         let usual = Adapted { threshold: decide.threshold, percent: 100 };
@@ -119,6 +140,26 @@ mod tests {
         assert_eq!(pace.failures(Moment(260_000)), 0);
         pace.add(Moment(100_000));
         assert_eq!(pace.failures(Moment(100_000)), 1, "time does not run backwards");
+    }
+
+    #[test]
+    fn it_goes_on_where_it_was_kept_on_another_timeline() {
+        let mut pace = Pace::new();
+        for second in 0..90 {
+            pace.add(Moment(second * 1000));
+        }
+        let ahead = 1_000_000;
+        let now = |second: i64| Moment((second + ahead) * 1000);
+        let mut restored = Pace::restored(&pace.kept(), ahead, now(100));
+        for second in 100..160 {
+            assert_eq!(restored.failures(now(second)), pace.failures(Moment(second * 1000)), "{second}");
+        }
+        assert_eq!(
+            Pace::restored(&[(5, 9), (3, 9)], 0, Moment(4000)).failures(Moment(4000)),
+            9,
+            "none ahead"
+        );
+        assert_eq!(Pace::new().kept(), []);
     }
 
     #[test]

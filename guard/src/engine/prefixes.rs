@@ -53,7 +53,8 @@ impl Prefixes {
         Self { all: Groups::new(MOST, seed, chance), seed }
     }
 
-    /// A member was seen. Answers its prefix if that has `enough` within the time; then it begins anew.
+    /// A member was seen. Answers its prefix if that has `enough` within the time, again and again until
+    /// [`Self::answered`].
     pub(super) fn see(
         &mut self,
         member: Target,
@@ -67,8 +68,19 @@ impl Prefixes {
         let members = &mut self.all.find(prefix, now, within).members;
         members.see(hash, now);
         let count = members.enough(enough, now, within)?;
-        members.clear();
         Some(Crowd { prefix, members: count as u32 })
+    }
+
+    /// The members of a prefix have led to something: it begins anew.
+    pub(super) fn answered(&mut self, prefix: Target) {
+        if let Some(group) = self.all.get_mut(prefix) {
+            group.members.clear();
+        }
+    }
+
+    /// Prefixes forgotten to make room.
+    pub(super) const fn evicted(&self) -> u64 {
+        self.all.evicted
     }
 
     /// All of them, on a timeline that is so many seconds ahead.
@@ -110,13 +122,17 @@ mod tests {
     #[test]
     fn enough_different_members_within_the_time_are_a_crowd_once() {
         let mut prefixes = Prefixes::new(Seed::new(1), Chance::new(1));
-        let mut see = |host: u8, second: i64| {
+        let see = |prefixes: &mut Prefixes, host: u8, second: i64| {
             let member = Target::host(IpAddr::from([203, 0, 113, host]));
             prefixes.see(member, Moment(second * 1000), 3, Duration::from_secs(60))
         };
-        assert_eq!([see(1, 0), see(1, 1), see(2, 2), see(1, 3)], [None; 4], "two hosts");
-        assert_eq!(see(3, 63), None, "the second is too long ago");
-        assert_eq!(see(4, 63), Some(Crowd { prefix: target("203.0.113.0/24"), members: 3 }));
-        assert_eq!(see(5, 63), None, "it begins anew");
+        let two = [(1, 0), (1, 1), (2, 2), (1, 3)].map(|(host, second)| see(&mut prefixes, host, second));
+        assert_eq!(two, [None; 4], "two hosts");
+        assert_eq!(see(&mut prefixes, 3, 63), None, "the second is too long ago");
+        let prefix = target("203.0.113.0/24");
+        assert_eq!(see(&mut prefixes, 4, 63), Some(Crowd { prefix, members: 3 }));
+        assert_eq!(see(&mut prefixes, 5, 63), Some(Crowd { prefix, members: 4 }), "nothing came of it");
+        prefixes.answered(prefix);
+        assert_eq!(see(&mut prefixes, 6, 63), None, "it begins anew");
     }
 }

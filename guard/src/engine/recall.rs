@@ -1,5 +1,5 @@
 //! What the engine recalls after a restart besides scores, strikes and logins, which the store keeps one by one: trails, accounts
-//! under attack, prefixes, a storm.
+//! under attack, prefixes, a storm, how much was going on.
 //!
 //! It is one piece, bounded, that only the engine reads. Hashes in it depend on the seed, so the seed is in it too, and
 //! its file is root's. What is left of an attempt that was under way is not kept: its next line begins a new one.
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::accounts::Account;
 use super::groups::Group;
+use super::pace::Pace;
 use super::prefixes::Prefix;
 use super::score::Leak;
 use super::sources::{address_bits, address_of};
@@ -37,6 +38,7 @@ pub struct Recalled {
     banned: Vec<Prefix>,
     failing: Vec<Prefix>,
     storm: KeptStorm,
+    pace: Vec<(i64, u32)>,
 }
 
 impl Recalled {
@@ -82,6 +84,12 @@ impl Engine {
             banned: self.banned.shifted(seconds),
             failing: self.failing.shifted(seconds),
             storm: self.storm.kept(ahead, name),
+            pace: self
+                .pace
+                .kept()
+                .into_iter()
+                .map(|(second, count)| (second.saturating_add(seconds), count))
+                .collect(),
         };
         fullest(&mut recalled.accounts);
         fullest(&mut recalled.banned);
@@ -106,5 +114,6 @@ impl Engine {
         self.failing.restore(&recalled.failing, seconds);
         let lasts = self.decide.storm_lasts;
         self.storm = Storm::restored(recalled.storm, behind, clock.moment, lasts, number);
+        self.pace = Pace::restored(&recalled.pace, seconds, clock.moment);
     }
 }

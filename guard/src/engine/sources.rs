@@ -1,8 +1,8 @@
 //! The sources that have a score, or a trail, in bounded memory.
 //!
-//! When the table is full, a newcomer takes the place of the lowest of a few sources drawn by lot. The worst
-//! offenders stay as long as the draw holds anybody with fewer points, which in a flood of newcomers is nearly
-//! always, and the cost does not grow with the table.
+//! When the table is full, a newcomer takes the place of the lowest of a few sources drawn by lot: of the fewest points
+//! and guesses. The worst offenders, fast or slow, stay as long as the draw holds anybody with fewer, which in a flood
+//! of newcomers is nearly always, and the cost does not grow with the table.
 
 use std::net::IpAddr;
 use std::ops::Range;
@@ -14,6 +14,9 @@ use crate::time::Moment;
 
 /// Sources drawn to find one that makes room.
 pub(super) const DRAW: usize = 8;
+
+/// Guesses of a day that keep a source from making room as a point does each.
+const GUESSES: u16 = 10;
 
 /// An address as sixteen bytes, IPv4 as IPv4-mapped IPv6.
 #[inline]
@@ -68,7 +71,7 @@ pub(super) struct Sources {
     sweep: usize,
     /// Sources whose score may have changed since the last call of [`Self::changed`], if anybody asks for them.
     changed: Option<Vec<u128>>,
-    /// Sources forgotten to make room although they had a score.
+    /// Sources forgotten to make room although they had a score, or had guessed within a day.
     pub(super) evicted: u64,
 }
 
@@ -234,12 +237,15 @@ impl Sources {
         let sources = self.all.records();
         let draw = std::array::from_fn::<_, DRAW, _>(|_| self.chance.below(sources.len() as u64) as usize);
         let rank = |place: &usize| {
-            let score = sources[*place].score;
-            (score.at(at, leak), sources[*place].trail.guesses(), score.settled())
+            let Source { score, trail, .. } = &sources[*place];
+            // Who guesses slowly has no points, and is to be known by his guesses.
+            let guesses = i32::from(trail.guesses_at(at).min(GUESSES)) * 1000;
+            (score.at(at, leak).0.saturating_add(guesses), score.settled())
         };
         if let Some(place) = draw.into_iter().min_by_key(rank) {
             let source = sources[place];
-            self.evicted += u64::from(source.score.at(at, leak).0 > 0);
+            let (lost, _) = rank(&place);
+            self.evicted += u64::from(lost > 0);
             self.remove(source.key());
         }
     }

@@ -49,6 +49,8 @@ pub struct Engine {
     /// IPv6 addresses that have failed, by the prefix they are in.
     pub(super) failing: Prefixes,
     pub(super) logins: Logins,
+    /// Which filters also read logins that succeed, by number.
+    reads_logins: Vec<bool>,
     pub(super) pace: Pace,
     pub(super) storm: Storm,
     pub(super) evidence: Ring,
@@ -82,6 +84,7 @@ impl Engine {
             banned: Prefixes::new(banned, Chance::new(chance.next())),
             failing: Prefixes::new(failing, Chance::new(chance.next())),
             logins: Logins::default(),
+            reads_logins: Vec::new(),
             pace: Pace::new(),
             storm: Storm::default(),
             evidence: Ring::new(evidence, lines),
@@ -146,6 +149,11 @@ impl Engine {
         let mut cause = None;
         if is_guess {
             source.trail.guess(account.map(|key| key.0), at, self.decide.accounts_within);
+            if let Some(account) = account
+                && self.reads_logins.get(usize::from(s.pattern.filter)).is_some_and(|reads| *reads)
+            {
+                source.trail.sort(account.0);
+            }
             cause = self.notice(s, (address, place), account, at, now);
         }
         if !decoy && cause.is_none() && score < LOWEST.min(self.decide.threshold) {
@@ -351,6 +359,12 @@ impl Engine {
         self.decide = decide;
     }
 
+    /// Tells which filters also read logins that succeed, by number. Only of their services can be said that nobody who
+    /// shares an address with a slow guesser has logged in.
+    pub fn set_login_filters(&mut self, reads_logins: Vec<bool>) {
+        self.reads_logins = reads_logins;
+    }
+
     /// Number of sources that have done something lately.
     pub fn tracked(&self) -> u64 {
         self.sources.len() as u64
@@ -363,6 +377,7 @@ impl Engine {
             offenders: self.offenders.len() as u64,
             offenders_evicted: self.offenders.evicted,
             logins_evicted: self.logins.evicted,
+            groups_evicted: self.accounts.evicted() + self.banned.evicted() + self.failing.evicted(),
             ..self.count
         }
     }

@@ -12,7 +12,8 @@ use crate::sighting::PatternId;
 use crate::target::Target;
 use crate::time::Moment;
 
-/// Orders that wait at most. Who comes later is not lost: his prefix is counted on.
+/// Orders that wait at most. A prefix that comes later is counted on, and ordered once it is over and one more of its
+/// members is banned.
 const HELD: usize = 1024;
 
 /// Whether so many bans come at once that what reaches further than one address has to wait.
@@ -24,6 +25,28 @@ pub(super) struct Storm {
     until: Option<Moment>,
     /// Orders that wait for its end.
     held: Vec<Held>,
+    /// Orders that could not wait for it.
+    unheld: u32,
+}
+
+/// What becomes of an order in a storm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// It waits.
+    New,
+    /// It waits already.
+    Known,
+    /// Too many wait.
+    Full,
+}
+
+/// What a storm leaves behind.
+#[derive(Debug)]
+pub(super) struct Ended {
+    /// Orders that have waited.
+    pub(super) held: Vec<Held>,
+    /// Orders that could not.
+    pub(super) unheld: u32,
 }
 
 /// An order that waits.
@@ -40,6 +63,7 @@ pub(super) struct KeptStorm {
     bans: Vec<i64>,
     until: Option<i64>,
     held: Vec<KeptOrder>,
+    unheld: u32,
 }
 
 /// An order that waits, as the store keeps it. Its pattern is told by names: numbers are of one set of filters.
@@ -81,20 +105,24 @@ impl Storm {
         self.until
     }
 
-    /// Lets an order wait. Answers whether it is a new one.
-    pub(super) fn hold(&mut self, order: &BanOrder) -> bool {
-        let is_new = self.held.len() < HELD && self.held.iter().all(|held| held.target != order.target);
-        if is_new {
-            let BanOrder { target, cause, pattern, .. } = *order;
-            self.held.push(Held { target, cause, pattern });
+    /// Lets an order wait, if it can.
+    pub(super) fn hold(&mut self, order: &BanOrder) -> Hold {
+        let BanOrder { target, cause, pattern, .. } = *order;
+        if self.held.iter().any(|held| held.target == target) {
+            return Hold::Known;
         }
-        is_new
+        if self.held.len() >= HELD {
+            self.unheld = self.unheld.saturating_add(1);
+            return Hold::Full;
+        }
+        self.held.push(Held { target, cause, pattern });
+        Hold::New
     }
 
-    /// Takes note of its end: once it is over, the orders that have waited.
-    pub(super) fn end(&mut self, now: Moment) -> Option<Vec<Held>> {
+    /// Takes note of its end: once it is over, what it leaves behind.
+    pub(super) fn end(&mut self, now: Moment) -> Option<Ended> {
         self.until.take_if(|until| *until <= now)?;
-        Some(std::mem::take(&mut self.held))
+        Some(Ended { held: std::mem::take(&mut self.held), unheld: std::mem::take(&mut self.unheld) })
     }
 
     /// Patterns have other numbers from now on.
@@ -115,6 +143,7 @@ impl Storm {
             bans: self.bans.iter().map(|ban| ban.0.saturating_add(ahead)).collect(),
             until: self.until.map(|until| until.0.saturating_add(ahead)),
             held: self.held.iter().map(order).collect(),
+            unheld: self.unheld,
         }
     }
 
@@ -138,6 +167,7 @@ impl Storm {
             bans: kept.bans.into_iter().map(moment).filter(|ban| *ban <= now).collect(),
             until: kept.until.map(|until| moment(until).min(now + lasts)),
             held: kept.held.into_iter().map(order).collect(),
+            unheld: kept.unheld,
         }
     }
 }
@@ -151,10 +181,10 @@ mod tests {
         let pattern = PatternId { filter: 3, pattern: 1 };
         let target = Target::host(std::net::Ipv4Addr::new(203, 0, 113, 7).into());
         let held = vec![Held { target, cause: Cause::Decoy, pattern }];
-        let mut storm = Storm { bans: VecDeque::new(), until: Some(Moment(0)), held };
+        let mut storm = Storm { bans: VecDeque::new(), until: Some(Moment(0)), held, unheld: 0 };
         storm.renumber(|id| PatternId { filter: id.filter + 4, ..id });
         let ended = storm.end(Moment(1)).unwrap();
-        assert_eq!(ended[0].pattern, PatternId { filter: 7, pattern: 1 });
+        assert_eq!(ended.held[0].pattern, PatternId { filter: 7, pattern: 1 });
     }
 
     #[test]

@@ -43,7 +43,8 @@ impl Scene {
     fn with(change: impl FnOnce(&mut Decide)) -> Self {
         let mut decide = Decide { jitter_permille: 0, ..Decide::default() };
         change(&mut decide);
-        let engine = Engine::new(EngineOptions { decide, seed: 7, evidence: 10 });
+        let mut engine = Engine::new(EngineOptions { decide, seed: 7, evidence: 10 });
+        engine.set_login_filters(vec![true, false]);
         Self { engine, now: Moment(0), next_pid: 100 }
     }
 

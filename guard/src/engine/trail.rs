@@ -35,7 +35,8 @@ pub(super) struct Trail {
     guesses: u16,
     /// Guesses of the half before it.
     before: u8,
-    /// Different accounts tried in the present half and in the one before it: a bit for each of eight sorts.
+    /// Different accounts tried in the present half and in the one before it, as [`Self::sort`] was told: a bit for each of
+    /// eight sorts.
     sorts: [u8; 2],
     /// Minutes between the last guesses, newest first.
     gaps: [u8; GAPS],
@@ -92,8 +93,12 @@ impl Trail {
         self.set(self.accounts(), told);
     }
 
-    fn try_account(&mut self, account: u64, within: Duration) {
+    /// The guess was at an account of this hash, where logins that succeed would be seen too.
+    pub(super) const fn sort(&mut self, account: u64) {
         self.sorts[0] |= 1 << (account >> 61);
+    }
+
+    fn try_account(&mut self, account: u64, within: Duration) {
         let account = account as u16;
         let known = self.accounts();
         if known == 0 || u64::from(self.since_first) > within.as_secs() {
@@ -141,7 +146,7 @@ impl Trail {
         self.accounts_known_and_told = accounts as u8 | told << 4;
     }
 
-    /// Different accounts tried in the time that guesses are counted: at least so many.
+    /// Different accounts tried in the time that guesses are counted, as [`Self::sort`] was told: at least so many.
     pub(super) const fn sorts(&self) -> u32 {
         self.tried().0.count_ones()
     }
@@ -265,6 +270,7 @@ mod tests {
         for day in 0..30 {
             for mistake in 0..2 {
                 trail.guess(Some(u64::MAX), Moment((day * 24 + mistake) * HOUR), FIVE);
+                trail.sort(u64::MAX);
                 assert!(trail.guesses() <= 4, "day {day}");
             }
         }
@@ -272,6 +278,7 @@ mod tests {
         // Half a day is told whole.
         for guess in 0..11 {
             trail.guess(Some(guess << 61), Moment((1000 + guess as i64) * HOUR), FIVE);
+            trail.sort(guess << 61);
         }
         assert_eq!((trail.guesses(), trail.sorts()), (11, 8));
         assert_eq!(trail.guesses_at(Moment(1034 * HOUR)), 0, "and after a day nothing");
@@ -302,6 +309,7 @@ mod tests {
         let mut trail = Trail::default();
         for guess in 0..12 {
             trail.guess(Some(guess << 61), Moment(guess as i64 * 10 * MINUTE), FIVE);
+            trail.sort(guess << 61);
         }
         trail.forget_guesses();
         assert_eq!((trail.guesses(), trail.sorts()), (0, 0));

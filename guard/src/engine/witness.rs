@@ -10,6 +10,12 @@
 //! journal. There the filter is the same, so sources and kinds must differ, and one of the two lines must come without
 //! a process: else the processes would tell.
 //!
+//! And PAM has lines of its own ([`Kind::FailedPam`]), which may come from a process of their own. sshd forks for PAM where
+//! it asks for a password through keyboard-interactive: the modules' lines are the child's, all others its own. Only then
+//! does an unknown account come from PAM before or after it has come from another process, and only then does sshd tell
+//! itself what PAM has said. And where no line names its process, as with vsftpd in syslog, the lines of PAM and those of
+//! the program are told apart by their kind.
+//!
 //! That can be wrong: who tries SSH and IMAP at once makes two attempts that look like one. What he gains is bounded,
 //! because an attempt has one witness at most, and of the two the higher counts. So he gets at least half of the points
 //! of all his attempts, and at least those of any one filter in any one source.
@@ -17,7 +23,7 @@
 //! Kept as attempts are: in a cache of fixed size, a set for each hash of an address. What is pushed out too early
 //! counts on its own.
 
-use super::attempt::Joined;
+use super::attempt::{JOIN, Joined};
 use crate::dense::Seed;
 use crate::memory::prefetch;
 use crate::scan::bytes::first_eight;
@@ -37,6 +43,11 @@ const SETS: usize = 2048;
 const ONES: u64 = 0x0101_0101_0101_0101;
 /// The highest bit of each of eight bytes.
 const TOPS: u64 = 0x80 * ONES;
+
+/// Kinds of lines, as a witness holds them.
+const PAM: u8 = Kind::FailedPam as u8;
+const AUTH: u8 = Kind::FailedAuth as u8;
+const UNKNOWN: u8 = Kind::InvalidUser as u8;
 
 /// Attempts to log in that failed, and who told of them.
 #[derive(Debug)]
@@ -121,7 +132,8 @@ impl Witnesses {
             return Joined { points: Points(more.min(points.0)), joined };
         }
         let account = s.account.map_or(0, |account| hash_of_account(self.seed, account));
-        if let Some(login) = set.find(tag, |then, login| is_near(then, at) && login.takes(&witness, account))
+        if let Some(login) =
+            set.find(tag, |then, login| login.takes(&witness, account, then.0.abs_diff(at.0)))
         {
             let more = login.raised_by(|login| login.second = Some(witness));
             return Joined { points: Points(more.min(points.0)), joined: true };
@@ -198,10 +210,13 @@ impl Login {
         }
     }
 
-    /// Whether a new attempt near it in time is this login, told by somebody else.
-    fn takes(&self, other: &Witness, account: u32) -> bool {
+    /// Whether a new attempt so many milliseconds apart is this login, told by somebody else.
+    fn takes(&self, other: &Witness, account: u32, apart: u64) -> bool {
         let same_account = account == 0 || self.account == 0 || account == self.account;
-        self.second.is_none() && same_account && self.first.may_agree_with(other)
+        self.second.is_none()
+            && same_account
+            && apart <= self.first.patience(other)
+            && self.first.may_agree_with(other)
     }
 }
 
@@ -210,25 +225,44 @@ impl Witness {
         self.pid == pid && self.worth == worth
     }
 
+    /// How many milliseconds may lie between the lines of both.
+    const fn patience(&self, other: &Self) -> u64 {
+        match (self.kind, other.kind) {
+            // Between them somebody types his password.
+            (UNKNOWN, PAM) if self.filter == other.filter => JOIN,
+            _ => APART,
+        }
+    }
+
+    /// Whether one is of PAM, the other of the process that has forked for it.
+    fn is_asked_by(&self, other: &Self) -> bool {
+        match (self.kind, other.kind) {
+            // Where nobody forks, the account is told of by the process that asks PAM, and PAM's line has been joined.
+            (PAM, AUTH) | (AUTH, PAM) | (UNKNOWN, PAM) => true,
+            _ => false,
+        }
+    }
+
     /// Whether the lines of both can be about one login.
     fn may_agree_with(&self, other: &Self) -> bool {
         if self.filter == other.filter {
-            let one_process_unknown = (self.pid == 0) != (other.pid == 0);
-            return self.via != other.via && self.kind != other.kind && one_process_unknown;
+            return match (self.pid, other.pid) {
+                (0, 0) => (self.kind == PAM) != (other.kind == PAM),
+                (0, _) | (_, 0) => self.via != other.via && self.kind != other.kind,
+                (one, another) => one != another && self.is_asked_by(other),
+            };
         }
         // What one process says has been joined, or is about another attempt.
         self.pid != other.pid || self.pid == 0
     }
 }
 
-/// Whether what happened at these two moments can be one login.
-const fn is_near(one: Moment, other: Moment) -> bool {
-    one.0.abs_diff(other.0) <= APART
-}
-
 /// Whether this is a login that failed, of which several programs may tell. Of keys only the SSH server knows.
 const fn is_login(kind: Kind) -> bool {
-    matches!(kind, Kind::FailedPassword | Kind::FailedAuth | Kind::InvalidUser | Kind::RefusedUser)
+    matches!(
+        kind,
+        Kind::FailedPassword | Kind::FailedAuth | Kind::FailedPam | Kind::InvalidUser | Kind::RefusedUser
+    )
 }
 
 /// Hash of an account without the domain that some programs add, in whatever case, never 0. Who finds accounts with one

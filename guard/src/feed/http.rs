@@ -3,22 +3,20 @@
 //! A server is believed for what it is asked for and nothing more: neither it nor the name service may lead guard to
 //! where only this machine or its network can reach.
 
-use std::fs;
 use std::io::Read;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use ureq::config::Config;
 use ureq::http::{HeaderMap, StatusCode, Uri, header};
 use ureq::tls::Certificate;
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+use ureq::unversioned::transport::DefaultConnector;
 use ureq::{Agent, Error};
 
 use super::fetch::{FetchError, Fetched, Seen};
-use crate::config::{Feed, writable_by_others};
+use crate::config::Feed;
 use crate::web::{
-    USER_AGENT, certificates, is_inside, is_link_local, is_nobody, is_sandboxed, reason, tls, trusted,
+    Reach, USER_AGENT, Unusable, Within, authorities, is_inside, is_link_local, is_nobody, is_sandboxed,
+    reason, tls,
 };
 
 /// How long the whole of it may take: less than a person waits for an answer.
@@ -78,23 +76,21 @@ fn agent(feed: &Feed, uri: &Uri) -> Result<Agent, FetchError> {
         .timeout_recv_response(Some(STEP))
         .user_agent(USER_AGENT)
         .max_idle_connections(0)
-        .tls_config(tls(authorities(feed)?))
+        .tls_config(tls(vouching(feed)?))
         .build();
     let host = uri.host().unwrap_or_default().to_owned();
     let resolver = Guarded { host, link_local: feed.link_local };
-    Ok(Agent::with_parts(config, DefaultConnector::default(), resolver))
+    Ok(Agent::with_parts(config, DefaultConnector::default(), Within(resolver)))
 }
 
 /// Who may vouch for a feed's server: the feed's own authorities, else those this machine trusts.
-fn authorities(feed: &Feed) -> Result<Vec<Certificate<'static>>, FetchError> {
-    let Some(path) = &feed.ca else { return Ok(trusted()) };
-    let unusable = |reason: String| FetchError::Authorities { path: path.clone(), reason };
-    let meta = fs::metadata(path).map_err(|error| unusable(error.to_string()))?;
-    if let Some((reason, remedy)) = writable_by_others(path, &meta) {
-        return Err(FetchError::Unsafe { reason, remedy });
-    }
-    let found = certificates(&fs::read(path).map_err(|error| unusable(error.to_string()))?);
-    if found.is_empty() { Err(unusable("there is none in it, in PEM".into())) } else { Ok(found) }
+fn vouching(feed: &Feed) -> Result<Vec<Certificate<'static>>, FetchError> {
+    authorities(feed.ca.as_deref()).map_err(|unusable| match unusable {
+        Unusable::Unreadable(reason) => {
+            FetchError::Authorities { path: feed.ca.clone().unwrap_or_default(), reason }
+        }
+        Unusable::Unsafe { reason, remedy } => FetchError::Unsafe { reason, remedy },
+    })
 }
 
 fn text(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {
@@ -102,7 +98,7 @@ fn text(headers: &HeaderMap, name: &header::HeaderName) -> Option<String> {
     (text.len() <= VALIDATOR).then(|| text.to_owned())
 }
 
-/// Finds addresses, and leaves out those that a feed must not be fetched from.
+/// Where a feed may be fetched from.
 #[derive(Debug)]
 struct Guarded {
     /// The host that the configuration names. Others come by redirection.
@@ -110,7 +106,9 @@ struct Guarded {
     link_local: bool,
 }
 
-impl Guarded {
+impl Reach for Guarded {
+    const REFUSED: &str = "is not where a feed may come from";
+
     fn may_reach(&self, host: &str, address: IpAddr) -> bool {
         let address = crate::target::canonical(address);
         if is_nobody(address) || is_link_local(address) && !self.link_local {
@@ -119,36 +117,6 @@ impl Guarded {
         host == self.host || !is_inside(address)
     }
 }
-
-impl Resolver for Guarded {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        config: &Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, Error> {
-        let found = DefaultResolver::default().resolve(uri, config, timeout)?;
-        // A proxy that the administrator named is where he wants guard to go.
-        if config.proxy().is_some() {
-            return Ok(found);
-        }
-        let host = uri.host().unwrap_or_default();
-        let mut kept = self.empty();
-        for address in found.iter().filter(|address| self.may_reach(host, address.ip())) {
-            kept.push(*address);
-        }
-        if kept.is_empty() {
-            let first = found.iter().next().map_or_else(String::new, |address| address.ip().to_string());
-            return Err(Error::Other(Box::new(NotThere(first))));
-        }
-        Ok(kept)
-    }
-}
-
-/// Every address of a host is one that must not be reached.
-#[derive(Debug, thiserror::Error)]
-#[error("{0} is not where a feed may come from")]
-struct NotThere(String);
 
 fn refused(error: &Error) -> FetchError {
     if is_sandboxed(error) { FetchError::Sandbox } else { FetchError::Network { reason: reason(error) } }

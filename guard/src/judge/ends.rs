@@ -20,7 +20,7 @@ impl Judge {
         self.engine.tick(clock.moment);
         self.decide_further(None, clock);
         self.tell_repeats(clock);
-        self.shrink(clock.moment);
+        self.shrink(clock);
         self.go_on_overtaking(clock);
         for ban in self.bans.expired(clock.moment, SWEEP) {
             info!(target = %ban.target, "ban ended");
@@ -50,12 +50,22 @@ impl Judge {
         }
     }
 
-    /// A ban has made room for another.
-    pub(super) fn evicted(&mut self, ban: &Ban) {
+    /// A ban has made room for another, or for fewer. The latter is what a person wants, and may be hundreds of thousands:
+    /// no events.
+    pub(super) fn evicted(&mut self, ban: &Ban, clock: Clock) {
         if let Origin::Feed(feed) = &ban.origin {
             self.lost_its_room(feed, ban.target);
         } else {
             self.has_ended(ban.target);
+            if !self.is_shrinking() {
+                let because = "the ban table is full: it made room for another";
+                self.event(
+                    "evict",
+                    Some(ban.target),
+                    &json!({ "strike": ban.strike, "because": because }),
+                    clock,
+                );
+            }
         }
         self.outcome.changes.push(Change::Unban(ban.target));
     }

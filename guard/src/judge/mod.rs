@@ -147,6 +147,7 @@ impl Judge {
         if let Some(recalled) = recalled {
             engine.recall(recalled, clock, |filter, text| renumber::numbered(filter, text, &filters));
         }
+        engine.set_login_filters(filters.reads_logins());
         let mut judge = Self {
             decide: config.decide.clone(),
             key_login_for: config.allow.key_login_for,

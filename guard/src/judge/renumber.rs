@@ -14,6 +14,7 @@ impl Judge {
     /// Names filters and patterns by another set from now on. The lines that are kept as evidence, and orders that wait,
     /// get the numbers their patterns have in it; what it does not have is unknown.
     pub fn set_filters(&mut self, filters: Arc<FilterSet>) {
+        self.engine.set_login_filters(filters.reads_logins());
         let old = std::mem::replace(&mut self.filters, filters);
         let mut known = HashMap::new();
         let renumbered = |id| {

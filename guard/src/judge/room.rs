@@ -6,7 +6,7 @@ use tracing::{info, warn};
 
 use super::Judge;
 use crate::target::Target;
-use crate::time::Moment;
+use crate::time::{Clock, Moment};
 
 /// The log has one line of it in this time.
 const TELL_EVERY: Duration = Duration::from_secs(60);
@@ -39,15 +39,20 @@ impl Crowding {
 impl Judge {
     /// Makes room for a ban: of those that feeds list one goes, else of those that filters led to the one that would end
     /// first. Bans by hand stay.
-    pub(super) fn make_room(&mut self, now: Moment) {
-        self.evict_beyond(self.decide.max_bans.saturating_sub(1), PART, now);
+    pub(super) fn make_room(&mut self, clock: Clock) {
+        self.evict_beyond(self.decide.max_bans.saturating_sub(1), PART, clock);
     }
 
     /// Takes out a part of what is too much for a table that is to hold less than it does.
-    pub(super) fn shrink(&mut self, now: Moment) {
+    pub(super) fn shrink(&mut self, clock: Clock) {
         if self.crowding.is_shrinking {
-            self.crowding.is_shrinking = self.evict_beyond(self.decide.max_bans, PART, now);
+            self.crowding.is_shrinking = self.evict_beyond(self.decide.max_bans, PART, clock);
         }
+    }
+
+    /// Whether the table holds more than it is to.
+    pub(super) const fn is_shrinking(&self) -> bool {
+        self.crowding.is_shrinking
     }
 
     /// The table is to hold another number of bans.
@@ -56,15 +61,15 @@ impl Judge {
     }
 
     /// Evicts bans down to `most`, at most `limit` of them. Whether it is to go on.
-    fn evict_beyond(&mut self, most: usize, limit: usize, now: Moment) -> bool {
+    fn evict_beyond(&mut self, most: usize, limit: usize, clock: Clock) -> bool {
         for _ in 0..limit {
             if self.bans.len() <= most {
                 return false;
             }
             let Some(victim) = self.bans.evict() else { return false };
             self.count.evicted += 1;
-            self.tell_crowding(victim.target, now);
-            self.evicted(&victim);
+            self.tell_crowding(victim.target, clock.moment);
+            self.evicted(&victim, clock);
         }
         self.bans.len() > most
     }

@@ -141,8 +141,9 @@ impl Judge {
                 Decision::Ban(order) => banned |= self.order(&order, last, clock),
                 Decision::Incident(incident) => self.incident(&incident, last, clock),
                 Decision::Held(order) => self.held(&order, clock),
+                Decision::Spared { target, login } => self.spared(target, login, clock),
                 Decision::StormBegins(until) => self.storm_begins(until, clock),
-                Decision::StormEnds(held) => self.storm_ends(held, clock),
+                Decision::StormEnds { held, unheld } => self.storm_ends(held, unheld, clock),
                 // What a line says of a login is answered at once.
                 Decision::KeyLogin { .. } | Decision::SessionEnd { .. } => {}
             }
@@ -250,7 +251,7 @@ impl Judge {
     pub(super) fn insert(&mut self, ban: Ban, clock: Clock) {
         let target = ban.target;
         if self.bans.get(target).is_none() {
-            self.make_room(clock.moment);
+            self.make_room(clock);
         }
         let is_forced = ban.origin.is_forced();
         if self.bans.get(target).is_some_and(|ban| ban.origin.is_feed()) {

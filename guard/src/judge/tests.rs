@@ -81,6 +81,12 @@ impl World {
         }
     }
 
+    /// How many events of a kind have lined up.
+    fn events(&mut self, kind: &str) -> usize {
+        let is_one = |write: &&Write| matches!(write, Write::Event(event) if event.kind == kind);
+        self.judge.outcome().writes.iter().filter(is_one).count()
+    }
+
     fn settle(&mut self) {
         let Outcome { changes, writes, .. } = std::mem::take(self.judge.outcome());
         self.bring_about(changes);
@@ -365,11 +371,15 @@ fn a_table_that_shrinks_does_so_in_parts() {
         if world.judge.next_due() == Some(OVERDUE) {
             world.judge.expire(START);
         }
+        assert_eq!(world.events("evict"), 0, "that is what was wanted");
         world.settle();
     }
     assert_eq!(world.judge.bans().len(), 1000);
     assert_ne!(world.judge.next_due(), Some(OVERDUE), "and then it is over");
     assert!(world.judge.bans().get(target("198.51.100.7")).is_some());
+    let hour = Some(Duration::from_secs(3600));
+    world.judge.ban(target("198.51.100.8"), hour, None, &asker(None, false), START).unwrap();
+    assert_eq!(world.events("evict"), 1, "the history tells what became of it");
 
     // Where nothing may go, nothing is tried on and on.
     let mut world = World::new(&[]);

@@ -1,5 +1,7 @@
 //! What people are told of besides bans: incidents and storms.
 
+use std::net::IpAddr;
+
 use serde_json::{Map, Value, json};
 use tracing::{info, warn};
 
@@ -51,6 +53,13 @@ impl Judge {
         self.event("hold", Some(order.target), &json!({ "because": because }), clock);
     }
 
+    /// Tells of a prefix that is not banned because of a login.
+    pub(super) fn spared(&mut self, target: Target, login: IpAddr, clock: Clock) {
+        info!(%target, %login, "not banned: somebody has logged in from there");
+        let because = format!("somebody has logged in from {login} within a day");
+        self.event("refuse", Some(target), &json!({ "because": because }), clock);
+    }
+
     /// Tells that a storm has begun.
     pub(super) fn storm_begins(&mut self, until: Moment, clock: Clock) {
         self.count.storms += 1;
@@ -60,9 +69,9 @@ impl Judge {
     }
 
     /// Tells that a storm is over.
-    pub(super) fn storm_ends(&mut self, held: u32, clock: Clock) {
-        info!(held, "the storm is over");
-        self.event("storm", None, &json!({ "begins": false, "held": held }), clock);
+    pub(super) fn storm_ends(&mut self, held: u32, unheld: u32, clock: Clock) {
+        info!(held, unheld, "the storm is over");
+        self.event("storm", None, &json!({ "begins": false, "held": held, "unheld": unheld }), clock);
     }
 }
 

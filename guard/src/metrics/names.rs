@@ -91,6 +91,8 @@ metrics! {
         "Addresses that are remembered: those with a score, and those that have guessed within a day.";
     EVICTED Counter "guard_evicted_sources_total" []
         "Addresses forgotten to make room: raise `decide.max_sources` if this grows.";
+    GROUPS_EVICTED Counter "guard_evicted_groups_total" []
+        "Accounts under attack and prefixes with banned hosts that were forgotten to make room.";
 
     BANS Counter "guard_bans_total" ["rule"]
         "Bans begun or extended, by the filter that led to them; `rule:` and its name for a rule, `manual` for guardctl.";
@@ -113,6 +115,8 @@ metrics! {
         "Whether there is such a storm now.";
     HELD Counter "guard_held_bans_total" []
         "Bans of prefixes that had to wait for the end of a storm.";
+    UNHELD Counter "guard_unheld_bans_total" []
+        "Bans of prefixes that could not wait for it because too many did: they come after it, with the next banned host.";
 
     RULE_MATCHES Counter "guard_rule_matches_total" ["rule"]
         "Sightings a rule held for, by its name; the rules behind the first hundred are `other`.";

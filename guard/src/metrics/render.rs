@@ -61,6 +61,7 @@ fn engine(out: &mut Text, snapshot: &Snapshot) {
     out.plain(&names::SIGHTINGS_TOO_OLD, snapshot.engine.too_old);
     out.plain(&names::TRACKED, snapshot.tracked);
     out.plain(&names::EVICTED, snapshot.engine.evicted);
+    out.plain(&names::GROUPS_EVICTED, snapshot.engine.groups_evicted);
     out.many(&names::BANS, snapshot.bans.iter().map(|(rule, n)| ([rule.as_str()], *n)));
     out.plain(&names::BANS_REFUSED, snapshot.bans_refused);
     out.plain(&names::BANS_EVICTED, snapshot.bans_evicted);
@@ -70,6 +71,7 @@ fn engine(out: &mut Text, snapshot: &Snapshot) {
     out.plain(&names::STORMS, snapshot.storms);
     out.plain(&names::STORM, snapshot.is_storm.into());
     out.plain(&names::HELD, snapshot.held);
+    out.plain(&names::UNHELD, snapshot.engine.unheld);
     let mut each = |metric: &Metric, value: fn(&RuleCount) -> u64| {
         out.many(metric, snapshot.rules.iter().map(|(rule, count)| ([rule.as_str()], value(count))));
     };

@@ -80,6 +80,8 @@ pub struct Webhook {
     pub url: Box<str>,
     /// A file with a header that proves who sends it.
     pub secret: Option<PathBuf>,
+    /// A file with the certificates of the authorities that vouch for it (PEM), instead of those this machine trusts.
+    pub ca: Option<PathBuf>,
     /// Whether it may be on this machine, or in its network.
     pub private: bool,
     /// After which time it is given up.

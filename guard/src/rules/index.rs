@@ -17,7 +17,7 @@ use crate::sighting::Kind;
 pub(super) struct Index {
     v4: Intervals<u32>,
     v6: Intervals<u128>,
-    words: [HashMap<Box<[u8]>, Vec<u32>>; Field::COUNT],
+    words: [Words; Field::COUNT],
     /// Rules without a key, by kind.
     rest: Vec<Vec<u32>>,
     /// Rules with a key that has come up in the last question, in order.
@@ -82,11 +82,7 @@ impl Index {
                     Value::V4(first, last) => v4.push((first, last, number)),
                     Value::V6(first, last) => v6.push((first, last, number)),
                     Value::Word(field, text) => {
-                        let rules = index.words[field as usize].entry(text.into()).or_default();
-                        // Once, even if several parts of a condition ask for it.
-                        if rules.last() != Some(&number) {
-                            rules.push(number);
-                        }
+                        index.words[field as usize].add(text, number);
                     }
                 }
             }
@@ -122,18 +118,47 @@ impl Index {
             IpAddr::V6(address) => v6.at(u128::from(address), |rule| found.push(rule)),
         }
         for field in [Field::Filter, Field::User, Field::Service, Field::Path] {
-            let words = &words[field as usize];
-            // Where nobody asks for it, no text is hashed.
-            if !words.is_empty()
-                && let Some(rules) = field.of(facts).and_then(|text| words.get(text))
-            {
-                found.extend(rules);
-            }
+            found.extend(field.of(facts).map_or(&[][..], |text| words[field as usize].rules(text)));
         }
         found.sort_unstable();
         found.dedup();
         let rest = rest.get(facts.kind as usize).map_or(&[][..], Vec::as_slice);
         Candidates { found, rest }
+    }
+}
+
+/// Rules by a text that a fact must be.
+#[derive(Debug, Default)]
+struct Words {
+    rules: HashMap<Box<[u8]>, Vec<u32>>,
+    /// The lengths and first bytes of these texts, each a bit: most others have another one, and are not hashed.
+    lengths: [u64; 4],
+    firsts: [u64; 4],
+}
+
+impl Words {
+    fn add(&mut self, text: &[u8], rule: u32) {
+        let (length, first) = Self::look(text);
+        self.lengths[length / 64] |= 1 << (length % 64);
+        self.firsts[first / 64] |= 1 << (first % 64);
+        let rules = self.rules.entry(text.into()).or_default();
+        // Once, even if several parts of a condition ask for it.
+        if rules.last() != Some(&rule) {
+            rules.push(rule);
+        }
+    }
+
+    fn rules(&self, text: &[u8]) -> &[u32] {
+        let (length, first) = Self::look(text);
+        let is_like_one =
+            self.lengths[length / 64] >> (length % 64) & self.firsts[first / 64] >> (first % 64) & 1;
+        let known = if is_like_one == 1 { self.rules.get(text) } else { None };
+        known.map_or(&[], Vec::as_slice)
+    }
+
+    /// Length, where long ones are alike, and first byte.
+    fn look(text: &[u8]) -> (usize, usize) {
+        (text.len().min(255), text.first().copied().unwrap_or_default().into())
     }
 }
 

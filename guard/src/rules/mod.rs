@@ -283,8 +283,7 @@ impl RuleSet {
                 if self.warnings.len() >= 2 * limits::MAX_TOLD {
                     return;
                 }
-                let hint = crate::config::nearest(name, known.iter().copied())
-                    .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+                let hint = crate::config::did_you_mean(name, known.iter().copied(), '`');
                 self.warnings.push(Warning::of(rule, &format!("no filter `{name}` is in use{hint}")));
             }
         }

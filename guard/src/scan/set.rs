@@ -287,6 +287,13 @@ impl FilterSet {
             .map_or("", |pattern| &pattern.text)
     }
 
+    /// Which filters also read logins that succeed, by number.
+    pub fn reads_logins(&self) -> Vec<bool> {
+        let is_login = |kind| matches!(kind, Kind::KeyLogin | Kind::PasswordLogin);
+        let reads = |filter: &Filter| filter.patterns.iter().any(|pattern| is_login(pattern.kind));
+        self.filters.iter().map(reads).collect()
+    }
+
     /// The mode it was compiled for.
     pub fn mode(&self) -> Mode {
         self.mode

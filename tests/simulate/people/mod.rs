@@ -11,6 +11,7 @@ use crate::machine::{Machine, Session};
 mod admin;
 mod crawler;
 mod guesser;
+mod intranet;
 mod lucky;
 mod office;
 mod robot;
@@ -19,6 +20,7 @@ mod typist;
 pub(crate) use admin::{Admin, Roaming};
 pub(crate) use crawler::{Crawler, Visitor};
 pub(crate) use guesser::{Accounts, Addresses, Guesser};
+pub(crate) use intranet::Intranet;
 pub(crate) use lucky::Lucky;
 pub(crate) use office::office;
 pub(crate) use robot::Robot;
@@ -157,6 +159,26 @@ impl Hand<'_> {
             self.tried(on, "");
         }
         self.write(What::Request { path, status, agent }, on, "");
+        true
+    }
+
+    /// Asks the web server for something that only users get (HTTP basic authentication).
+    pub(crate) fn request_as(
+        &mut self,
+        from: IpAddr,
+        account: &'static str,
+        is_right: bool,
+        agent: &'static str,
+    ) -> bool {
+        if !self.passes(from) {
+            return false;
+        }
+        let on = Connected { from, port: 0, pid: 0 };
+        if !is_right {
+            self.tried(on, account);
+        }
+        let status = if is_right { 200 } else { 401 };
+        self.write(What::Request { path: "/intranet/", status, agent }, on, account);
         true
     }
 

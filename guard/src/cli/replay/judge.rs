@@ -105,8 +105,10 @@ impl Judge {
     pub(super) fn new(config: &Config, filters: Arc<FilterSet>, rules: RuleSet) -> Self {
         let mut decide = config.decide.clone();
         decide.max_sources = decide.max_sources.max(SOURCES);
+        let mut engine = Engine::new(EngineOptions { decide, seed: 0, evidence: 0 });
+        engine.set_login_filters(filters.reads_logins());
         Self {
-            engine: Engine::new(EngineOptions { decide, seed: 0, evidence: 0 }),
+            engine,
             protection: Protection::new(&config.allow, ON_THE_LOG),
             filters,
             rules,

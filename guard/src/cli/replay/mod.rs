@@ -97,11 +97,11 @@ struct Side {
 impl Side {
     fn new(config: &Config) -> Result<Self, CliError> {
         let filters =
-            FilterSet::load(&config.filter).map_err(|error| CliError::Usage(super::error::chain(&error)))?;
+            FilterSet::load(&config.filter).map_err(|error| CliError::Usage(crate::causes::chain(&error)))?;
         let filters = Arc::new(filters);
         let scanner = Scanner::new(Arc::clone(&filters));
         let mut rules =
-            RuleSet::load(config).map_err(|error| CliError::Usage(super::error::chain(&error)))?;
+            RuleSet::load(config).map_err(|error| CliError::Usage(crate::causes::chain(&error)))?;
         if rules.asks_origin() {
             rules.set_geo(Geo::load(&config.decide.geo).0);
         }
@@ -114,7 +114,7 @@ impl Side {
     /// Reads a log of these lines next.
     fn prepare(&mut self, whose: Whose) -> Result<(), CliError> {
         if self.whose != whose {
-            let wrong = |error| CliError::Usage(super::error::chain(&error));
+            let wrong = |error| CliError::Usage(crate::causes::chain(&error));
             self.scanner = whose.scanner(&self.filters).map_err(wrong)?;
             self.whose = whose;
         }

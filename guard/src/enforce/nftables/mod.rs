@@ -331,7 +331,7 @@ impl Enforcer for Nftables {
                 "none",
                 format!("table inet {} was changed or removed and is about to be put back", self.table),
             ),
-            Err(error) => ("none", super::chain_of(&error)),
+            Err(error) => ("none", crate::causes::chain(&error)),
         };
         let interfaces = interfaces().into_iter().map(|(index, name)| InterfaceStatus {
             name,

@@ -79,6 +79,44 @@ fn a_hundred_thousand_new_sources_a_second_hide_nobody_from_any_detector() {
 }
 
 #[test]
+fn a_flood_does_not_hide_who_guesses_slowly() {
+    let mut scene = Scene::with(|d| d.max_sources = 2000);
+    let accounts = ["root", "admin", "anna", "test", "oracle", "git", "ubuntu", "bert"];
+    let slow = |scene: &mut Scene, guess: usize| {
+        scene.wait(11 * MINUTE).fail_at(ATTACKER, accounts[guess % accounts.len()]).is_some()
+    };
+    assert!((0..8).all(|guess| !slow(&mut scene, guess)));
+    for i in 0..50_000u32 {
+        let address = IpAddr::from((0x0a00_0000 + i).to_be_bytes());
+        scene.see(Sighting { address, ..line(ATTACKER, Kind::FailedPassword, 1) });
+    }
+    assert!(scene.engine.count().evicted > 47_000);
+    assert!((8..20).any(|guess| slow(&mut scene, guess)), "its guesses were forgotten");
+}
+
+#[test]
+fn who_guessed_and_makes_room_is_counted() {
+    let mut scene = Scene::new();
+    for host in 0..10 {
+        scene.fail(&format!("198.51.100.{host}"));
+    }
+    scene.wait(HOUR);
+    scene.engine.configure(Decide { max_sources: 4, ..Decide::default() }, scene.now);
+    assert_eq!(scene.engine.count().evicted, 6, "their points are gone, their guesses are not");
+}
+
+#[test]
+fn accounts_that_make_room_are_counted() {
+    let mut scene = Scene::new();
+    for account in 0..5000u32 {
+        let (name, address) = (format!("user{account}"), format!("10.0.{}.{}", account / 250, account % 250));
+        let s = line(&address, Kind::FailedPassword, account + 1);
+        scene.see(Sighting { account: Some(name.as_bytes()), ..s });
+    }
+    assert_eq!(scene.engine.count().groups_evicted, 5000 - 4096);
+}
+
+#[test]
 fn the_past_of_many_targets_is_bounded_and_the_repeat_offender_stays_in_it() {
     let mut scene = Scene::with(|d| (d.max_bans, d.decoys) = (1000, vec!["decoy".into()]));
     scene.until_banned(ATTACKER);

@@ -109,6 +109,30 @@ fn slow_guesses_at_several_accounts_are_a_ban() {
 }
 
 #[test]
+fn slow_guesses_are_no_ban_where_no_login_is_ever_read() {
+    let accounts = ["root", "admin", "anna", "test", "oracle", "git", "ubuntu", "bert"];
+    let mut office = Scene::new();
+    for i in 0..200 {
+        office.wait(30 * MINUTE);
+        let pattern = PatternId { filter: 1, pattern: 0 };
+        let account = Some(accounts[i % accounts.len()].as_bytes());
+        let s = Sighting { account, pattern, ..line(ATTACKER, Kind::FailedPassword, 0) };
+        assert_eq!(office.see(s), None, "guess {i}: of a web server nobody knows who was let in");
+    }
+    assert!(office.troubles().iter().any(|told| matches!(told, Trouble::SlowGuessing { .. })));
+}
+
+#[test]
+fn a_few_jobs_with_old_passwords_are_no_ban() {
+    let mut jobs = Scene::new();
+    for i in 0..200 {
+        let banned =
+            jobs.wait(11 * MINUTE).fail_at(ATTACKER, ["backup", "deploy", "git", "sync", "mirror"][i % 5]);
+        assert_eq!(banned, None, "guess {i}");
+    }
+}
+
+#[test]
 fn a_mistake_a_day_never_adds_up_and_a_ban_answers_those_before_it() {
     let accounts = ["root", "admin", "anna", "test", "oracle", "git", "ubuntu", "bert"];
     let mut office = Scene::new();
@@ -237,6 +261,31 @@ fn a_right_password_after_many_wrong_ones_is_critical() {
     customer.login(ATTACKER, Kind::PasswordLogin);
     let critical = Trouble::SuccessAfterFailures { guesses: 6, addresses: 1 };
     assert!(customer.troubles().contains(&critical), "whoever has an account of his own");
+    let mut fast = Scene::new();
+    for _ in 0..4 {
+        fast.wait(SECOND).fail_at(ATTACKER, "anna");
+    }
+    fast.login(ATTACKER, Kind::PasswordLogin);
+    assert_eq!(
+        fast.troubles(),
+        [Trouble::SuccessAfterFailures { guesses: 4, addresses: 1 }],
+        "no ban before"
+    );
+
+    let mut patient = Scene::with(|d| d.threshold = Points(20_000));
+    for guesses in 1..=6 {
+        assert_eq!(patient.troubles(), [], "{guesses}");
+        patient.wait(SECOND).fail_at(ATTACKER, "anna");
+    }
+    patient.login(ATTACKER, Kind::PasswordLogin);
+    assert_eq!(patient.troubles(), [Trouble::SuccessAfterFailures { guesses: 6, addresses: 1 }]);
+
+    let mut honest = Scene::with(|d| d.threshold = Points(3000));
+    for _ in 0..2 {
+        honest.wait(SECOND).fail_at(OWNER, "anna");
+    }
+    honest.login(OWNER, Kind::PasswordLogin);
+    assert_eq!(honest.troubles(), [], "who has not forgotten a password twice?");
 
     let mut honest = Scene::new();
     for _ in 0..3 {
@@ -289,7 +338,9 @@ fn a_prefix_that_somebody_logs_in_from_is_spared() {
     for host in 0..10 {
         scene.ban(&format!("203.0.113.{host}"));
     }
-    assert_eq!(prefixes(&scene.further()), [] as [&str; 0]);
+    let spared =
+        Decision::Spared { target: target("203.0.113.0/24"), login: "203.0.113.200".parse().unwrap() };
+    assert_eq!(scene.further(), [spared]);
     assert_eq!(scene.engine.count().spared, 1);
 }
 
@@ -345,9 +396,29 @@ fn in_a_storm_hosts_are_banned_and_prefixes_wait_for_its_end() {
     scene.wait(SECOND);
     scene.engine.tick(scene.now);
     let ended = scene.further();
-    assert_eq!(ended[0], Decision::StormEnds(1));
+    assert_eq!(ended[0], Decision::StormEnds { held: 1, unheld: 0 });
     assert_eq!(prefixes(&ended), ["203.0.113.0/24"]);
     assert_eq!(scene.engine.next_tick(), None);
+}
+
+#[test]
+fn a_prefix_that_cannot_wait_is_counted_on() {
+    let mut scene = Scene::with(|d| (d.prefix_hosts, d.storm_bans) = (2, 3));
+    let hosts = |net: u32| (0..2).map(move |host| format!("2001:db8:{:x}:{net:x}::{host}", net / 256));
+    for net in 0..1030 {
+        for host in hosts(net) {
+            scene.ban(&host);
+        }
+    }
+    let held = scene.further().into_iter().filter(|decision| matches!(decision, Decision::Held(_))).count();
+    let unheld = scene.engine.count().unheld;
+    assert!(held == 1024 && unheld > 0, "{held} {unheld}");
+    scene.wait(300 * SECOND);
+    scene.engine.tick(scene.now);
+    assert_eq!(scene.engine.further(), Some(Decision::StormEnds { held: 1024, unheld: unheld as u32 }));
+    scene.further();
+    scene.ban("2001:db8:4:405::99");
+    assert_eq!(prefixes(&scene.further()), ["2001:db8:4:405::/64"], "one more of its hosts");
 }
 
 #[test]

@@ -184,6 +184,17 @@ fn points_that_have_leaked_away_come_back_with_no_other_window() {
 }
 
 #[test]
+fn a_busy_minute_is_one_after_a_restart() {
+    let mut scene = Scene::with(|d| d.adapt = crate::config::Adapt::Stricter);
+    for host in 0..20 {
+        scene.fail(&format!("192.0.{host}.1"));
+    }
+    scene.restart();
+    scene.wait(SECOND);
+    assert_eq!((1..10).find(|_| scene.fail(ATTACKER).is_some()), Some(3));
+}
+
+#[test]
 fn of_too_many_groups_the_fullest_are_recalled() {
     let mut scene = Scene::new();
     let names: Vec<String> = (0..4000).map(|name| format!("user{name}")).collect();
@@ -208,7 +219,10 @@ fn of_too_many_groups_the_fullest_are_recalled() {
 /// What follows from a log, if the daemon ends after so many lines and a new one goes on.
 fn decisions_with_a_restart(log: &[(u8, u8, i64)], restart: usize) -> Vec<Decision> {
     const ACCOUNTS: [&str; 4] = ["root", "admin", "anna", "git"];
-    let mut scene = Scene::with(|d| (d.prefix_hosts, d.storm_bans, d.account_addresses) = (2, 4, 3));
+    let mut scene = Scene::with(|d| {
+        (d.prefix_hosts, d.storm_bans, d.account_addresses) = (2, 4, 3);
+        d.adapt = crate::config::Adapt::Both;
+    });
     let mut decisions = Vec::new();
     for (line, &(host, account, wait)) in log.iter().enumerate() {
         if line == restart {
@@ -238,6 +252,7 @@ impl Scene {
         let strikes = old.changed_strikes();
         let decide = old.decide.clone();
         let mut new = Engine::new(EngineOptions { decide, seed: recalled.seed(), evidence: 10 });
+        new.set_login_filters(vec![true, false]);
         for past in &strikes {
             new.restore_strikes(past);
         }
@@ -269,7 +284,7 @@ proptest! {
 
 #[test]
 fn rubbish_is_not_recalled() {
-    for bytes in [&b""[..], &[0], &[1], &[1, 255, 255, 255, 255, 255, 255], &[2, 0, 0, 0, 0, 0, 0, 0]] {
+    for bytes in [&b""[..], &[0], &[1], &[1, 255, 255, 255, 255, 255, 255], &[3, 0, 0, 0, 0, 0, 0, 0]] {
         assert!(Recalled::read(bytes).is_none(), "{bytes:?}");
     }
 }

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::scan::{FilterSet, Mode, Scanner, shipped};
+use crate::time::Wall;
 
 const SERVER: u16 = 1;
 const HELPER: u16 = 2;
@@ -114,6 +116,105 @@ fn a_login_of_which_three_lines_are_written_by_two_programs_counts_once() {
     assert_eq!(score(&three), 3.0);
     let by_line: Vec<_> = attempt.iter().flat_map(|(_, via, s)| [(0, *via, *s); 3]).collect();
     assert_eq!(score(&by_line), 3.0, "three at once");
+}
+
+/// What the lines of a log give, as the shipped filters read them, if nothing leaks.
+fn score_of_log(log: &str) -> f64 {
+    let names = ["sshd", "vsftpd", "proftpd"];
+    let files: Vec<_> = shipped().into_iter().filter(|file| names.contains(&&*file.name)).collect();
+    let filters =
+        std::sync::Arc::new(FilterSet::compile(&files, Mode::Normal).unwrap().for_syslog().unwrap());
+    let mut scanner = Scanner::with_zone(filters, jiff::tz::TimeZone::UTC);
+    let mut scene =
+        Scene::with(|d| (d.threshold, d.window) = (Points(100_000), Duration::from_secs(1_000_000)));
+    for line in log.lines() {
+        // The day after all of them.
+        if let Some(s) = scanner.line(line.as_bytes(), Wall(1_795_392_000_000)) {
+            let at = Moment(s.at.unwrap().0);
+            scene.engine.observe(&s, JOURNAL, at, at);
+            scene.at(at.0);
+        }
+    }
+    scene.score(ATTACKER)
+}
+
+#[test]
+fn one_login_through_keyboard_interactive_and_pam_counts_once() {
+    // OpenSSH 9.2 with UsePAM and KbdInteractiveAuthentication, LogLevel INFO, observed.
+    let known = "\
+Nov 21 22:34:37 web1 sshd[18467]: pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=203.0.113.7  user=root
+Nov 21 22:34:40 web1 sshd[18452]: error: PAM: Authentication failure for root from 203.0.113.7
+Nov 21 22:34:40 web1 sshd[18452]: Connection closed by authenticating user root 203.0.113.7 port 57938 [preauth]
+";
+    let unknown = "\
+Nov 21 22:34:40 web1 sshd[18537]: Invalid user nosuch from 203.0.113.7 port 57948
+Nov 21 22:34:40 web1 sshd[18537]: Postponed keyboard-interactive for invalid user nosuch from 203.0.113.7 port 57948 ssh2 [preauth]
+Nov 21 22:34:40 web1 sshd[18539]: pam_unix(sshd:auth): check pass; user unknown
+Nov 21 22:34:40 web1 sshd[18539]: pam_unix(sshd:auth): authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=203.0.113.7\x20
+Nov 21 22:34:42 web1 sshd[18537]: error: PAM: Authentication failure for illegal user nosuch from 203.0.113.7
+Nov 21 22:34:42 web1 sshd[18537]: Failed keyboard-interactive/pam for invalid user nosuch from 203.0.113.7 port 57948 ssh2
+Nov 21 22:34:42 web1 sshd[18537]: Connection closed by invalid user nosuch 203.0.113.7 port 57948 [preauth]
+";
+    assert_eq!((score_of_log(known), score_of_log(unknown)), (1.0, 1.0));
+    assert_eq!(score_of_log(&[known, unknown].concat()), 2.0);
+    // Somebody who thinks before he types, and then another at once.
+    let slow = unknown
+        .replace("22:34:40 web1 sshd[18539]", "22:35:20 web1 sshd[18539]")
+        .replace("22:34:42", "22:35:22");
+    assert_eq!(score_of_log(&slow), 1.0);
+    let other = slow.replace("18537", "28537").replace("18539", "28539").replace("57948", "57950");
+    assert_eq!(score_of_log(&[slow, other].concat()), 2.0);
+    // Two connections whose lines take turns.
+    let turns = |log: &str| {
+        let other = log.replace("sshd[18", "sshd[28").replace("port 57", "port 58");
+        let lines = log.lines().zip(other.lines());
+        lines.flat_map(|(one, another)| [one, "\n", another, "\n"]).collect::<String>()
+    };
+    assert_eq!((score_of_log(&turns(known)), score_of_log(&turns(unknown))), (2.0, 2.0));
+    // A second password on the same connection: PAM runs in a new process.
+    let again: String = unknown
+        .lines()
+        .filter(|line| !line.contains("Invalid user") && !line.contains("Connection closed"))
+        .map(|line| line.replace("18539", "18541").replace("22:34:4", "22:34:5") + "\n")
+        .collect();
+    assert_eq!(score_of_log(&[unknown, &again].concat()), 2.0);
+}
+
+#[test]
+fn one_login_of_which_several_modules_of_pam_tell_counts_once() {
+    let login = |second: u32, pid: u32, first: bool| {
+        let fields = "authentication failure; logname= uid=0 euid=0 tty=ssh ruser= rhost=203.0.113.7";
+        let at =
+            |more: u32, text: String| format!("Nov 21 10:00:{:02} web1 sshd[{pid}]: {text}\n", second + more);
+        let unix =
+            if first { at(0, format!("pam_unix(sshd:auth): {fields}  user=bob")) } else { String::new() };
+        let sss = at(1, format!("pam_sss(sshd:auth): {fields} user=bob"));
+        let port = 50_000 + pid;
+        unix + &sss + &at(3, format!("Failed password for bob from 203.0.113.7 port {port} ssh2"))
+    };
+    assert_eq!(score_of_log(&login(0, 5, true)), 1.0);
+    // pam_unix tells of the first of a connection only.
+    let connection = [login(0, 5, true), login(4, 5, false), login(8, 5, false)].concat();
+    assert_eq!(score_of_log(&connection), 3.0);
+    let (one, another) = (login(0, 5, true), login(0, 6, true));
+    let turns: String = one.lines().zip(another.lines()).flat_map(|(a, b)| [a, "\n", b, "\n"]).collect();
+    assert_eq!(score_of_log(&turns), 2.0, "two at once");
+    let second = [login(4, 5, false), login(4, 6, false)].concat();
+    assert_eq!(score_of_log(&[turns, second].concat()), 4.0, "and both try again");
+}
+
+#[test]
+fn one_login_of_a_program_without_a_process_counts_once() {
+    // vsftpd with syslog_enable.
+    let login = "\
+Nov 21 10:00:00 ftp1 vsftpd: pam_unix(vsftpd:auth): authentication failure; logname= uid=0 euid=0 tty=ftp ruser=bob rhost=203.0.113.7  user=bob
+Nov 21 10:00:02 ftp1 vsftpd: [bob] FAIL LOGIN: Client \"203.0.113.7\"
+";
+    assert_eq!(score_of_log(login), 1.0);
+    let (pam, own) = login.split_once('\n').unwrap();
+    assert_eq!(score_of_log(&[login, login].concat()), 2.0);
+    assert_eq!(score_of_log(&[pam, "\n", pam, "\n", own, own].concat()), 2.0, "two at once");
+    assert_eq!(score_of_log(&[own, own].concat()), 2.0);
 }
 
 #[test]

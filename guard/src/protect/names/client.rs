@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::message::{Family, Reply, question, reply};
 use super::{Answer, Found};
+use crate::protect::system::{RESOLV_CONF, name_servers};
 use crate::target::HostName;
 
 /// How long a server may take to answer.
@@ -18,8 +19,6 @@ const TRIES: usize = 2;
 const SERVERS: usize = 3;
 /// Their port.
 const PORT: u16 = 53;
-/// Where the machine's servers are named.
-const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 
@@ -56,24 +55,16 @@ pub(super) fn ask(name: &HostName, servers: &[SocketAddr]) -> Answer {
     answer
 }
 
-/// The servers that the machine uses. One on a link has that link's name behind `%`.
+/// The servers that the machine uses.
 fn machine_servers() -> io::Result<Vec<SocketAddr>> {
-    let text = fs::read_to_string(RESOLV_CONF)?;
-    Ok(name_servers(&text).collect())
+    let text = fs::read(RESOLV_CONF)?;
+    Ok(places(&String::from_utf8_lossy(&text)).collect())
 }
 
-fn name_servers(text: &str) -> impl Iterator<Item = SocketAddr> {
-    text.lines().filter_map(|line| {
-        let mut words = line.split_ascii_whitespace();
-        if words.next() != Some("nameserver") {
-            return None;
-        }
-        let address = words.next()?;
-        // Nothing but numbers is resolved here.
-        let bare = address.split_once('%').map_or(address, |(bare, _)| bare);
-        bare.parse::<IpAddr>().ok()?;
-        (address, PORT).to_socket_addrs().ok()?.next()
-    })
+/// Where the name servers of a file are asked. One on a link is asked on that link.
+fn places(text: &str) -> impl Iterator<Item = SocketAddr> {
+    // Nothing is resolved: it is a number, and perhaps the name of a link.
+    name_servers(text).filter_map(|server| (server.text, PORT).to_socket_addrs().ok()?.next())
 }
 
 /// Puts the questions to a server and notes what it says, until all are answered or it has taken too long.
@@ -188,7 +179,7 @@ mod tests {
     fn name_servers_of_a_file() {
         let text =
             "# nameserver 1.1.1.1\nnameserver 192.0.2.53\n nameserver\tfe80::1%lo \nnameserver a.org\n";
-        let found: Vec<String> = name_servers(text).map(|a| a.to_string()).collect();
+        let found: Vec<String> = places(text).map(|a| a.to_string()).collect();
         assert_eq!(found, ["192.0.2.53:53", "[fe80::1%1]:53"]);
     }
 

@@ -12,6 +12,7 @@ mod sockets;
 mod ssh;
 mod watch;
 
+pub(super) use resolvers::{RESOLV_CONF, name_servers};
 pub use sockets::{Connection, connections};
 pub use watch::{Changed, watch};
 

@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::limits::{MAX_ALL_REGEX, MAX_CONDITIONS, MAX_RULES, MAX_VALUES, RateLimit};
 use super::rule::{Place, Rule};
 use crate::config::shape::{Flag, Input, Name, Shape, Span, Whole, Wrong, mistyped, quoted, wrong};
-use crate::config::{nearest, units};
+use crate::config::{did_you_mean_or_known, units};
 
 mod then;
 mod when;
@@ -168,11 +168,7 @@ fn told(of: &str, faults: Vec<Wrong>) -> Vec<Wrong> {
 }
 
 fn unknown<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
-    if let Some(near) = nearest(name, known.clone()) {
-        return format!("unknown key `{name}`; did you mean `{near}`?");
-    }
-    let known: Vec<&str> = known.into_iter().collect();
-    format!("unknown key `{name}`; there are {}", known.join(", "))
+    format!("unknown key `{name}`{}", did_you_mean_or_known(name, known, '`'))
 }
 
 /// The rule as TOML, but for its name: one key a line.

@@ -197,31 +197,39 @@ fn webhook(value: Input<'_, '_>) -> Result<Action, Vec<Wrong>> {
             "this guard was built without the feature `feeds`: it calls no webhook".into(),
         ));
     }
-    let (mut url, mut secret, mut private, mut timeout) = (None, None, false, Webhook::TIMEOUT);
+    let (mut url, mut secret, mut ca, mut private, mut timeout) = (None, None, None, false, Webhook::TIMEOUT);
     let Some(table) = value.get_ref().as_table() else {
         let url = Url.read(value)?.into();
-        return checked(Webhook { url, secret, private, timeout }, value).map(Action::from);
+        return checked(Webhook { url, secret, ca, private, timeout }, value).map(Action::from);
     };
-    let fields = Fields::read(table, &["url", "secret", "private", "timeout"], |name, value| {
+    let fields = Fields::read(table, &["url", "secret", "ca", "private", "timeout"], |name, value| {
         match name {
             "url" => url = Some(Url.read(value)?.into_boxed_str()),
             "secret" => secret = Some(Absolute.read(value)?),
+            "ca" => ca = Some(Absolute.read(value)?),
             "private" => private = Flag.read(value)?,
             _ => timeout = Span(1..=60).read(value)?,
         }
         Ok(())
     });
     let does = match url {
-        Some(url) => Some(checked(Webhook { url, secret, private, timeout }, value)?),
+        Some(url) => Some(checked(Webhook { url, secret, ca, private, timeout }, value)?),
         None => None,
     };
     let example = || "`url` is missing: { url = \"https://hooks.example.org/guard\" }".into();
     fields.action(does, || wrong(value, example()))
 }
 
-/// Refuses to send anything through the net for all to read.
+/// Refuses to send anything through the net for all to read, and authorities that nobody asks.
 fn checked(webhook: Webhook, place: Input<'_, '_>) -> Result<Does, Vec<Wrong>> {
-    if webhook.url.starts_with("https://") || webhook.private {
+    let is_plain = !webhook.url.starts_with("https://");
+    if is_plain && webhook.ca.is_some() {
+        return Err(wrong(
+            place,
+            "it has a `ca`, but no https:// URL whose server it could vouch for".into(),
+        ));
+    }
+    if !is_plain || webhook.private {
         return Ok(Does::Webhook(webhook));
     }
     let way_out =

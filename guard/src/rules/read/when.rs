@@ -141,12 +141,9 @@ fn patterns(input: Input<'_, '_>, room: &mut Room) -> Result<Condition, Vec<Wron
 fn kind(input: Input<'_, '_>) -> Result<Kind, Vec<Wrong>> {
     let name = text(input, "the name of a kind, like \"failed-password\"")?;
     name.parse().map_err(|()| {
-        let known = || Kind::ALL.into_iter().map(Kind::name);
-        let hint = match crate::config::nearest(name, known()) {
-            Some(near) => format!("did you mean \"{near}\"?"),
-            None => format!("there are {}", known().collect::<Vec<_>>().join(", ")),
-        };
-        wrong(input, format!("\"{name}\" is no kind; {hint}"))
+        let known = Kind::ALL.into_iter().map(Kind::name);
+        let hint = crate::config::did_you_mean_or_known(name, known, '"');
+        wrong(input, format!("\"{name}\" is no kind{hint}"))
     })
 }
 

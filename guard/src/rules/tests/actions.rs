@@ -24,6 +24,7 @@ fn each_action_is_read() {
         Does::Webhook(Webhook {
             url: url.into(),
             secret: secret.map(Into::into),
+            ca: None,
             private,
             timeout: Duration::from_secs(seconds),
         })
@@ -53,6 +54,11 @@ fn each_action_is_read() {
     ] {
         assert_eq!(of(text), [does], "{text}");
     }
+    let [Does::Webhook(webhook)] = &of("{ webhook = { url = 'https://a.org', ca = '/etc/ca.pem' } }")[..]
+    else {
+        panic!("it is a webhook");
+    };
+    assert_eq!(webhook.ca.as_deref(), Some(Path::new("/etc/ca.pem")));
     let all = of(
         "{ run = ['/bin/true'], tag = 'x', ban = '1h', webhook = 'https://u:p@a.org:8/x?y', notify = true, score = { add = 1 } }",
     );

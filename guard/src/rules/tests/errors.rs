@@ -76,6 +76,11 @@ fn errors_name_file_line_rule_key_and_way_out() {
         (rule("then = { webhook = 'a.org' }"), "`webhook`: \"a.org\" is not a URL"),
         (rule("then = { webhook = { private = true } }"), "`webhook`: `url` is missing"),
         (rule("then = { webhook = { url = 'https://a.org', secret = 's' } }"), "is not an absolute path"),
+        (rule("then = { webhook = { url = 'https://a.org', ca = 'ca.pem' } }"), "is not an absolute path"),
+        (
+            rule("then = { webhook = { url = 'http://10.0.0.1', ca = '/ca.pem', private = true } }"),
+            "it has a `ca`, but no https:// URL",
+        ),
         (rule("then = { webhook = { url = 'https://a.org', timeout = '2m' } }"), "out of range"),
         (rule("then = { ban = { fur = '1d' } }"), "`ban`: unknown key `fur`; did you mean `for`?"),
         (rule("then = { score = 2 }"), "`score`: expected { add = 2 } or { set = 0.5 }"),

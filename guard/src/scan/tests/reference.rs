@@ -24,7 +24,7 @@ const MESSAGES: [(Kind, &str); 9] = [
         r"(?:Invalid|Illegal) user (?<u>(?s-u:.*)) from (?<a>[0-9a-fA-F.:]+)(?: port (?<p>[0-9]{1,5}))?",
     ),
     (
-        Kind::FailedAuth,
+        Kind::FailedPam,
         r"pam_unix\(sshd:auth\): authentication failure; logname=(?-u:[^ ]*) uid=[0-9]+ euid=[0-9]+ tty=(?-u:[^ ]*) ruser= rhost=(?<a>[0-9a-fA-F.:]+)(?:  ?user=(?<u>(?s-u:.*)))?",
     ),
     (
