@@ -100,8 +100,8 @@ impl World {
         self.banned.iter().any(covers) && !self.allowed.iter().any(covers)
     }
 
-    fn ban(&mut self, text: &str, asker: Asker, clock: Clock) -> Said {
-        let said = self.judge.ban(target(text), Some(Duration::from_secs(3600)), None, &asker, clock);
+    fn ban(&mut self, text: &str, asker: &Asker, clock: Clock) -> Said {
+        let said = self.judge.ban(target(text), Some(Duration::from_secs(3600)), None, asker, clock);
         self.settle();
         said
     }
@@ -114,9 +114,9 @@ impl World {
 #[test]
 fn a_forced_ban_goes_past_what_is_allowed_and_nothing_else_does() {
     let mut world = World::new(&["203.0.113.0/24"]);
-    let said = world.ban("203.0.113.7", asker(None, false), START).unwrap_err();
+    let said = world.ban("203.0.113.7", &asker(None, false), START).unwrap_err();
     assert!(said.contains("allowed by the configuration"), "{said}");
-    let said = world.ban("203.0.113.7", asker(None, true), START).unwrap();
+    let said = world.ban("203.0.113.7", &asker(None, true), START).unwrap();
     assert!(said.contains("although 203.0.113.7 is allowed by the configuration"), "{said}");
     assert!(world.drops("203.0.113.7"));
     assert!(world.allowed.iter().any(|allowed| allowed.covers("203.0.113.8".parse().unwrap())));
@@ -124,8 +124,8 @@ fn a_forced_ban_goes_past_what_is_allowed_and_nothing_else_does() {
     assert!(event.kind == "ban" && event.detail.contains("forced past"), "{event:?}");
 
     // Private ranges give way too, and prefixes that lie across an allowance.
-    world.ban("10.1.0.0/16", asker(None, true), START).unwrap();
-    world.ban("203.0.112.0/23", asker(None, true), START).unwrap();
+    world.ban("10.1.0.0/16", &asker(None, true), START).unwrap();
+    world.ban("203.0.112.0/23", &asker(None, true), START).unwrap();
     assert!(world.drops("10.1.2.3") && world.drops("203.0.113.99") && !world.drops("10.2.0.1"));
 }
 
@@ -134,7 +134,7 @@ fn force_never_covers_loopback_or_the_askers_own_session() {
     let mut world = World::new(&[]);
     let own = asker(Some("198.51.100.9"), true);
     for text in ["127.0.0.1", "::1", "0.0.0.0/0", "::/0", "198.51.100.9", "198.51.100.0/24"] {
-        world.ban(text, own.clone(), START).unwrap_err();
+        world.ban(text, &own, START).unwrap_err();
         let event = world.last_event();
         assert!(event.kind == "refuse" && event.detail.contains("\"force\":true"), "{event:?}");
     }
@@ -144,7 +144,7 @@ fn force_never_covers_loopback_or_the_askers_own_session() {
 #[test]
 fn a_forced_ban_holds_over_a_restart_a_reload_and_what_is_protected_later() {
     let mut world = World::new(&["203.0.113.0/24"]);
-    world.ban("203.0.113.7", asker(None, true), START).unwrap();
+    world.ban("203.0.113.7", &asker(None, true), START).unwrap();
     let mut world = World::start(world.config, world.store, after(10));
     assert!(world.drops("203.0.113.7") && !world.drops("203.0.113.8"));
     assert_eq!(world.judge.bans().get(target("203.0.113.7")).unwrap().origin, &Origin::Forced(0));
@@ -165,9 +165,9 @@ fn a_forced_ban_holds_over_a_restart_a_reload_and_what_is_protected_later() {
 #[test]
 fn a_forced_ban_that_only_the_kernel_knows_is_adopted_as_one() {
     let mut world = World::new(&["203.0.113.0/24"]);
-    world.ban("203.0.113.7", asker(None, true), START).unwrap();
+    world.ban("203.0.113.7", &asker(None, true), START).unwrap();
     let forced = world.judge.bans().get(target("203.0.113.7")).unwrap().id;
-    world.ban("192.0.2.7", asker(None, false), START).unwrap();
+    world.ban("192.0.2.7", &asker(None, false), START).unwrap();
     let plain = world.judge.bans().get(target("192.0.2.7")).unwrap().id;
     assert!(forced.is_forced() && !plain.is_forced() && plain.number() == forced.number() + 1);
 
@@ -198,13 +198,13 @@ fn a_forced_ban_that_only_the_kernel_knows_is_adopted_as_one() {
 #[test]
 fn a_later_allowance_or_unban_by_hand_lifts_a_forced_ban() {
     let mut world = World::new(&["203.0.113.0/24"]);
-    world.ban("203.0.113.7", asker(None, true), START).unwrap();
+    world.ban("203.0.113.7", &asker(None, true), START).unwrap();
     let said = world.judge.allow(&[target("203.0.113.7")], None, "sorry", 0, after(1));
     world.settle();
     assert!(said[0].as_ref().unwrap().contains("lifted the ban of 203.0.113.7"), "{said:?}");
     assert!(!world.drops("203.0.113.7") && world.judge.bans().is_empty());
 
-    world.ban("203.0.113.9", asker(None, true), START).unwrap();
+    world.ban("203.0.113.9", &asker(None, true), START).unwrap();
     world.judge.unban(target("203.0.113.9"), 0, after(2)).unwrap();
     world.settle();
     assert!(world.allowed.iter().any(|allowed| allowed.covers("203.0.113.9".parse().unwrap())));
@@ -214,7 +214,7 @@ fn a_later_allowance_or_unban_by_hand_lifts_a_forced_ban() {
 fn reading(banned: &[&str], force: bool) -> (World, Vec<crate::store::StoredBan>) {
     let mut world = World::new(&["203.0.113.0/28"]);
     for text in banned {
-        world.ban(text, asker(None, force), START).unwrap();
+        world.ban(text, &asker(None, force), START).unwrap();
         world.judge.keep(START);
         world.settle();
     }
@@ -255,7 +255,7 @@ fn a_ban_after_an_unban_while_the_store_still_reads_is_kept() {
         } else {
             world.judge.unban_each(&[target("198.51.100.7"), target("198.51.100.8")], 0, START);
         }
-        world.ban("198.51.100.7", asker(None, false), START).unwrap();
+        world.ban("198.51.100.7", &asker(None, false), START).unwrap();
         world.read(&bans);
         assert!(world.judge.bans().get(target("198.51.100.7")).is_some());
         assert_eq!(world.banned_in_store(), [target("198.51.100.7")], "all: {all}");
@@ -320,7 +320,7 @@ fn the_whole_set_has_the_pasts_of_offenders() {
 fn bans_of_the_whole_set_share_their_texts() {
     let mut world = World::new(&[]);
     for text in ["198.51.100.7", "198.51.100.8", "198.51.100.9"] {
-        world.ban(text, asker(None, false), START).unwrap();
+        world.ban(text, &asker(None, false), START).unwrap();
     }
     let all = world.judge.everything(START);
     let bans: Vec<_> =
@@ -365,7 +365,7 @@ fn a_table_that_shrinks_does_so_in_parts() {
     }
     world.config.decide.max_bans = 1000;
     world.judge.configure(&world.config.clone(), START);
-    world.ban("198.51.100.7", asker(None, false), START).unwrap();
+    world.ban("198.51.100.7", &asker(None, false), START).unwrap();
     assert_eq!(world.judge.bans().len(), 4489, "one ban does not wait for all of it");
     for _ in 0..100 {
         if world.judge.next_due() == Some(OVERDUE) {
@@ -397,10 +397,10 @@ fn a_table_that_shrinks_does_so_in_parts() {
 fn overlaps_are_vetoed_and_lifted_in_both_directions() {
     let mut world = World::new(&["203.0.113.0/28", "198.51.100.7"]);
     for text in ["203.0.113.3", "203.0.113.0/24", "203.0.113.8/29", "198.51.100.0/24", "0.0.0.0/0"] {
-        world.ban(text, asker(None, false), START).unwrap_err();
+        world.ban(text, &asker(None, false), START).unwrap_err();
     }
     for text in ["192.0.2.7", "192.0.2.128/25", "198.18.0.0/24", "198.18.1.9"] {
-        world.ban(text, asker(None, false), START).unwrap();
+        world.ban(text, &asker(None, false), START).unwrap();
     }
     // A reload that allows what lies around a ban, and what lies in one.
     world.config.allow.targets.extend([target("192.0.2.0/24").into(), target("198.18.0.9").into()]);
@@ -410,7 +410,7 @@ fn overlaps_are_vetoed_and_lifted_in_both_directions() {
     world.settle();
     assert_eq!(world.banned, [target("198.18.1.9")]);
     // And by hand.
-    world.ban("198.18.2.0/24", asker(None, false), after(2)).unwrap();
+    world.ban("198.18.2.0/24", &asker(None, false), after(2)).unwrap();
     let allowed = [target("198.18.2.77"), target("198.18.1.0/24")];
     let said = world.judge.allow(&allowed, None, "", 0, after(3));
     world.settle();

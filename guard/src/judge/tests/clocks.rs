@@ -22,7 +22,7 @@ fn left(world: &World, text: &str, clock: Clock) -> u64 {
 #[test]
 fn a_ban_is_no_longer_after_a_start_than_it_was_and_does_not_begin_anew_with_each() {
     let mut world = World::new(&[]);
-    world.ban("203.0.113.7", asker(None, false), START).unwrap();
+    world.ban("203.0.113.7", &asker(None, false), START).unwrap();
     let clock = after(600);
     let mut world = World::start(world.config, world.store, clock);
     assert_eq!(left(&world, "203.0.113.7", clock), 3000);

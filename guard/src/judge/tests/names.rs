@@ -46,19 +46,19 @@ impl World {
 #[test]
 fn what_a_name_has_is_protected_and_follows_its_answers() {
     let mut world = World::named();
-    world.ban("203.0.113.7", asker(None, false), START).unwrap();
-    world.ban("203.0.113.8", asker(None, false), START).unwrap();
-    world.ban("2001:db8::/32", asker(None, false), START).unwrap();
+    world.ban("203.0.113.7", &asker(None, false), START).unwrap();
+    world.ban("203.0.113.8", &asker(None, false), START).unwrap();
+    world.ban("2001:db8::/32", &asker(None, false), START).unwrap();
     let lifted = world.hear(&answer(&["203.0.113.7", "2001:db8::7"]), after(1));
     assert_eq!(lifted, [target("203.0.113.7"), target("2001:db8::/32")], "also one that lies around it");
     assert!(world.lets_pass("203.0.113.7") && world.lets_pass("2001:db8::7") && world.drops("203.0.113.8"));
-    let refused = world.ban("203.0.113.7", asker(None, false), after(2)).unwrap_err();
+    let refused = world.ban("203.0.113.7", &asker(None, false), after(2)).unwrap_err();
     assert!(
         refused
             .contains("203.0.113.7 is an address of the name vpn.example.org, allowed by the configuration"),
         "{refused}"
     );
-    world.ban("203.0.113.0/24", asker(None, false), after(2)).unwrap_err();
+    world.ban("203.0.113.0/24", &asker(None, false), after(2)).unwrap_err();
 
     // Another answer: the new address loses its ban, the old one may be banned.
     assert_eq!(world.hear(&answer(&["203.0.113.8"]), after(3)), [target("203.0.113.8")]);
@@ -73,7 +73,7 @@ fn what_a_name_has_is_protected_and_follows_its_answers() {
             &serde_json::json!(["203.0.113.7", "2001:db8::7"])
         )
     );
-    world.ban("203.0.113.7", asker(None, false), after(4)).unwrap();
+    world.ban("203.0.113.7", &asker(None, false), after(4)).unwrap();
     assert!(world.drops("203.0.113.7") && world.lets_pass("203.0.113.8"));
     // An answer that says the same is no event.
     let before = world.store.events(&crate::store::EventQuery::default()).unwrap().events.len();
@@ -98,7 +98,7 @@ fn without_an_answer_the_last_one_holds_for_a_while() {
     world.judge.sync_allowed(after(7 * DAY));
     world.settle();
     assert!(!world.lets_pass("203.0.113.7"));
-    world.ban("203.0.113.7", asker(None, false), after(7 * DAY)).unwrap();
+    world.ban("203.0.113.7", &asker(None, false), after(7 * DAY)).unwrap();
     // Of one family something is known, of the other what was known stays.
     world.hear(&answer(&["203.0.113.9", "2001:db8::9"]), after(8 * DAY));
     let mut half = answer(&["203.0.113.10"]);
@@ -143,7 +143,7 @@ fn a_restart_without_a_name_server_protects_who_was_known() {
 
     let mut world = World::start(world.config, world.store, after(4000));
     assert!(world.lets_pass("203.0.113.7"));
-    world.ban("203.0.113.7", asker(None, false), after(4000)).unwrap_err();
+    world.ban("203.0.113.7", &asker(None, false), after(4000)).unwrap_err();
     let names = world.judge.protection().names(after(50).moment);
     assert_eq!(names.len(), 2, "{names:?}");
     // The end of what a person allowed is kept, and comes.

@@ -57,8 +57,8 @@ fn a_prefix_that_becomes_allowed_lifts_its_bans_in_parts() {
         let lifted = world.turn(after(1));
         assert!(lifted <= MOST, "{lifted} in one turn");
         // What comes meanwhile is refused, or stays.
-        world.ban("8.0.0.7", asker(None, false), after(1)).unwrap_err();
-        world.ban(&format!("9.200.0.{}", turns % 200), asker(None, false), after(1)).unwrap();
+        world.ban("8.0.0.7", &asker(None, false), after(1)).unwrap_err();
+        world.ban(&format!("9.200.0.{}", turns % 200), &asker(None, false), after(1)).unwrap();
         turns += 1;
     }
     assert!(turns > 100, "{turns}");
@@ -78,7 +78,7 @@ fn what_is_allowed_meanwhile_is_lifted_too_and_few_bans_are_lifted_at_once() {
     }
     assert_eq!((world.standing_in("8.0.0.0/8"), world.standing_in("9.0.0.0/24")), (0, 0));
     // Hosts need no walk, and bans around what is allowed go at once.
-    world.ban("192.0.2.0/24", asker(None, false), after(3)).unwrap();
+    world.ban("192.0.2.0/24", &asker(None, false), after(3)).unwrap();
     let said = world.judge.allow(&[target("192.0.2.7"), target("9.0.1.1")], None, "", 0, after(4));
     assert!(!world.judge.is_lifting());
     assert_eq!(said[0].as_ref().unwrap(), "allowed; lifted the ban of 192.0.2.0/24");

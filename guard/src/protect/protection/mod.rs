@@ -129,11 +129,11 @@ impl Protection {
 
     /// Takes a new configuration over. Logins that are remembered keep the time they were given.
     pub fn configure(&mut self, allow: &Allow, clock: Clock) {
-        if self.allow != *allow {
+        if self.allow == *allow {
+            self.follow_clock(clock);
+        } else {
             self.allow = allow.clone();
             self.place_ends(clock);
-        } else {
-            self.follow_clock(clock);
         }
     }
 
