@@ -21,7 +21,7 @@ use crate::sighting::PatternId;
 use crate::time::Clock;
 
 /// First byte of what is kept: what other versions have kept is forgotten.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 /// Trails that are kept: those of the most guesses.
 const TRAILS: usize = 16_384;
 /// Accounts and prefixes of either sort that are kept: those with most members.

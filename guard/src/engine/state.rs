@@ -152,7 +152,7 @@ impl Engine {
             if let Some(account) = account
                 && self.reads_logins.get(usize::from(s.pattern.filter)).is_some_and(|reads| *reads)
             {
-                source.trail.sort(account.0);
+                source.trail.open(account.0);
             }
             cause = self.notice(s, (address, place), account, at, now);
         }

@@ -32,12 +32,13 @@ pub(super) struct Trail {
     /// The different accounts tried since the first of them, as hashes.
     accounts: [u16; ACCOUNTS],
     /// Guesses of the present half.
-    guesses: u16,
+    guesses: u8,
     /// Guesses of the half before it.
     before: u8,
-    /// Different accounts tried in the present half and in the one before it, as [`Self::sort`] was told: a bit for each of
-    /// eight sorts.
+    /// Different accounts tried in the present half and in the one before it: a bit for each of eight sorts.
     sorts: [u8; 2],
+    /// Those of them that were tried where logins that succeed would be seen too.
+    open: u8,
     /// Minutes between the last guesses, newest first.
     gaps: [u8; GAPS],
     /// How many of `gaps` are there.
@@ -86,19 +87,21 @@ impl Trail {
     /// Begins another half, right after the present one or later.
     #[cold]
     fn begin_half(&mut self, is_next: bool) {
-        self.before = if is_next { u8::try_from(self.guesses).unwrap_or(u8::MAX) } else { 0 };
+        self.before = if is_next { self.guesses } else { 0 };
         self.sorts = [0, if is_next { self.sorts[0] } else { 0 }];
+        self.open &= self.sorts[1];
         self.guesses = 0;
         let told = self.told().min(doubled(self.before.into()));
         self.set(self.accounts(), told);
     }
 
     /// The guess was at an account of this hash, where logins that succeed would be seen too.
-    pub(super) const fn sort(&mut self, account: u64) {
-        self.sorts[0] |= 1 << (account >> 61);
+    pub(super) const fn open(&mut self, account: u64) {
+        self.open |= 1 << (account >> 61);
     }
 
     fn try_account(&mut self, account: u64, within: Duration) {
+        self.sorts[0] |= 1 << (account >> 61);
         let account = account as u16;
         let known = self.accounts();
         if known == 0 || u64::from(self.since_first) > within.as_secs() {
@@ -120,7 +123,7 @@ impl Trail {
 
     /// Guesses up to the last one, of half a day at least and a day at most.
     pub(super) const fn guesses(&self) -> u16 {
-        self.guesses.saturating_add(self.before as u16)
+        self.guesses as u16 + self.before as u16
     }
 
     /// The same as seen at a moment.
@@ -146,12 +149,13 @@ impl Trail {
         self.accounts_known_and_told = accounts as u8 | told << 4;
     }
 
-    /// Different accounts tried in the time that guesses are counted, as [`Self::sort`] was told: at least so many.
+    /// Different accounts tried in the time that guesses are counted, of those that [`Self::open`] was told of: at least so
+    /// many.
     pub(super) const fn sorts(&self) -> u32 {
-        self.tried().0.count_ones()
+        (self.open & self.tried().0).count_ones()
     }
 
-    /// Which sorts of accounts those are.
+    /// Which sorts of accounts were tried in that time.
     pub(super) const fn tried(&self) -> Sorts {
         Sorts(self.sorts[0] | self.sorts[1])
     }
@@ -187,7 +191,7 @@ impl Trail {
 
     /// A ban has answered the guesses up to now. What was told of them stays told.
     pub(super) const fn forget_guesses(&mut self) {
-        (self.guesses, self.before, self.sorts) = (0, 0, [0; 2]);
+        (self.guesses, self.before, self.sorts, self.open) = (0, 0, [0; 2], 0);
     }
 
     /// Whether nothing was ever remembered.
@@ -270,7 +274,7 @@ mod tests {
         for day in 0..30 {
             for mistake in 0..2 {
                 trail.guess(Some(u64::MAX), Moment((day * 24 + mistake) * HOUR), FIVE);
-                trail.sort(u64::MAX);
+                trail.open(u64::MAX);
                 assert!(trail.guesses() <= 4, "day {day}");
             }
         }
@@ -278,10 +282,29 @@ mod tests {
         // Half a day is told whole.
         for guess in 0..11 {
             trail.guess(Some(guess << 61), Moment((1000 + guess as i64) * HOUR), FIVE);
-            trail.sort(guess << 61);
+            trail.open(guess << 61);
         }
         assert_eq!((trail.guesses(), trail.sorts()), (11, 8));
         assert_eq!(trail.guesses_at(Moment(1034 * HOUR)), 0, "and after a day nothing");
+    }
+
+    #[test]
+    fn only_accounts_where_logins_are_seen_count_as_sorts_and_for_as_long_as_they_are_tried() {
+        const HOUR: i64 = 60 * MINUTE;
+        let mut trail = Trail::default();
+        for guess in 0..8_u64 {
+            trail.guess(Some(guess << 61), Moment(0), FIVE);
+            if guess < 6 {
+                trail.open(guess << 61);
+            }
+        }
+        assert_eq!((trail.sorts(), trail.tried()), (6, Sorts(255)));
+        trail.guess(Some(0), Moment(13 * HOUR), FIVE);
+        assert_eq!(trail.sorts(), 6, "in the half before");
+        trail.guess(Some(0), Moment(25 * HOUR), FIVE);
+        assert_eq!(trail.sorts(), 1, "the others were tried too long ago");
+        trail.guess(Some(1 << 61), Moment(26 * HOUR), FIVE);
+        assert_eq!(trail.sorts(), 1, "and this one is not where it was");
     }
 
     #[test]
@@ -309,7 +332,7 @@ mod tests {
         let mut trail = Trail::default();
         for guess in 0..12 {
             trail.guess(Some(guess << 61), Moment(guess as i64 * 10 * MINUTE), FIVE);
-            trail.sort(guess << 61);
+            trail.open(guess << 61);
         }
         trail.forget_guesses();
         assert_eq!((trail.guesses(), trail.sorts()), (0, 0));

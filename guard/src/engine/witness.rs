@@ -132,9 +132,8 @@ impl Witnesses {
             return Joined { points: Points(more.min(points.0)), joined };
         }
         let account = s.account.map_or(0, |account| hash_of_account(self.seed, account));
-        if let Some(login) =
-            set.find(tag, |then, login| login.takes(&witness, account, then.0.abs_diff(at.0)))
-        {
+        let apart = |then: Moment| then.0.abs_diff(at.0);
+        if let Some(login) = set.find(tag, |then, login| login.takes(&witness, account, apart(then))) {
             let more = login.raised_by(|login| login.second = Some(witness));
             return Joined { points: Points(more.min(points.0)), joined: true };
         }
@@ -236,11 +235,8 @@ impl Witness {
 
     /// Whether one is of PAM, the other of the process that has forked for it.
     fn is_asked_by(&self, other: &Self) -> bool {
-        match (self.kind, other.kind) {
-            // Where nobody forks, the account is told of by the process that asks PAM, and PAM's line has been joined.
-            (PAM, AUTH) | (AUTH, PAM) | (UNKNOWN, PAM) => true,
-            _ => false,
-        }
+        // Where nobody forks, the account is told of by the process that asks PAM, and PAM's line has been joined.
+        matches!((self.kind, other.kind), (PAM, AUTH) | (AUTH, PAM) | (UNKNOWN, PAM))
     }
 
     /// Whether the lines of both can be about one login.

@@ -284,7 +284,7 @@ proptest! {
 
 #[test]
 fn rubbish_is_not_recalled() {
-    for bytes in [&b""[..], &[0], &[1], &[1, 255, 255, 255, 255, 255, 255], &[3, 0, 0, 0, 0, 0, 0, 0]] {
+    for bytes in [&b""[..], &[0], &[1], &[1, 255, 255, 255, 255, 255, 255], &[4, 0, 0, 0, 0, 0, 0, 0]] {
         assert!(Recalled::read(bytes).is_none(), "{bytes:?}");
     }
 }
