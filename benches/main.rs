@@ -9,6 +9,7 @@ mod detectors;
 mod enforce;
 mod engine;
 mod environment;
+mod feed_swap;
 mod figures;
 mod journal;
 mod latency;
@@ -40,12 +41,13 @@ type Benchmark = (&'static str, fn() -> anyhow::Result<Section>);
 const LIMIT: Duration = Duration::from_secs(25 * 60);
 
 /// Every benchmark, in the order of the page.
-const BENCHMARKS: [Benchmark; 8] = [
+const BENCHMARKS: [Benchmark; 9] = [
     ("scan", scan::run),
     ("latency", latency::run),
     ("xdp", xdp::run),
     ("enforce", enforce::run),
     ("memory", memory::run),
+    ("feed-swap", feed_swap::run),
     ("journal", figures::journal),
     ("engine", figures::engine),
     ("rules", rules::run),

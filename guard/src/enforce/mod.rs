@@ -226,6 +226,17 @@ pub enum EnforceError {
     },
 }
 
+/// What is known of the bans that a backend held when it was taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Held {
+    /// There are some, and nobody has looked at them.
+    Unread,
+    /// They are being read, so what is new to the ban table now may be missed by that: it is written at once.
+    BeingRead,
+    /// There were none, or all have been looked at.
+    Known,
+}
+
 /// Of what the kernel holds, what the ban table does not, or not for as long.
 fn unknown_of(mut held: Vec<LiveEntry>, desired: Desired<'_>) -> Vec<LiveEntry> {
     held.retain(|entry| {

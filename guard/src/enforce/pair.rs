@@ -28,6 +28,10 @@ pub struct Pair {
     leftover: Option<Clear>,
     /// Why the second could not be opened when it was needed.
     refused: Option<String>,
+    /// What the first has come to, while the second is compared, and whether that is new.
+    compared: Option<(Result<Drift, EnforceError>, bool)>,
+    /// Whether the first has told all it knows, while the second is asked.
+    is_first_known: bool,
 }
 
 impl std::fmt::Debug for Pair {
@@ -42,7 +46,15 @@ impl std::fmt::Debug for Pair {
 impl Pair {
     /// The first alone, until an interface needs the second. Without `open` there is never a second.
     pub(super) fn new(first: Box<dyn Enforcer>, open: Option<Open>, leftover: Clear) -> Self {
-        Self { first, second: None, open, leftover: Some(leftover), refused: None }
+        Self {
+            first,
+            second: None,
+            open,
+            leftover: Some(leftover),
+            refused: None,
+            compared: None,
+            is_first_known: false,
+        }
     }
 
     /// Why the second could not be opened although it is needed.
@@ -63,28 +75,6 @@ impl Pair {
             Err(error) => self.refused = Some(chain(&error)),
         }
         self.second.is_some()
-    }
-
-    /// Goes on with the second once the first is compared.
-    fn reconcile_second(
-        &mut self,
-        first: Result<Drift, EnforceError>,
-        desired: Desired<'_>,
-    ) -> Result<Drift, EnforceError> {
-        let opened = self.cover();
-        let second = self.second.as_mut().map_or(Ok(Drift::default()), |second| second.reconcile(desired));
-        let (first, mut second) = (first?, second?);
-        if opened {
-            // It was empty because it is new: nothing has been lost.
-            second = Drift { attachments: 1, ..Drift::default() };
-        }
-        self.clear();
-        Ok(Drift {
-            missing: first.missing + second.missing,
-            foreign: first.foreign + second.foreign,
-            changed: first.changed + second.changed,
-            attachments: first.attachments + second.attachments,
-        })
     }
 
     /// What cannot be cleared is told and left: the bans in it end by themselves.
@@ -122,8 +112,11 @@ impl Enforcer for Pair {
     }
 
     fn reconcile(&mut self, desired: Desired<'_>) -> Result<Drift, EnforceError> {
-        let first = self.first.reconcile(desired);
-        self.reconcile_second(first, desired)
+        loop {
+            if let Some(drift) = self.reconcile_part(desired)? {
+                return Ok(drift);
+            }
+        }
     }
 
     /// The second, where it is needed now, gets its bans with the next comparison.
@@ -134,12 +127,23 @@ impl Enforcer for Pair {
         Ok(first? + second? + u64::from(opened))
     }
 
-    /// The second is compared as a whole, once the first is done.
+    /// The second is compared once the first is done.
     fn reconcile_part(&mut self, desired: Desired<'_>) -> Result<Option<Drift>, EnforceError> {
-        match self.first.reconcile_part(desired).transpose() {
-            Some(first) => self.reconcile_second(first, desired).map(Some),
-            None => Ok(None),
+        if self.compared.is_none() {
+            let Some(first) = self.first.reconcile_part(desired).transpose() else { return Ok(None) };
+            self.compared = Some((first, self.cover()));
         }
+        let second = match &mut self.second {
+            Some(second) => second.reconcile_part(desired).transpose(),
+            None => Some(Ok(Drift::default())),
+        };
+        let Some(second) = second else { return Ok(None) };
+        let (first, is_new) = self.compared.take().unwrap_or((Ok(Drift::default()), false));
+        let (mut drift, second) = (first?, second?);
+        // A new one was empty because it is new: nothing has been lost.
+        drift.add(&if is_new { Drift { attachments: 1, ..Drift::default() } } else { second });
+        self.clear();
+        Ok(Some(drift))
     }
 
     fn live(&mut self) -> Result<Vec<LiveEntry>, EnforceError> {
@@ -153,11 +157,17 @@ impl Enforcer for Pair {
 
     /// What both hold is told twice at most.
     fn unknown(&mut self, desired: Desired<'_>) -> Result<Unknown, EnforceError> {
-        let mut unknown = self.first.unknown(desired)?;
-        if let (Some(second), false) = (&mut self.second, unknown.more) {
-            unknown.entries.extend(second.unknown(desired)?.entries);
+        if !self.is_first_known {
+            let first = self.first.unknown(desired)?;
+            self.is_first_known = !first.more && self.second.is_some();
+            return Ok(Unknown { more: first.more || self.is_first_known, ..first });
         }
-        Ok(unknown)
+        let second = match &mut self.second {
+            Some(second) => second.unknown(desired)?,
+            None => Unknown::default(),
+        };
+        self.is_first_known = second.more;
+        Ok(second)
     }
 
     /// Dropped if both say so, since the first leaves interfaces uncovered and the second covers all.

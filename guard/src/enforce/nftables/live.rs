@@ -118,15 +118,19 @@ impl Live {
 
     /// Every element of a set.
     pub(super) fn elements(&mut self, set: Set) -> io::Result<Vec<Element>> {
-        let of = |ask: Attributes| ask.text(1, &self.table).text(2, &set.name());
         whole(|| {
             let mut found = Vec::new();
-            self.netlink.dump(Get::Element, of, |answer| {
-                found.extend(
-                    answer.inside(3).iter().filter_map(|(_, element)| read_element(set, Read(element))),
-                );
-            })?;
+            self.each_element(set, |element| found.push(element))?;
             Ok(found)
+        })
+    }
+
+    /// Reads every element of a set. After an error of kind `Interrupted` some may have been left out, or read twice.
+    pub(super) fn each_element(&mut self, set: Set, mut each: impl FnMut(Element)) -> io::Result<()> {
+        let of = |ask: Attributes| ask.text(1, &self.table).text(2, &set.name());
+        self.netlink.dump(Get::Element, of, |answer| {
+            let elements = answer.inside(3);
+            elements.iter().filter_map(|(_, element)| read_element(set, Read(element))).for_each(&mut each);
         })
     }
 

@@ -10,20 +10,19 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use guard_common::Reason;
-use hashbrown::HashMap;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketType, socket};
 
 use super::{
-    Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, InterfaceStatus,
-    LiveEntry, MapStatus, Unknown, Verdict, unknown_of,
+    Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, Held, InterfaceStatus,
+    LiveEntry, MapStatus, Unknown, Verdict,
 };
 use crate::ban::BanId;
 use crate::config::Config;
-use crate::target::Target;
 use crate::time::Moment;
 use batch::Batch;
-use elements::{Element, Renewal};
+use compare::{Compared, Round};
+use elements::Renewal;
 use live::{Live, Structure};
 use plan::Plan;
 use refusal::{changing, is_too_much, reading};
@@ -31,10 +30,12 @@ use set::{Role, Set};
 
 mod attributes;
 mod batch;
+mod compare;
 mod elements;
 mod live;
 mod netlink;
 mod plan;
+mod reading;
 mod refusal;
 mod rule;
 mod set;
@@ -71,8 +72,12 @@ pub struct Nftables {
     known: Option<u32>,
     /// When every element may and when it must be read again.
     read: Schedule,
-    /// Whether the table was there already, and its elements have not been looked at.
-    taken_over: bool,
+    /// What is known of the bans that were in the table when it was taken over.
+    held: Held,
+    /// The comparison under way.
+    round: Option<Round>,
+    /// Whether the table itself had to be put right, until a reconciliation has told of it: 1, else 0.
+    rebuilt: u64,
     counts: Option<(Instant, Vec<MapStatus>)>,
 }
 
@@ -99,7 +104,9 @@ impl Nftables {
             structure: Structure::default(),
             known: None,
             read: Schedule { may: now, must: now },
-            taken_over: present.is_some(),
+            held: if present.is_some() { Held::Unread } else { Held::Known },
+            round: None,
+            rebuilt: 0,
             counts: None,
         };
         let sets = present.map(|structure| structure.sets).unwrap_or_default();
@@ -174,68 +181,23 @@ impl Nftables {
         Ok(())
     }
 
-    /// Compares every element with the desired set; answers what differs and how to put it right.
-    fn compare(&mut self, desired: Desired<'_>) -> Result<(Plan, Drift), EnforceError> {
-        let (mut plan, mut drift) = (Plan::default(), Drift::default());
-        let mut live: HashMap<(Role, Target), (Option<Duration>, bool), foldhash::fast::RandomState> =
-            HashMap::default();
-        for &set in &self.structure.sets {
-            let elements = self.live.elements(set).map_err(reading)?;
-            let held =
-                |element: live::Element| ((set.role, element.target), (element.left, element.is_forced));
-            live.extend(elements.into_iter().map(held));
+    /// Begins to compare every element if there is reason to, and puts the table itself right before; whether it has
+    /// begun.
+    fn begin_if_due(&mut self) -> Result<bool, EnforceError> {
+        let now = Instant::now();
+        let changed = self.known != Some(self.live.generation().map_err(reading)?);
+        if !changed && now < self.read.must {
+            return Ok(false);
         }
-        let bans = desired.bans.iter().map(|ban| (Role::Ban, ban.target, ban.until, ban.id.is_forced()));
-        let allowances = desired.allowed.iter().map(|&target| (Role::Allow, target, None, false));
-        for (role, target, until, is_forced) in bans.chain(allowances) {
-            if until.is_some_and(|until| until <= desired.now) {
-                continue;
-            }
-            let left = until.map(|until| until.since(desired.now));
-            let actual = live.remove(&(role, target));
-            match actual {
-                Some((actual, was_forced)) if close(actual, left) && was_forced == is_forced => continue,
-                Some(_) => drift.changed += 1,
-                None => drift.missing += 1,
-            }
-            let is_anew = actual.is_some_and(|(_, was_forced)| was_forced != is_forced);
-            plan.put(role, Element { target, left, is_forced, is_anew });
+        if changed && !self.is_intact()? {
+            self.rebuilt = 1;
+            self.build(&self.structure.sets.clone(), &[])?;
+        } else if now < self.read.may {
+            return Ok(false);
         }
-        for (role, target) in live.into_keys() {
-            drift.foreign += 1;
-            plan.take(role, target);
-        }
-        Ok((plan, drift))
-    }
-
-    /// Puts the bans that are not among what the table holds, and renews those that would end too early in it.
-    fn put_missing(&mut self, held: &[LiveEntry], desired: Desired<'_>) -> Result<(), EnforceError> {
-        let left = |until: Option<Moment>| until.map(|until| until.since(desired.now));
-        let held: HashMap<Target, &LiveEntry, foldhash::fast::RandomState> =
-            held.iter().map(|entry| (entry.target, entry)).collect();
-        let mut plan = Plan::default();
-        for ban in desired.bans.iter().filter(|ban| ban.until.is_none_or(|until| until > desired.now)) {
-            let (entry, is_forced) = (held.get(&ban.target), ban.id.is_forced());
-            let stays = entry.is_some_and(|entry| {
-                let actual = entry.seconds_left.map(Duration::from_secs);
-                entry.outlasts(ban.until, desired.now) || close(actual, left(ban.until))
-            });
-            if !stays {
-                let (target, left) = (ban.target, left(ban.until));
-                let is_anew = entry.is_some_and(|entry| BanId(entry.id).is_forced() != is_forced);
-                plan.put(Role::Ban, Element { target, left, is_forced, is_anew });
-            }
-        }
-        self.write(&plan)
-    }
-
-    /// Takes away sets that nothing desired is in.
-    fn tidy(&mut self, desired: Desired<'_>) -> Result<(), EnforceError> {
-        let bans = desired.bans.iter().map(|ban| Set::of(Role::Ban, ban.target));
-        let allowances = desired.allowed.iter().map(|&target| Set::of(Role::Allow, target));
-        let wanted: BTreeSet<Set> = bans.chain(allowances).chain(Set::BASE).collect();
-        let obsolete: Vec<Set> = self.structure.sets.difference(&wanted).copied().collect();
-        if obsolete.is_empty() { Ok(()) } else { self.build(&wanted, &obsolete) }
+        self.known = Some(self.live.generation().map_err(reading)?);
+        self.begin_round()?;
+        Ok(true)
     }
 
     /// Whether the table is as we left it, without looking at elements.
@@ -250,39 +212,38 @@ impl Enforcer for Nftables {
     }
 
     fn apply(&mut self, changes: &[Change]) -> Result<(), EnforceError> {
-        self.write(&Plan::of(changes, Moment::now()))
+        let plan = Plan::of(changes, Moment::now());
+        if self.round.as_mut().is_some_and(|round| round.note(&plan)) {
+            self.round = None;
+        }
+        self.write(&plan)
     }
 
     /// A table that was taken over holds nearly all of it, some for longer than the store knows: to write it would
-    /// shorten those. [`Self::unknown`] writes what is missing.
+    /// shorten those. [`Self::unknown`] writes what is missing. From the time that has begun, all is written.
     fn restore(&mut self, bans: &[Change], _to_come: u64) -> Result<(), EnforceError> {
-        if self.taken_over { Ok(()) } else { self.apply(bans) }
+        if self.held == Held::Unread { Ok(()) } else { self.apply(bans) }
     }
 
     fn reconcile(&mut self, desired: Desired<'_>) -> Result<Drift, EnforceError> {
-        let started = Instant::now();
-        let generation = self.live.generation().map_err(reading)?;
-        let changed = self.known != Some(generation);
-        if !changed && started < self.read.must {
-            return Ok(Drift::default());
+        loop {
+            if let Some(drift) = self.reconcile_part(desired)? {
+                return Ok(drift);
+            }
         }
-        let mut attachments = 0;
-        if changed && !self.is_intact()? {
-            attachments = 1;
-            self.build(&self.structure.sets.clone(), &[])?;
-        } else if started < self.read.may {
-            return Ok(Drift::default());
+    }
+
+    fn reconcile_part(&mut self, desired: Desired<'_>) -> Result<Option<Drift>, EnforceError> {
+        if self.round.is_none() && !self.begin_if_due()? {
+            return Ok(Some(Drift::default()));
         }
-        let generation = self.live.generation().map_err(reading)?;
-        let (plan, drift) = self.compare(desired)?;
-        let took = started.elapsed();
+        let Some(compared) = self.compare_part(desired, None)? else { return Ok(None) };
+        let Compared { drift, took, is_whole } = compared;
+        self.known = self.known.filter(|_| is_whole);
         let now = Instant::now();
         self.read = Schedule { may: now + took * READ_SHARE, must: now + READ_ANYWAY };
-        self.known = Some(generation);
-        self.write(&plan)?;
-        self.tidy(desired)?;
-        self.taken_over = false;
-        Ok(Drift { attachments, ..drift })
+        self.held = Held::Known;
+        Ok(Some(Drift { attachments: std::mem::take(&mut self.rebuilt), ..drift }))
     }
 
     fn live(&mut self) -> Result<Vec<LiveEntry>, EnforceError> {
@@ -294,13 +255,22 @@ impl Enforcer for Nftables {
         Ok(live)
     }
 
+    /// This is a comparison as [`Self::reconcile_part`] makes it, only that what is foreign is handed over. A table that
+    /// was new holds what was put into it since.
     fn unknown(&mut self, desired: Desired<'_>) -> Result<Unknown, EnforceError> {
-        let entries = self.live()?;
-        if self.taken_over {
-            self.put_missing(&entries, desired)?;
-            self.taken_over = false;
+        if self.held == Held::Known {
+            return Ok(Unknown::default());
         }
-        Ok(Unknown { entries: unknown_of(entries, desired), more: false })
+        if self.round.is_none() {
+            self.held = Held::BeingRead;
+            self.begin_round()?;
+        }
+        let mut entries = Vec::new();
+        let is_over = self.compare_part(desired, Some(&mut entries))?.is_some();
+        if is_over {
+            self.held = Held::Known;
+        }
+        Ok(Unknown { entries, more: !is_over })
     }
 
     fn check(&mut self, address: IpAddr, _now: Moment) -> Result<Verdict, EnforceError> {
@@ -399,13 +369,6 @@ fn live_entry(element: &live::Element) -> LiveEntry {
         seconds_left: element.left.map(|left| elements::without_tick(left).as_millis().div_ceil(1000) as u64),
         packets: element.tally.map(|tally| tally.packets),
         bytes: element.tally.map(|tally| tally.bytes),
-    }
-}
-
-fn close(a: Option<Duration>, b: Option<Duration>) -> bool {
-    match (a, b) {
-        (Some(a), Some(b)) => a.abs_diff(b) <= TOLERANCE,
-        (a, b) => a == b,
     }
 }
 

@@ -54,6 +54,12 @@ impl Plan {
         self.take.entry(Set::of(role, target)).or_default().push(Element::plain(target, None));
     }
 
+    /// What is put or taken.
+    pub(super) fn targets(&self) -> impl Iterator<Item = (Role, Target)> {
+        let all = self.put.iter().chain(&self.take);
+        all.flat_map(|(set, elements)| elements.iter().map(|element| (set.role, element.target)))
+    }
+
     /// The sets that must be there.
     pub(super) fn needs(&self) -> impl Iterator<Item = Set> {
         self.put.keys().copied()

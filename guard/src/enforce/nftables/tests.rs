@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::ban::{Ban, BanId, BanTable};
+use crate::target::Target;
 use batch::Verb;
 use elements::Element;
 

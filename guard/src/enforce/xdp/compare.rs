@@ -13,10 +13,10 @@ use guard_common::{Cidr4, Cidr6, Entry};
 use super::key::{Key, PLACES, Place, deadline};
 use super::read::live;
 use super::write::Pending;
-use super::{Held, Xdp, cidrs};
+use super::{Xdp, cidrs};
 use crate::ban::{BanTable, Walk};
 use crate::datapath::{FreshBits, Scan, Table};
-use crate::enforce::{Desired, Drift, EnforceError, LiveEntry};
+use crate::enforce::{Desired, Drift, EnforceError, Held, LiveEntry};
 use crate::target::Target;
 
 /// How long a part takes, as nearly as whole calls allow.

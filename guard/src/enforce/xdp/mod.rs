@@ -17,8 +17,8 @@ use self::key::{PLACES, deadline};
 use self::room::Growing;
 use self::write::Pending;
 use super::{
-    Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, LiveEntry, Unknown,
-    Verdict,
+    Backend, Change, Counters, Desired, Drift, EnforceError, Enforcer, EnforcerStatus, Held, LiveEntry,
+    Unknown, Verdict,
 };
 use crate::config::Interfaces;
 use crate::datapath::{Datapath, DatapathError, Options};
@@ -45,17 +45,6 @@ pub struct XdpOptions {
     pub capacity: u32,
     /// Count what would be dropped, and pass it.
     pub observe: bool,
-}
-
-/// What is known of the bans that maps held when they were taken over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Held {
-    /// There are some, and nobody has looked at them.
-    Unread,
-    /// They are being read, so what is new to the ban table now may be missed by that: it is written at once.
-    BeingRead,
-    /// There were none, or all have been looked at.
-    Known,
 }
 
 /// Bans in XDP maps. What is pinned goes on when this is dropped.
