@@ -2,7 +2,7 @@
 
 use guard::scan::Mode;
 
-use super::{NOW, scanner};
+use super::scanner;
 
 /// Messages that are read, of 192.0.2.66.
 const READ: [&str; 38] = [
