@@ -18,6 +18,8 @@ mod headers;
 mod own_lines;
 #[path = "filters/reference.rs"]
 mod reference;
+#[path = "filters/sshd_messages.rs"]
+mod sshd_messages;
 
 use headers::{HEADERS, NOW};
 

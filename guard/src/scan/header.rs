@@ -4,11 +4,14 @@
 //! syslog-ng write it today, and RFC 5424 (`<34>1 2026-… host app 7 - - text`). A priority in front is skipped. RFC 3164
 //! is also read with the stamps of journalctl (`-o short-precise`, `-o short-full`), and with facility and level: behind the
 //! host, as `BusyBox` writes them (`Nov  1 00:00:00 host auth.info ident[7]: text`), before it in angle brackets, as
-//! FreeBSD's syslogd does when asked to, and in its place behind a year, as `OpenWrt`'s logread does.
+//! FreeBSD's syslogd does when asked to, and in its place behind a year, as `OpenWrt`'s logread does. Daemons with a format
+//! of the administrator's write ISO 8601 with a blank, seconds since the epoch (journalctl's `-o short-unix` too), or a year
+//! behind the day (`Nov  1 2026 00:00:00`); `-o short-monotonic` writes the time since boot in brackets, which is no time of
+//! the day. An RFC 5424 line may have lost its priority.
 
 use crate::time::Wall;
 
-use super::timestamp::{self, BSD_LENGTH, Stamps};
+use super::timestamp::{self, BSD_LENGTH, Notation, Stamps};
 use super::{bytes, simd};
 
 /// Longest identifier. RFC 5424 allows 48 bytes.
@@ -62,7 +65,11 @@ pub(super) fn split(line: &[u8]) -> Option<Header<'_>> {
     if first.is_ascii_digit() {
         return split_iso(line);
     }
-    if first == b'<' { split_priority(line) } else { None }
+    match first {
+        b'<' => split_priority(line),
+        b'[' => split_stamped(line),
+        _ => None,
+    }
 }
 
 /// The RFC 3164 stamp in front of a line, with a space behind it; its numbers are not looked at.
@@ -94,7 +101,7 @@ fn split_other(line: &[u8]) -> Option<Header<'_>> {
     let (stamp, end) = timestamp::stamp(line)?;
     let rest = &line[end..];
     // Services begin lines of their own with this stamp too: the word behind it tells them apart.
-    if stamp.has_year_behind() && !is_priority(rest.split(|b| *b == b' ').next()?) {
+    if stamp.notation() == Notation::Ctime && !is_priority(rest.split(|b| *b == b' ').next()?) {
         return None;
     }
     split_host(rest, Stamp::Other(stamp))
@@ -120,8 +127,36 @@ fn is_priority(word: &[u8]) -> bool {
 }
 
 fn split_iso(line: &[u8]) -> Option<Header<'_>> {
-    let (stamp, end) = iso_stamp(line)?;
-    split_host(&line[end + 1..], stamp)
+    match iso_stamp(line) {
+        Some((stamp, end)) => split_host(&line[end + 1..], stamp),
+        None => split_stamped(line),
+    }
+}
+
+/// `2026-11-01 00:00:00 host …`, `1793491200.123456 host …`, `[  123.456789] host …`, and RFC 5424 without a priority.
+#[cold]
+fn split_stamped(line: &[u8]) -> Option<Header<'_>> {
+    if let Some(rest) = line.strip_prefix(b"1 ") {
+        return iso_stamp(rest).and_then(|_| split_5424(rest));
+    }
+    let (stamp, end) = timestamp::stamp(line)?;
+    let is_bracketed = line[0] == b'[';
+    let notation = stamp.notation();
+    let fits = match notation {
+        Notation::Iso | Notation::Seconds => !is_bracketed,
+        Notation::Boot => is_bracketed,
+        _ => false,
+    };
+    let rest = &line[end..];
+    let host = memchr::memchr(b' ', rest)?;
+    // Services begin lines of their own like this too: `2026-11-01 00:00:00 TLS Error: …`. What follows there is no host's
+    // name, or it ends in a colon, or the next word has no process.
+    let is_host = rest[..host].iter().all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(b));
+    if !fits || !is_host || rest[..host].ends_with(b":") {
+        return None;
+    }
+    let header = split_tag(&rest[host + 1..], Stamp::Other(stamp))?;
+    (header.pid > 0 || notation != Notation::Iso).then_some(header)
 }
 
 /// Whether a line has a header without a host, or a stamp with a colon behind it: then it may as well be a line of a
@@ -308,6 +343,14 @@ mod tests {
             ("Nov  1 00:00:00 web1 local7.warning sshd: text: a b", sshd(0)),
             ("Nov  1 00:00:00 <auth.info> web1 sshd[123]: text: a b", sshd(123)),
             ("2026-11-01T00:00:00Z <ftp.err> web1 sshd: text: a b", sshd(0)),
+            ("2026-11-01 00:00:00 web1 sshd[123]: text: a b", sshd(123)),
+            ("2026-11-01 00:00:00.123456 web1 sshd[123]: text: a b", sshd(123)),
+            ("Nov  1 2026 00:00:00 web1 sshd[123]: text: a b", sshd(123)),
+            ("1793491200 web1 sshd[123]: text: a b", sshd(123)),
+            ("1793491200.123456 web1.example.org sshd[123]: text: a b", sshd(123)),
+            ("[12345.678901] web1 sshd[123]: text: a b", sshd(123)),
+            ("[    5.678901] web1 sshd: text: a b", sshd(0)),
+            ("1 2026-11-01T00:00:00Z web1 sshd 123 - - text: a b", sshd(123)),
             ("<34>1 2026-11-01T00:00:00Z web1 sshd 123 - - text: a b", sshd(123)),
             ("<34>1 - web1 sshd - ID [a b=\"]\\\"\"][c] \u{feff}text: a b", sshd(0)),
         ] {
@@ -328,6 +371,18 @@ mod tests {
             "Sun Nov  1 00:00:00 2026 1.2.3.4:5 sshd: text",
             "Sun 2026-11-01 web1 sshd: text",
             "Nov  1 00:00:00 web1 [1]: x",
+            // Lines of services' own, with text of a client's at the end.
+            "2026-11-01 00:00:00.123 UTC [55] sshd[1]: x",
+            "2026-11-01 00:00:00 imap-login: sshd[1]: x",
+            "2026-11-01 00:00:00 TLS Error: x",
+            "2026-11-01 00:00:00 192.0.2.1:1194 WARNING: x",
+            "2026-11-01 00:00:00 H=(x) sshd[1]: x",
+            "2026/11/01 00:00:00 web1 sshd[1]: x",
+            "[2026-11-01 00:00:00] web1 sshd[1]: x",
+            "[1793491200] web1 sshd[1]: x",
+            "12345.678901 web1 sshd[1]: x",
+            "1793491200123 web1 sshd[1]: x",
+            "1 web1 sshd 123 - - x",
             "Nov  1 00:00:00 web1 auth.loud sshd: x",
             "Nov  1 00:00:00 web1 x.info sshd: x",
             "Nov  1 00:00:00 web1 auth.info auth.info sshd: x",

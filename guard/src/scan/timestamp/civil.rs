@@ -44,6 +44,7 @@ impl Minute<'_> {
             Notation::Clf | Notation::Dashed => {
                 (naive(year(&date[7..11])?, month(&date[3..6])?, two(&date[..2])?)?, tail)
             }
+            Notation::Dated => (naive(year(&date[7..11])?, month(&date[..3])?, padded(&date[4..6])?)?, tail),
             Notation::Ctime => {
                 let (tail, written) = tail.split_last_chunk::<4>()?;
                 let tail = tail.strip_suffix(b" ")?;

@@ -7,6 +7,7 @@
 //! | notation | example | who writes it |
 //! |---|---|---|
 //! | RFC 3164 | `Nov 20 12:00:00`, `Nov 20 12:00:00.123456` | syslog daemons, journalctl, Dovecot, Asterisk |
+//! | RFC 3164 with a year | `Nov 20 2026 12:00:00` | syslog daemons, when asked to |
 //! | ISO 8601, RFC 3339 | `2026-11-20T12:00:00.123+01:00`, `2026-11-20 12:00:00,123 CET` | rsyslogd, PostgreSQL, log4j |
 //! | with a day of the week | `Fri 2026-11-20 12:00:00 CET` | journalctl, systemd |
 //! | with a padded hour | `2026-11-20  1:02:03` | `MySQL`, `MariaDB` |
@@ -61,6 +62,8 @@ pub(super) enum Notation {
     Dashed,
     /// `261101 00:00:00`
     Short,
+    /// `Nov  1 2026 00:00:00`
+    Dated,
     /// `1793491200.123`
     Seconds,
     /// `1793491200123`
@@ -70,7 +73,7 @@ pub(super) enum Notation {
 }
 
 /// Notations with a minute to remember; they come first.
-const REMEMBERED: usize = 7;
+const REMEMBERED: usize = 8;
 
 impl Notation {
     /// Bytes that name the minute, in notations that have one.
@@ -78,7 +81,7 @@ impl Notation {
         match self {
             Self::Bsd | Self::Short => Some(12),
             Self::Iso | Self::Slashed | Self::Ctime => Some(16),
-            Self::Clf | Self::Dashed => Some(17),
+            Self::Clf | Self::Dashed | Self::Dated => Some(17),
             Self::Seconds | Self::Milliseconds | Self::Boot => None,
         }
     }
@@ -93,9 +96,9 @@ pub(super) struct Stamp<'a> {
 }
 
 impl Stamp<'_> {
-    /// Whether the year stands at its end, as `ctime(3)` writes it.
-    pub(super) fn has_year_behind(self) -> bool {
-        self.notation == Notation::Ctime
+    /// How it is written.
+    pub(super) fn notation(self) -> Notation {
+        self.notation
     }
 }
 
