@@ -216,16 +216,15 @@ impl Nftables {
         if until.is_some_and(|until| until <= now) || round.changed.contains(&(role, target)) {
             return Ok(());
         }
-        match was_forced {
-            Some(_) => round.drift.changed += 1,
-            None => {
-                let is_there =
-                    !elements.are_whole && self.live.element(role, target).map_err(reading)?.is_some();
-                if is_there {
-                    return Ok(());
-                }
-                round.drift.missing += 1;
+        if was_forced.is_some() {
+            round.drift.changed += 1;
+        } else {
+            let is_hidden =
+                !elements.are_whole && self.live.element(role, target).map_err(reading)?.is_some();
+            if is_hidden {
+                return Ok(());
             }
+            round.drift.missing += 1;
         }
         let is_anew = was_forced.is_some_and(|was_forced| was_forced != is_forced);
         plan.put(role, Element { target, left: until.map(|until| until.since(now)), is_forced, is_anew });

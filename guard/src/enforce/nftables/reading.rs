@@ -81,7 +81,7 @@ fn read(table: &str, sets: &BTreeSet<Set>) -> io::Result<Elements> {
             let mut now = Moment::now();
             let each = |element: Element| {
                 // One message has hundreds of elements: the clock is read for some of them.
-                if elements.all.len() % 256 == 0 {
+                if elements.all.len().is_multiple_of(256) {
                     now = Moment::now();
                 }
                 let until = element.left.map(|left| now + left);
