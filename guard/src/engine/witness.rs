@@ -236,7 +236,7 @@ impl Witness {
     /// Whether one is of PAM, the other of the process that has forked for it.
     fn is_asked_by(&self, other: &Self) -> bool {
         // Where nobody forks, the account is told of by the process that asks PAM, and PAM's line has been joined.
-        matches!((self.kind, other.kind), (PAM, AUTH) | (AUTH, PAM) | (UNKNOWN, PAM))
+        matches!((self.kind, other.kind), (PAM, AUTH) | (AUTH | UNKNOWN, PAM))
     }
 
     /// Whether the lines of both can be about one login.

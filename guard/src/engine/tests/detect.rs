@@ -116,7 +116,7 @@ fn slow_guesses_are_no_ban_where_no_login_is_ever_read() {
         office.wait(30 * MINUTE);
         let pattern = PatternId { filter: 1, pattern: 0 };
         let account = Some(accounts[i % accounts.len()].as_bytes());
-        let s = Sighting { account, pattern, ..line(ATTACKER, Kind::FailedPassword, 0) };
+        let s = Sighting { pattern, account, ..line(ATTACKER, Kind::FailedPassword, 0) };
         assert_eq!(office.see(s), None, "guess {i}: of a web server nobody knows who was let in");
     }
     assert!(office.troubles().iter().any(|told| matches!(told, Trouble::SlowGuessing { .. })));
