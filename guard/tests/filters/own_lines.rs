@@ -46,7 +46,7 @@ fn bytes() -> regex_automata::util::syntax::Config {
 }
 
 /// What follows a stamp, its bracket and blanks.
-fn behind_stamp(text: &[u8]) -> Option<&[u8]> {
+pub(crate) fn behind_stamp(text: &[u8]) -> Option<&[u8]> {
     STAMPS.iter().find_map(|notation| {
         let end = notation.find(text)?.end();
         let rest = &text[end..];

@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 
 use guard::scan::shipped;
 
+use crate::own_lines::behind_stamp;
+
 /// What `<peer>` stands for.
 const PEER: &str = r"(<v4>[:<port>]|<v6>|\[<v6>\][:<port>])";
 
@@ -23,6 +25,8 @@ type Choices = Vec<Vec<Node>>;
 struct Filter {
     name: String,
     identifiers: Vec<String>,
+    /// Whether its service begins lines with a stamp of its own, and so perhaps messages.
+    stamped: bool,
     patterns: Vec<Vec<Node>>,
     /// Patterns over fields, each by their names.
     records: Vec<Vec<(String, Choices)>>,
@@ -36,6 +40,7 @@ static FILTERS: LazyLock<Vec<Filter>> = LazyLock::new(|| {
         Filter {
             name: name.to_owned(),
             identifiers: identifiers.map(|name| name.as_str().unwrap().to_owned()).collect(),
+            stamped: table.get("format").is_some_and(|format| format.as_str() == Some("stamped")),
             patterns: patterns().filter_map(|pattern| pattern.get("text")).map(written).collect(),
             records: patterns().filter_map(|pattern| pattern.get("fields")?.as_table()).map(record).collect(),
         }
@@ -56,11 +61,17 @@ fn record(fields: &toml::Table) -> Vec<(String, Choices)> {
     fields.iter().map(|(name, value)| (name.clone(), choices(value))).collect()
 }
 
-/// Different addresses that the first pattern with a reading finds in a message of a program.
+/// Different addresses that the first pattern with a reading finds in a message of a program, or else behind a stamp in front
+/// of it.
 pub(crate) fn addresses(identifier: &str, message: &[u8]) -> Vec<IpAddr> {
     // `wordpress(www.example.org)` is wordpress.
     let identifier = identifier.split('(').next().unwrap();
-    first(FILTERS.iter().filter(|filter| filter.reads(identifier)), message)
+    let readers = || FILTERS.iter().filter(|filter| filter.reads(identifier));
+    let found = first(readers(), message);
+    if !found.is_empty() || !readers().any(|filter| filter.stamped) {
+        return found;
+    }
+    behind_stamp(message).map(|rest| first(readers(), rest)).unwrap_or_default()
 }
 
 /// The same in a text that one filter reads.
