@@ -52,15 +52,21 @@ pub(crate) fn find<'a>(patterns: impl Iterator<Item = &'a str>) -> Vec<PathBuf> 
 }
 
 /// The regular files that a shell pattern names. Links are left out, as everywhere: whoever may write to the folder
-/// must not choose what is read.
+/// must not choose what is read. So are names that are not UTF-8, which no pattern matches.
 fn files(pattern: &str) -> Vec<PathBuf> {
-    let Ok(paths) = glob::glob_with(pattern, MATCHING) else { return Vec::new() };
+    let Ok(matching) = glob::Pattern::new(pattern) else { return Vec::new() };
+    // The search panics at a name that is not UTF-8 where it is to leave hidden ones out (glob 0.3.4).
+    let search = glob::MatchOptions { require_literal_leading_dot: false, ..MATCHING };
+    let Ok(paths) = glob::glob_with(pattern, search) else { return Vec::new() };
     let regular = |path: &Path| std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
-    paths.flatten().filter(|path| regular(path)).collect()
+    paths.flatten().filter(|path| matching.matches_path_with(path, MATCHING) && regular(path)).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
 
     #[test]
@@ -73,6 +79,9 @@ mod tests {
         let pattern = at("*.log").to_string_lossy().into_owned();
         assert_eq!(files(&pattern), [at("a.log")]);
         assert_eq!(files("[").len(), 0);
+        std::fs::write(at(".hidden.log"), "").unwrap();
+        std::fs::write(folder.path().join(OsStr::from_bytes(b"\xff.log")), "").unwrap();
+        assert_eq!(files(&pattern), [at("a.log")], "neither what is hidden nor what has no name to match");
         assert_eq!(look_once(&[pattern]), Look { paths: vec![at("a.log")], left_out: 0, since: None });
     }
 
