@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod ban;
+mod bytes;
 mod causes;
 pub mod cli;
 pub mod config;
@@ -25,6 +26,7 @@ pub mod protect;
 pub mod rules;
 pub mod scan;
 pub mod sighting;
+mod simd;
 pub mod source;
 pub mod store;
 pub mod target;

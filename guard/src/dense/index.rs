@@ -4,7 +4,7 @@
 //! A place is in the bucket its hash leads to, or, where that was full, in one that follows. Each bucket counts how many
 //! had to go on from it, so a search ends where nobody did, and nothing is left behind by what is removed.
 
-use crate::scan::simd::equal_of_16;
+use crate::simd::equal_of_16;
 
 /// Places in a bucket.
 const WAYS: usize = 12;

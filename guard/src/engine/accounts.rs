@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::groups::{Group, Groups, Note};
 use super::second::Second;
+use crate::bytes::first_eight;
 use crate::dense::{Chance, Key, Seed};
-use crate::scan::bytes::first_eight;
 use crate::sighting::{Kind, Sighting};
 use crate::time::Moment;
 

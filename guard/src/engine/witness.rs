@@ -24,9 +24,9 @@
 //! counts on its own.
 
 use super::attempt::{JOIN, Joined};
+use crate::bytes::first_eight;
 use crate::dense::Seed;
 use crate::memory::prefetch;
-use crate::scan::bytes::first_eight;
 use crate::sighting::{Kind, Points, Sighting, SourceId};
 use crate::time::Moment;
 

@@ -5,7 +5,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{bytes, dotted};
+use super::dotted;
+use crate::bytes;
 
 /// Longest text of an IPv4 address.
 const MAX_V4: usize = 15;

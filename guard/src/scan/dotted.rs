@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::simd::{self, Kinds};
+use crate::simd::{self, Kinds};
 
 /// Longest text of an IPv4 address.
 const LONGEST: usize = 15;

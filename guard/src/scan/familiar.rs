@@ -6,12 +6,12 @@
 //! A tag is not taken apart to be looked up: the beginning that has its place tells how long the name is, and the tag is
 //! compared with what it says. Each beginning has one place, and the last that came has it: nothing is lost but time.
 
-use super::bytes;
 use super::dispatch::Start;
 use super::header::{TAG, Tag};
 use super::identifiers::SHORT;
 use super::openings::{OPENING, is_whole};
-use super::simd;
+use crate::bytes;
+use crate::simd;
 
 /// Beginnings that are remembered, a power of two. A log has a few dozen at a time.
 const PLACES: usize = 256;

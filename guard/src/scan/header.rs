@@ -12,7 +12,7 @@
 use crate::time::Wall;
 
 use super::timestamp::{self, BSD_LENGTH, Notation, Stamps};
-use super::{bytes, simd};
+use crate::{bytes, simd};
 
 /// Longest identifier. RFC 5424 allows 48 bytes.
 const MAX_IDENTIFIER: usize = 64;

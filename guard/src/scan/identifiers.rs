@@ -1,7 +1,7 @@
 //! From the name of a program to what reads its lines: one look-up, however many names there are.
 
-use super::bytes::{first_eight, same};
 use super::header::FACILITIES;
+use crate::bytes::{first_eight, same};
 
 /// Bits of the sieve.
 const SIEVE: usize = 4096;

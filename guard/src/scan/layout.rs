@@ -3,8 +3,8 @@
 
 use super::header::{self, Stamp, Tag};
 use super::lines::Ends;
-use super::simd;
 use super::timestamp::BSD_LENGTH;
+use crate::simd;
 
 /// Longest stamp.
 const STAMP: usize = 32;

@@ -2,7 +2,7 @@
 //! it looks at, and a branch for each is often mispredicted. So the newlines of 64 bytes at a time become bits, and
 //! the bits places in a list.
 
-use super::simd;
+use crate::simd;
 
 const BLOCK: usize = 64;
 /// Ends after which a list counts as full; the next block may bring another 64.

@@ -1,6 +1,6 @@
 //! Literals that are compared with the front or the end of a text: most in one comparison of a word.
 
-use super::bytes;
+use crate::bytes;
 
 /// Bytes of a literal that are compared at once.
 const WORD: usize = 16;

@@ -12,7 +12,6 @@
 use serde::{Deserialize, Serialize};
 
 mod address;
-pub(crate) mod bytes;
 pub mod corpus;
 mod dispatch;
 mod dotted;
@@ -37,7 +36,6 @@ mod record;
 mod scanner;
 mod set;
 mod shape;
-pub(crate) mod simd;
 #[cfg(test)]
 mod tests;
 mod timestamp;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::byte_set::ByteSet;
 use super::ending::Ending;
 use crate::scan::address::{self, Bits};
-use crate::scan::{bytes, simd};
+use crate::{bytes, simd};
 
 /// One way to write a message: no options or alternatives any more.
 #[derive(Clone, Debug, PartialEq, Eq)]

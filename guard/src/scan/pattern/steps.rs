@@ -3,7 +3,7 @@
 
 use super::form::{Field, Found, Free, Part};
 use crate::scan::literal::Literal;
-use crate::scan::simd;
+use crate::simd;
 
 /// Steps, in the order in which they are taken.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 //! Where the quotes and backslashes of a line are, a bit for each byte.
 
-use crate::scan::simd;
+use crate::simd;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Marks {

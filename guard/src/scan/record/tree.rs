@@ -1,7 +1,7 @@
 //! The names of fields as a tree, and what a line has there.
 
 use super::marks::Marks;
-use crate::scan::bytes;
+use crate::bytes;
 
 /// A place in the tree.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

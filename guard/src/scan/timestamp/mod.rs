@@ -32,7 +32,7 @@ mod zone;
 
 use jiff::tz::TimeZone;
 
-use crate::scan::bytes;
+use crate::bytes;
 use crate::time::Wall;
 use civil::Minute;
 pub(super) use shape::stamp;

@@ -2,21 +2,21 @@
 
 /// The rest of `text` after `literal`, if it begins with it.
 #[inline(always)]
-pub(super) fn after<'a>(text: &'a [u8], literal: &[u8]) -> Option<&'a [u8]> {
+pub(crate) fn after<'a>(text: &'a [u8], literal: &[u8]) -> Option<&'a [u8]> {
     let (front, rest) = text.split_at_checked(literal.len())?;
     equal(front, literal).then_some(rest)
 }
 
 /// The rest of `text` before `literal`, if it ends with it.
 #[inline(always)]
-pub(super) fn before<'a>(text: &'a [u8], literal: &[u8]) -> Option<&'a [u8]> {
+pub(crate) fn before<'a>(text: &'a [u8], literal: &[u8]) -> Option<&'a [u8]> {
     let (rest, back) = text.split_at_checked(text.len().checked_sub(literal.len())?)?;
     equal(back, literal).then_some(rest)
 }
 
 /// Whether two texts are the same.
 #[inline(always)]
-pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
+pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && equal(a, b)
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn first_eight(text: &[u8]) -> u64 {
 
 /// A decimal number of one to eight digits, all of the text.
 #[inline(always)]
-pub(super) fn number(text: &[u8]) -> Option<u32> {
+pub(crate) fn number(text: &[u8]) -> Option<u32> {
     let length = text.len();
     let digits = match (text.first_chunk(), text.last_chunk()) {
         (Some(first), Some(last)) if length <= 8 => {
@@ -73,7 +73,7 @@ pub(super) fn number(text: &[u8]) -> Option<u32> {
 
 /// Whether those of eight bytes are decimal digits for which `kept` has ones.
 #[inline(always)]
-pub(super) fn are_digits(eight: u64, kept: u64) -> bool {
+pub(crate) fn are_digits(eight: u64, kept: u64) -> bool {
     let values = (eight ^ ZEROS) & kept;
     // A byte above 9 carries into its high half.
     (values | values.wrapping_add(0x0606_0606_0606_0606)) & 0xf0f0_f0f0_f0f0_f0f0 == 0
@@ -84,7 +84,7 @@ const ZEROS: u64 = 0x3030_3030_3030_3030;
 
 /// The number of which the last `count` of eight bytes are the digits, without a branch for each.
 #[inline(always)]
-pub(super) fn last_digits(eight: u64, count: usize) -> Option<u32> {
+pub(crate) fn last_digits(eight: u64, count: usize) -> Option<u32> {
     if count.wrapping_sub(1) >= 8 {
         return None;
     }

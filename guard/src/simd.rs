@@ -4,7 +4,7 @@
 /// Calls `each` with the number of a block and a bit for each newline in it, the first byte's bit lowest, until it
 /// answers `false`; answers how many blocks were looked at.
 #[inline]
-pub(super) fn each_block(blocks: &[[u8; 64]], each: impl FnMut(usize, u64) -> bool) -> usize {
+pub(crate) fn each_block(blocks: &[[u8; 64]], each: impl FnMut(usize, u64) -> bool) -> usize {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2")
         && std::arch::is_x86_feature_detected!("bmi1")
@@ -40,7 +40,7 @@ fn newlines(block: &[u8; 64]) -> u64 {
 
 /// A bit for each byte of the block that equals `byte`.
 #[inline(always)]
-pub(super) fn equal(block: &[u8; 32], byte: u8) -> u32 {
+pub(crate) fn equal(block: &[u8; 32], byte: u8) -> u32 {
     let (halves, _) = block.as_chunks::<16>();
     u32::from(lanes::equal(&halves[0], byte)) | u32::from(lanes::equal(&halves[1], byte)) << 16
 }
@@ -53,7 +53,7 @@ pub(crate) fn equal_of_16(block: &[u8; 16], byte: u8) -> u16 {
 
 /// Where a byte first stands in a text; near its front more likely than not.
 #[inline(always)]
-pub(super) fn find(text: &[u8], byte: u8) -> Option<usize> {
+pub(crate) fn find(text: &[u8], byte: u8) -> Option<usize> {
     if let Some(block) = text.first_chunk() {
         let places = lanes::equal(block, byte);
         if places != 0 {
@@ -65,7 +65,7 @@ pub(super) fn find(text: &[u8], byte: u8) -> Option<usize> {
 
 /// Whether the first `N` quarters of two blocks are the same where `mask` has ones; `wanted` has zeros elsewhere.
 #[inline(always)]
-pub(super) fn same_where<const N: usize>(block: &[u8; 64], mask: &[u8; 64], wanted: &[u8; 64]) -> bool {
+pub(crate) fn same_where<const N: usize>(block: &[u8; 64], mask: &[u8; 64], wanted: &[u8; 64]) -> bool {
     let quarters = |block: &'_ [u8; 64]| -> [[u8; 16]; N] {
         let (quarters, _) = block.as_chunks();
         std::array::from_fn(|at| quarters[at])
@@ -75,14 +75,14 @@ pub(super) fn same_where<const N: usize>(block: &[u8; 64], mask: &[u8; 64], want
 
 /// Whether words are the same where `mask` has ones; `wanted` has zeros elsewhere.
 #[inline(always)]
-pub(super) fn same<const N: usize>(words: [u128; N], mask: [u128; N], wanted: [u128; N]) -> bool {
+pub(crate) fn same<const N: usize>(words: [u128; N], mask: [u128; N], wanted: [u128; N]) -> bool {
     let [words, mask, wanted] = [words, mask, wanted].map(|words| words.map(u128::to_le_bytes));
     lanes::same_where(&words, &mask, &wanted)
 }
 
 /// How many decimal digits a text begins with.
 #[inline(always)]
-pub(super) fn digits_at_front(text: &[u8]) -> usize {
+pub(crate) fn digits_at_front(text: &[u8]) -> usize {
     let here = match text.first_chunk() {
         Some(block) => lanes::digits(block).trailing_ones() as usize,
         None => 16,
@@ -92,7 +92,7 @@ pub(super) fn digits_at_front(text: &[u8]) -> usize {
 
 /// How many decimal digits a text ends with.
 #[inline(always)]
-pub(super) fn digits_at_end(text: &[u8]) -> usize {
+pub(crate) fn digits_at_end(text: &[u8]) -> usize {
     let here = match text.last_chunk() {
         Some(block) => lanes::digits(block).leading_ones() as usize,
         None => 16,
@@ -102,16 +102,16 @@ pub(super) fn digits_at_end(text: &[u8]) -> usize {
 
 /// A bit for each byte of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Kinds {
+pub(crate) struct Kinds {
     /// Decimal digits.
-    pub(super) digits: u16,
-    pub(super) zeros: u16,
-    pub(super) dots: u16,
+    pub(crate) digits: u16,
+    pub(crate) zeros: u16,
+    pub(crate) dots: u16,
 }
 
 /// What the bytes of a number with dots are.
 #[inline(always)]
-pub(super) fn kinds(block: &[u8; 16]) -> Kinds {
+pub(crate) fn kinds(block: &[u8; 16]) -> Kinds {
     Kinds { digits: lanes::digits(block), zeros: lanes::equal(block, b'0'), dots: lanes::equal(block, b'.') }
 }
 
@@ -130,13 +130,13 @@ mod lanes {
     }
 
     #[inline(always)]
-    pub(super) fn equal(block: &[u8; 16], byte: u8) -> u16 {
+    pub(crate) fn equal(block: &[u8; 16], byte: u8) -> u16 {
         // SAFETY: SSE2 is part of the x86_64 baseline.
         unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(load(block), _mm_set1_epi8(byte as i8))) as u16 }
     }
 
     #[inline(always)]
-    pub(super) fn same_where<const N: usize>(
+    pub(crate) fn same_where<const N: usize>(
         block: &[[u8; 16]; N],
         mask: &[[u8; 16]; N],
         wanted: &[[u8; 16]; N],
@@ -152,7 +152,7 @@ mod lanes {
     }
 
     #[inline(always)]
-    pub(super) fn digits(block: &[u8; 16]) -> u16 {
+    pub(crate) fn digits(block: &[u8; 16]) -> u16 {
         // SAFETY: SSE2 is part of the x86_64 baseline.
         unsafe {
             let value = _mm_sub_epi8(load(block), _mm_set1_epi8(b'0' as i8));
@@ -170,7 +170,7 @@ mod wide {
 
     /// The processor has AVX2, BMI1 and POPCNT.
     #[inline]
-    pub(super) fn each_block(blocks: &[[u8; 64]], each: impl FnMut(usize, u64) -> bool) -> usize {
+    pub(crate) fn each_block(blocks: &[[u8; 64]], each: impl FnMut(usize, u64) -> bool) -> usize {
         #[target_feature(enable = "avx2,bmi1,popcnt")]
         fn inner(blocks: &[[u8; 64]], each: impl FnMut(usize, u64) -> bool) -> usize {
             let half = |block: &[u8; 32]| {
@@ -191,11 +191,11 @@ mod wide {
 
 #[cfg(not(target_arch = "x86_64"))]
 mod lanes {
-    pub(super) fn equal(block: &[u8; 16], byte: u8) -> u16 {
+    pub(crate) fn equal(block: &[u8; 16], byte: u8) -> u16 {
         bits(block, |b| b == byte)
     }
 
-    pub(super) fn same_where<const N: usize>(
+    pub(crate) fn same_where<const N: usize>(
         block: &[[u8; 16]; N],
         mask: &[[u8; 16]; N],
         wanted: &[[u8; 16]; N],
@@ -205,7 +205,7 @@ mod lanes {
             == 0
     }
 
-    pub(super) fn digits(block: &[u8; 16]) -> u16 {
+    pub(crate) fn digits(block: &[u8; 16]) -> u16 {
         bits(block, |b| b.is_ascii_digit())
     }
 
