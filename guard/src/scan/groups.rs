@@ -47,11 +47,6 @@ impl<T: Copy + Default> Groups<T> {
         self.count = 0;
     }
 
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.count
-    }
-
     /// Adds a thing if it is `wanted`, without a branch on that. There is room for [`Ends::MOST`].
     #[inline(always)]
     pub(super) fn add(&mut self, thing: T, group: u16, wanted: bool) {

@@ -77,7 +77,6 @@ impl Scanner {
                 groups.add(candidate, candidate.group(), meant);
             }
             sightings.clear();
-            sightings.reserve(groups.len());
             groups.each(|candidate| {
                 if candidate.is_unknown() {
                     return Fate::Late;

@@ -98,7 +98,8 @@ fn plain_access(line: &[u8]) -> Option<Vec<Option<String>>> {
             compile(r#"[0-9]\] "[^ ]"#),
         ]
     });
-    let groups = captures(whole, line)?;
+    // What begins so is an object of JSON, or nothing.
+    let groups = captures(whole, line).filter(|_| !line.starts_with(b"{"))?;
     let part = |name| text(&groups, name, line);
     let (client, tail) = (part("client")?, part("tail")?);
     let strange = client.contains(&b':') && lossy(client).parse::<std::net::Ipv6Addr>().is_err();
