@@ -21,7 +21,7 @@ pub(super) const LOWEST: Points = Points(2000);
 /// Different accounts, of those that are told apart, from which on slow guesses are no forgotten robots with old
 /// passwords. They count where logins that succeed are read as well: elsewhere nobody could tell an attacker from an
 /// office that shares an address, mistypes now and then, and is let in all day.
-const SLOW_SORTS: u32 = 6;
+const SLOW_SORTS: u32 = 3;
 /// And guesses of a day: where several people share an address and one of them forgets a password now and then, somebody
 /// will have logged in by then.
 const SLOW_GUESSES: u16 = 10;

@@ -123,11 +123,10 @@ fn slow_guesses_are_no_ban_where_no_login_is_ever_read() {
 }
 
 #[test]
-fn a_few_jobs_with_old_passwords_are_no_ban() {
+fn two_jobs_with_old_passwords_are_no_ban() {
     let mut jobs = Scene::new();
     for i in 0..200 {
-        let banned =
-            jobs.wait(11 * MINUTE).fail_at(ATTACKER, ["backup", "deploy", "git", "sync", "mirror"][i % 5]);
+        let banned = jobs.wait(11 * MINUTE).fail_at(ATTACKER, ["backup", "deploy"][i % 2]);
         assert_eq!(banned, None, "guess {i}");
     }
 }
