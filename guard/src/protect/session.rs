@@ -172,9 +172,8 @@ fn address(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{BufRead, BufReader, Write};
+    use std::io::{BufRead, BufReader};
     use std::net::{TcpListener, TcpStream};
-    use std::os::unix::process::CommandExt;
     use std::process::{Child, Command, Stdio};
     use std::time::Duration;
 
@@ -182,36 +181,38 @@ mod tests {
 
     #[test]
     fn the_nearest_ancestor_with_a_connection_tells() {
-        // A shell with the variable starts a child without it.
-        let mut child = Command::new("/bin/sh")
-            .args(["-c", "env -u SSH_CONNECTION sh -c 'echo $$; read line'; true"])
-            .env("SSH_CONNECTION", "::ffff:203.0.113.9 50122 192.0.2.1 22")
-            .arg0("sh ) (x")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let pid: i32 = line.trim().parse().unwrap();
+        let (pid, mut child) = shell("sh ) (x", "::ffff:203.0.113.9 50122 192.0.2.1 22", Inner::Without);
         assert_ne!(pid, child.id() as i32);
         assert_eq!(caller_peer(pid), Some("203.0.113.9".parse().unwrap()));
-        child.stdin.take().unwrap().write_all(b"\n").unwrap();
+        drop(child.stdin.take());
         child.wait().unwrap();
         assert_eq!(caller_peer(0), None);
         assert_eq!(caller_peer(1), None);
     }
 
-    /// Starts a shell of a name with `SSH_CONNECTION` and has it start another one, whose parent ends at once where it is
-    /// to be nobody's: the process id of that one, which goes on until its input ends.
-    fn shell(name: &str, connection: &str, orphaned: bool) -> (i32, Child) {
+    /// The shell that another one starts.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Inner {
+        Child,
+        /// Without `SSH_CONNECTION`.
+        Without,
+        /// Its parent ends at once.
+        Orphan,
+    }
+
+    /// Starts a shell of a name with `SSH_CONNECTION` and has it start another one: the process id of that one, which goes
+    /// on until its input ends.
+    fn shell(name: &str, connection: &str, inner: Inner) -> (i32, Child) {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join(name);
         std::os::unix::fs::symlink("/bin/sh", &program).unwrap();
-        let inner = "sh -c 'echo $$; read line'";
-        let script = if orphaned { format!("exec 3<&0; {inner} <&3 &") } else { format!("{inner}; true") };
+        let script = match inner {
+            Inner::Child => "sh -c 'echo $$; read line'; true",
+            Inner::Without => "env -u SSH_CONNECTION sh -c 'echo $$; read line'; true",
+            Inner::Orphan => "exec 3<&0; sh -c 'echo $$; read line' <&3 &",
+        };
         let mut child = Command::new(program)
-            .args(["-c", &script])
+            .args(["-c", script])
             .env("SSH_CONNECTION", connection)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -219,7 +220,7 @@ mod tests {
             .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        if orphaned {
+        if inner == Inner::Orphan {
             let input = child.stdin.take();
             child.wait().unwrap();
             child.stdin = input;
@@ -236,10 +237,10 @@ mod tests {
         let live = format!("{} {} {} {}", from.ip(), from.port(), to.ip(), to.port());
         let old = "203.0.113.9 50122 192.0.2.1 22";
         let gone = "203.0.113.10 50122 192.0.2.1 22";
-        let (_, attached) = shell("bash", &live, false);
-        let (_, left_over) = shell("bash", gone, false);
-        let (in_tmux, tmux) = shell("tmux", old, true);
-        let (in_sshd, sshd) = shell("sshd", old, false);
+        let (_, attached) = shell("bash", &live, Inner::Child);
+        let (_, left_over) = shell("bash", gone, Inner::Child);
+        let (in_tmux, tmux) = shell("tmux", old, Inner::Orphan);
+        let (in_sshd, sshd) = shell("sshd", old, Inner::Child);
 
         let at = |text: &str| text.parse::<IpAddr>().unwrap();
         assert_eq!(caller_peers(in_tmux), [at("127.0.0.1"), at("203.0.113.9")].into());
