@@ -129,6 +129,37 @@ fn what_follows_a_stamp_is_not_taken_for_its_zone() {
 }
 
 #[test]
+fn a_zone_that_only_some_lines_have_is_their_stamps() {
+    for (without, with) in [
+        (
+            "2026-11-20 12:00:00 text that is long enough for a template",
+            "2026-11-20 12:00:01 +0100 text that is long enough",
+        ),
+        (
+            "2026-11-20 12:00:00.123 text that is long enough for one",
+            "2026-11-20 12:00:01.123 CET text that is long enough",
+        ),
+        (
+            "20-Nov-2026 12:00:00 text that is long enough for a template",
+            "20-Nov-2026 12:00:01 UTC text that is long enough",
+        ),
+        (
+            "20/Nov/2026:12:00:00 text that is long enough for a template",
+            "20/Nov/2026:12:00:01 +0100 text that is long enough",
+        ),
+        (
+            "[20-Nov-2026 12:00:00 text that is long enough for a template",
+            "[20-Nov-2026 12:00:01 Europe/Berlin] text that is long",
+        ),
+    ] {
+        let mut usual = Usual::default();
+        for text in [without, with, without, with].map(str::as_bytes) {
+            assert_eq!(usual.stamp(text), stamp(text), "{}", String::from_utf8_lossy(text));
+        }
+    }
+}
+
+#[test]
 fn the_zone_that_php_names() {
     let text = "[20-Nov-2026 12:00:00 America/New_York] PHP Warning";
     // Without a time zone database the machine's zone is all there is.
@@ -271,11 +302,13 @@ fn written(notation: usize, time: DateTime, millis: i16) -> String {
 }
 
 fn any_text() -> impl Strategy<Value = Vec<u8>> {
-    let stamped = (0..11usize, 1_704_067_200i64..1_893_456_000, 0..1000i16, "(\\[|)", "(\\]|)[ -~]{0,60}")
-        .prop_map(|(notation, seconds, millis, open, rest)| {
+    let rest = "(| [+-]0[0-9]00| CEST| UTC| Etc/UTC)(\\]|)( |:)[ -~]{0,60}";
+    let stamped = (0..11usize, 1_704_067_200i64..1_893_456_000, 0..1000i16, "(\\[|)", rest).prop_map(
+        |(notation, seconds, millis, open, rest)| {
             let time = TimeZone::UTC.to_datetime(Timestamp::from_second(seconds).unwrap());
             format!("{open}{}{rest}", written(notation, time, millis)).into_bytes()
-        });
+        },
+    );
     prop_oneof![
         4 => stamped,
         2 => "\\[?[ 0-9]{1,6}[0-9./:A-Za-z -]{5,40}\\]?[ -~]{0,40}".prop_map(String::into_bytes),

@@ -1,7 +1,7 @@
 //! The stamp of the last line as a template: in one log it keeps its notation and its length, so the next one is
 //! recognised by a few wide comparisons.
 
-use super::{Notation, Stamp, shape};
+use super::{Notation, Stamp, shape, zone};
 
 /// Bytes of a line that the template covers.
 const WINDOW: usize = 48;
@@ -19,6 +19,8 @@ pub(in crate::scan) struct Usual {
     end: u8,
     /// The first byte that is not the stamp's or its bracket's.
     rest: u8,
+    /// Whether the blank behind the stamp may be one before a zone.
+    may_grow: bool,
     /// Ones in the high half of each byte that is a digit.
     digits: [u64; WORDS],
     /// Ones in each byte that stays as it is, and those bytes.
@@ -33,6 +35,7 @@ impl Usual {
         if let Some(notation) = self.notation
             && let Some(window) = text.first_chunk()
             && self.fits(window)
+            && !self.grows(text)
         {
             let rest = usize::from(self.rest);
             let stamp = Stamp { notation, text: &text[usize::from(self.start)..usize::from(self.end)] };
@@ -53,6 +56,15 @@ impl Usual {
             wrong |= (word & self.same[index]) ^ self.bytes[index];
         }
         wrong == 0
+    }
+
+    /// Whether a zone stands behind the stamp that a text with this template begins with: then it is part of the stamp.
+    #[inline(always)]
+    fn grows(&self, text: &[u8]) -> bool {
+        let end = usize::from(self.end);
+        self.may_grow
+            && matches!(text.get(end + 1), Some(b'+' | b'-' | b'A'..=b'Z'))
+            && zone::detached(&text[end..], true) > 0
     }
 
     #[cold]
@@ -84,6 +96,12 @@ impl Usual {
             }
             None => end,
         };
+        let may_grow = window[end] == b' '
+            && match stamp.notation {
+                Notation::Iso => stamp.text[10] == b' ',
+                Notation::Clf | Notation::Dashed => true,
+                _ => false,
+            };
         let mut masks = [[0; WINDOW]; 3];
         for (at, b) in window[..=rest].iter().enumerate() {
             if b.is_ascii_digit() && at < zone {
@@ -100,6 +118,7 @@ impl Usual {
             start: start as u8,
             end: end as u8,
             rest: rest as u8,
+            may_grow,
             digits,
             same,
             bytes,
