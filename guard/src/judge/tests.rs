@@ -19,6 +19,8 @@ mod logins;
 mod names;
 mod overtaken;
 mod prefixes;
+#[cfg(feature = "sqlite")]
+mod restart;
 
 const START: Clock = Clock { wall: Wall(1_800_000_000_000), moment: Moment(1_000_000) };
 
