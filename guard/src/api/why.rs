@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::BanView;
-use crate::judge::Line;
+use crate::judge::{AccountAttack, IgnoredLines, Line};
 use crate::store::StoredEventView;
 use crate::target::Target;
 use crate::time::Wall;
@@ -19,6 +19,12 @@ pub struct Why {
     pub threshold: String,
     /// The last lines that counted, newest last. After a restart: those that led to the last ban.
     pub lines: Vec<Line>,
+    /// The lines that rules ignored since guard was started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ignored: Option<IgnoredLines>,
+    /// The attacks on accounts that it took part in within a day, newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attacks: Vec<AccountAttack>,
     /// The bans that cover it.
     pub bans: Vec<BanView>,
     /// How many bans count against it, after forgiveness.

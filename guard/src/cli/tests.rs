@@ -19,7 +19,7 @@ use crate::api::{
 use crate::ban::{BanQuery, Family, Origin, Place, Sort};
 use crate::enforce::{Counters, EnforcerStatus, InterfaceStatus, LiveEntry, MapStatus, Verdict};
 use crate::feed::parse::Named;
-use crate::judge::Line;
+use crate::judge::{AccountAttack, IgnoredLines, Line, Listed};
 use crate::source::SourceStatus;
 use crate::store::{EventQuery, StoredEventView};
 use crate::target::Allowable;
@@ -205,17 +205,24 @@ fn canned(request: &Request) -> Answer {
             target: *target,
             score: "5.2".into(),
             threshold: "5".into(),
-            lines: vec![Line {
-                at: Wall(Wall::now().0 - 125_000),
+            lines: vec![
+                line(),
+                Line {
+                    joined: true,
+                    points: 0.5,
+                    earlier: 1.5,
+                    leaked: 0.0,
+                    ruled_by: Some("friends".into()),
+                    listed: Some(Listed { feed: "drop".into(), points: 2.0 }),
+                    ..line()
+                },
+            ],
+            ignored: Some(IgnoredLines { rules: "monitor".into(), times: 8, last: line() }),
+            attacks: vec![AccountAttack {
+                account: "root".into(),
                 filter: "sshd".into(),
-                pattern: "Failed password".into(),
-                kind: "failed-password".into(),
-                points: 1.0,
-                joined: false,
-                score: 4.2,
-                leaked: 0.5,
-                forgotten: 0.0,
-                line: "Failed password for root from 203.0.113.7 port 22 ssh2".into(),
+                at: Wall(Wall::now().0 - 125_000),
+                addresses: 20,
             }],
             bans: vec![ban("203.0.113.7")],
             strikes: 2,
@@ -252,6 +259,24 @@ fn canned(request: &Request) -> Answer {
             changes: vec!["decide.threshold: 5 → 7".into(), "log.level: \"info\" → \"debug\"".into()],
             at_restart: vec!["log.level: \"info\" → \"debug\"".into()],
         },
+    }
+}
+
+fn line() -> Line {
+    Line {
+        at: Wall(Wall::now().0 - 125_000),
+        filter: "sshd".into(),
+        pattern: "Failed password".into(),
+        kind: "failed-password".into(),
+        points: 1.0,
+        ruled_by: None,
+        listed: None,
+        earlier: 0.0,
+        joined: false,
+        score: 4.2,
+        leaked: 0.5,
+        forgotten: 0.0,
+        line: "Failed password for root from 203.0.113.7 port 22 ssh2".into(),
     }
 }
 
@@ -446,6 +471,10 @@ fn the_other_reads_are_told_in_words() {
                 "for 1 h by sshd, strike 1\n",
                 "  2 min ago     -0.5 leaked, +1 = 4.2      sshd failed-password\n",
                 "    Failed password for root",
+                "  2 min ago     1.5 of earlier lines, +2 as drop lists it, +0.5 (same attempt) = 4.2 sshd \
+                 failed-password, points by rule friends\n",
+                "Ignored by rule monitor: 8 lines\n  2 min ago     sshd failed-password, the last\n",
+                "Attacks on accounts that it took part in\n  2 min ago  root  sshd, tried from 20 addresses or more\n",
                 "  guardctl unban 203.0.113.7  lifts the ban\n",
             ][..],
         ),

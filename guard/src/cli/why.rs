@@ -8,6 +8,7 @@ use super::human::{ago, counted, left, span};
 use super::{CliError, Piece, Screen, Style, ask, bans, events, plain};
 use crate::api::client::Client;
 use crate::api::{Answer, Request, Undo, Why, WhyHost};
+use crate::judge::AccountAttack;
 use crate::target::Target;
 use crate::time::Wall;
 
@@ -56,6 +57,8 @@ fn show(screen: &mut Screen<'_>, why: &Why) -> io::Result<()> {
     }
     strikes(screen, why, now)?;
     lines(screen, why, now)?;
+    ignored(screen, why, now)?;
+    attacks(screen, why, now)?;
     hosts(screen, why)?;
     if !why.events.is_empty() {
         screen.heading("What happened")?;
@@ -109,16 +112,50 @@ fn lines(screen: &mut Screen<'_>, why: &Why, now: Wall) -> io::Result<()> {
             if points > 0.0 { format!("-{points} {how}, ") } else { String::new() }
         };
         let leaked = less(line.leaked, "leaked") + &less(line.forgotten, "forgotten");
+        let earlier =
+            if line.earlier > 0.0 { format!("{} of earlier lines, ", line.earlier) } else { String::new() };
+        let listed = line.listed.as_ref();
+        let listed = listed.map_or_else(String::new, |l| format!("+{} as {} lists it, ", l.points, l.feed));
         let joined = if line.joined { " (same attempt)" } else { "" };
-        let sum = format!("{leaked}+{}{joined} = {}", line.points, line.score);
+        let sum = format!("{leaked}{earlier}{listed}+{}{joined} = {}", line.points, line.score);
+        let ruled = line.ruled_by.as_ref();
+        let ruled = ruled.map_or_else(String::new, |rules| format!(", points by rule {rules}"));
         screen.line(&[
             Piece(Style::Faint, format!("  {:<14}", ago(&line.at.to_string(), now))),
             Piece(Style::Strong, format!("{sum:<26} ")),
-            plain(format!("{} {}", line.filter, line.kind)),
+            plain(format!("{} {}{ruled}", line.filter, line.kind)),
         ])?;
         screen.text(&cut(&format!("    {}", line.line)))?;
     }
     Ok(())
+}
+
+/// What rules have ignored.
+fn ignored(screen: &mut Screen<'_>, why: &Why, now: Wall) -> io::Result<()> {
+    let Some(ignored) = &why.ignored else { return Ok(()) };
+    let (rules, last) = (&ignored.rules, &ignored.last);
+    screen.heading(&format!("Ignored by rule {rules}: {}", counted(ignored.times, "line")))?;
+    screen.line(&[
+        Piece(Style::Faint, format!("  {:<14}", ago(&last.at.to_string(), now))),
+        plain(format!("{} {}, the last", last.filter, last.kind)),
+    ])?;
+    screen.text(&cut(&format!("    {}", last.line)))
+}
+
+/// Attacks that it took part in.
+fn attacks(screen: &mut Screen<'_>, why: &Why, now: Wall) -> io::Result<()> {
+    if why.attacks.is_empty() {
+        return Ok(());
+    }
+    screen.heading("Attacks on accounts that it took part in")?;
+    let row = |attack: &AccountAttack| {
+        vec![
+            Piece(Style::Faint, ago(&attack.at.to_string(), now)),
+            Piece(Style::Strong, attack.account.clone()),
+            plain(format!("{}, tried from {} addresses or more", attack.filter, attack.addresses)),
+        ]
+    };
+    screen.table(2, &[], &why.attacks.iter().map(row).collect::<Vec<_>>())
 }
 
 /// Who is in a prefix.

@@ -12,6 +12,7 @@ use crate::api::{Answer, ErrorClass, FeedView};
 use crate::ban::Origin;
 use crate::config::{Feed, FeedAction};
 use crate::enforce::Change;
+use crate::engine::Suspects;
 use crate::feed::{Command, FeedState, Keeper, List, News};
 use crate::judge::Followed;
 use crate::time::{Clock, Wall};
@@ -152,8 +153,10 @@ impl Control {
     fn tell_suspects(&mut self) {
         let points = |name: &str| self.configured(name).map(|feed| feed.points);
         let lists = self.feeds.suspects.iter();
-        let lists = lists.filter_map(|(name, list)| Some((Arc::clone(list), points(name)?))).collect();
-        self.judge.set_suspects(lists);
+        let suspects = |(name, list): &(String, Arc<List>)| {
+            Some(Suspects { feed: name.as_str().into(), list: Arc::clone(list), points: points(name)? })
+        };
+        self.judge.set_suspects(lists.filter_map(suspects).collect());
     }
 
     /// A feed has another state: what is wrong with it is a problem while it holds, and an event when it begins.

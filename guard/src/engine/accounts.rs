@@ -108,6 +108,13 @@ impl Accounts {
         self.all.get(key).map_or(0, |account| account.members.within(Second::of(at), within))
     }
 
+    /// Whether an address ([`super::sources::address_bits`]) is among the last that failed to get into an account of this
+    /// hash, as a filter's service has it.
+    pub(super) fn was_tried_by(&self, account: u64, filter: u16, address: u128) -> bool {
+        let address = self.seed.hash(address) as u32;
+        self.all.get(AccountKey(account).at(filter)).is_some_and(|account| account.members.has(address))
+    }
+
     /// All of them, on a timeline that is so many seconds ahead.
     pub(super) fn shifted(&self, seconds: i64) -> Vec<Account> {
         self.all.shifted(seconds)

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use super::accounts::AccountKey;
-use super::attempt::Joined;
 use super::escalate::{Sentence, Term};
+use super::evidence::Given;
 use super::logins::LoginAccounts;
 use super::pace::Adapted;
 use super::state::Engine;
@@ -53,9 +53,9 @@ impl Engine {
         let lowered = adapted.threshold.0.saturating_sub(lower).max(LOWEST.0);
         let threshold = Points(lowered.min(adapted.threshold.0));
         if threshold < usual && self.logins.from(target.address(), now) {
-            return Adapted { threshold: usual, percent: 100 };
+            return Adapted { threshold: usual, percent: 100, is_known: false };
         }
-        Adapted { threshold, ..adapted }
+        Adapted { threshold, is_known: threshold < adapted.threshold, ..adapted }
     }
 
     /// Looks at a guess of an address, whose source is at a place, in the light of those before it. Answers what speaks for a ban besides
@@ -101,8 +101,9 @@ impl Engine {
         if enough == 0 {
             return;
         }
-        let account = account.at(s.pattern.filter);
-        if let Some(addresses) = self.accounts.fail(account, address, s, at, enough, within) {
+        let key = account.at(s.pattern.filter);
+        if let Some(addresses) = self.accounts.fail(key, address, s, at, enough, within) {
+            self.attacks.add(s.account.unwrap_or_default(), account.0, s.pattern, at, addresses);
             let trouble = Trouble::AccountUnderAttack { addresses };
             let account = s.account.map(Into::into);
             self.tell(Incident { trouble, address: None, account, at, pattern: s.pattern });
@@ -167,7 +168,7 @@ impl Engine {
         let suspicious = (self.decide.threshold.0 / 1000 - 1).clamp(LEAST_GUESSES, GUESSES);
         if is_news && (i32::from(guesses) >= suspicious || is_attacked && guesses >= FEW_GUESSES) {
             let score = self.score(s.address, at);
-            self.evidence.push(s, Joined { points: Points(0), joined: false }, score, at);
+            self.evidence.push(s, Given::NONE, score, at);
             let trouble =
                 Trouble::SuccessAfterFailures { guesses: guesses.into(), addresses: addresses as u32 };
             self.tell(Incident::of(trouble, s, at));

@@ -1,7 +1,8 @@
 //! The lines that counted, kept in one ring of bounded size for all sources.
 //!
 //! Each line points at the one before it of the same source, so the last few of a source are found without a
-//! search, and the oldest lines of all make room for new ones.
+//! search, and the oldest lines of all make room for new ones. Behind a line's text come the names of what changed its
+//! points: they are told whatever rules and feeds there are by then.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -18,6 +19,8 @@ use crate::time::Moment;
 const TEXT: usize = 4 << 20;
 /// Lines kept for all sources together.
 const LINES: usize = 32_768;
+/// Bytes of the names of what changed a line's points.
+const NAME: usize = u8::MAX as usize;
 
 /// The ring.
 #[derive(Debug)]
@@ -33,6 +36,29 @@ pub(super) struct Ring {
     gone: u64,
     /// The last line of each source.
     last: Dense<Last>,
+    /// The rules that have changed the points of the line at hand, as people are told of them.
+    pub(super) ruled_by: Box<str>,
+}
+
+/// What a line gave.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given<'a> {
+    /// Points, after joining.
+    pub(super) points: Points,
+    /// Whether it was joined with earlier lines of its attempt.
+    pub(super) joined: bool,
+    /// Points that its source began with, and the feed that lists it.
+    pub(super) listed: Option<(&'a str, Points)>,
+}
+
+impl Given<'_> {
+    /// Nothing.
+    pub(super) const NONE: Self = Self { points: Points(0), joined: false, listed: None };
+
+    /// What a line meant to its attempt.
+    pub(super) const fn of(joined: Joined) -> Self {
+        Self { points: joined.points, joined: joined.joined, listed: None }
+    }
 }
 
 #[derive(Debug)]
@@ -46,7 +72,12 @@ struct Line {
     pattern: PatternId,
     points: Points,
     score: Points,
+    /// Points that its source began with.
+    listed: Points,
+    /// Bytes of its text, and of the names behind it.
     length: u16,
+    ruled_by: u8,
+    feed: u8,
     kind: Kind,
     joined: bool,
 }
@@ -77,6 +108,7 @@ impl Ring {
             first: 1,
             gone: 0,
             last: Dense::new(seed),
+            ruled_by: Box::default(),
         }
     }
 
@@ -87,9 +119,9 @@ impl Ring {
 
     /// Keeps a line, what it gave, and the score it led to.
     #[inline]
-    pub(super) fn push(&mut self, s: &Sighting<'_>, joined: Joined, score: Points, at: Moment) {
+    pub(super) fn push(&mut self, s: &Sighting<'_>, given: Given<'_>, score: Points, at: Moment) {
         if self.limit > 0 {
-            self.keep(s, joined, score, at);
+            self.keep(s, given, score, at);
         }
     }
 
@@ -100,8 +132,14 @@ impl Ring {
         while found.len() < self.limit
             && let Some(line) = number.checked_sub(self.first).and_then(|i| self.lines.get(i as usize))
         {
-            let start = (line.start - self.gone) as usize;
-            let text = self.text.range(start..start + usize::from(line.length));
+            let mut end = (line.start - self.gone) as usize;
+            let mut next = |length: usize| {
+                end += length;
+                self.text.range(end - length..end).copied().collect::<Vec<u8>>()
+            };
+            let text = next(line.length.into());
+            let mut name = |length: u8| String::from_utf8_lossy(&next(length.into())).into();
+            let (ruled_by, feed): (Box<str>, Box<str>) = (name(line.ruled_by), name(line.feed));
             found.push(Evidence {
                 at: line.at,
                 pattern: line.pattern,
@@ -109,7 +147,9 @@ impl Ring {
                 points: line.points,
                 joined: line.joined,
                 score: line.score,
-                line: text.copied().collect(),
+                ruled_by: Some(ruled_by).filter(|names| !names.is_empty()),
+                listed: Some((feed, line.listed)).filter(|(feed, _)| !feed.is_empty()),
+                line: text.into(),
             });
             number = line.before;
         }
@@ -129,9 +169,13 @@ impl Ring {
         self.lines.capacity() * size_of::<Line>() + self.text.capacity() + self.last.bytes()
     }
 
-    fn keep(&mut self, s: &Sighting<'_>, joined: Joined, score: Points, at: Moment) {
+    fn keep(&mut self, s: &Sighting<'_>, given: Given<'_>, score: Points, at: Moment) {
         let text = &s.line[..s.line.len().min(EVIDENCE)];
-        while self.lines.len() >= LINES || self.text.len() + text.len() > TEXT {
+        let (feed, listed) = given.listed.unwrap_or_default();
+        let ruled_by = std::mem::take(&mut self.ruled_by);
+        let names = [&*ruled_by, feed].map(|name| &name.as_bytes()[..name.len().min(NAME)]);
+        let bytes = text.len() + names[0].len() + names[1].len();
+        while self.lines.len() >= LINES || self.text.len() + bytes > TEXT {
             self.drop_first();
         }
         let address = address_bits(s.address);
@@ -143,13 +187,16 @@ impl Ring {
             before,
             start: self.gone + self.text.len() as u64,
             pattern: s.pattern,
-            points: joined.points,
+            points: given.points,
             score,
-            joined: joined.joined,
+            listed,
+            joined: given.joined,
             length: text.len() as u16,
+            ruled_by: names[0].len() as u8,
+            feed: names[1].len() as u8,
             kind: s.kind,
         });
-        self.text.extend(text);
+        self.text.extend([text, names[0], names[1]].into_iter().flatten());
     }
 
     fn drop_first(&mut self) {
@@ -157,8 +204,9 @@ impl Ring {
         if self.last.get(line.address).is_some_and(|last| last.number == self.first) {
             self.last.remove(line.address);
         }
-        self.text.drain(..usize::from(line.length));
-        self.gone += u64::from(line.length);
+        let bytes = usize::from(line.length) + usize::from(line.ruled_by) + usize::from(line.feed);
+        self.text.drain(..bytes);
+        self.gone += bytes as u64;
         self.first += 1;
     }
 }

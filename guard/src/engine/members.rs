@@ -63,6 +63,11 @@ impl Members {
         self.seen[..usize::from(self.known)].partition_point(|seen| is_within(*seen, at, time))
     }
 
+    /// Whether this is one of them.
+    pub(super) fn has(&self, hash: u32) -> bool {
+        self.place(hash).is_some()
+    }
+
     /// How many are told apart.
     pub(super) const fn len(&self) -> usize {
         self.known as usize

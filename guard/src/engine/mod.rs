@@ -24,6 +24,7 @@ use crate::target::Target;
 use crate::time::Moment;
 
 mod accounts;
+mod attacked;
 mod attempt;
 mod detect;
 mod escalate;
@@ -46,10 +47,12 @@ mod storm;
 mod trail;
 mod witness;
 
+pub use attacked::Attack;
 pub(crate) use escalate::RECIDIVE_MOST;
 pub use escalate::{Sentence, Strikes};
 pub use incident::{Incident, Severity, Trouble};
 pub use kept::{KeptLogin, KeptScore};
+pub use listed::Suspects;
 pub use logins::LoginAccounts;
 pub use recall::Recalled;
 pub use state::Engine;
@@ -131,6 +134,8 @@ pub enum Cause {
     Banned(u32),
     /// So many addresses of an IPv6 prefix have failed within a short time.
     Failing(u32),
+    /// The score has reached the threshold, which earlier bans had lowered so far.
+    Known(Points),
 }
 
 /// A line that counted, as the engine remembers it.
@@ -148,6 +153,10 @@ pub struct Evidence {
     pub joined: bool,
     /// The score after it.
     pub score: Points,
+    /// The rules that changed its points.
+    pub ruled_by: Option<Box<str>>,
+    /// The feed that lists its source, and the points that the source began with for that.
+    pub listed: Option<(Box<str>, Points)>,
     /// The line as it was, at most [`crate::encode::EVIDENCE`] bytes.
     pub line: Box<[u8]>,
 }

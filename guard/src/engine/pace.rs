@@ -37,6 +37,8 @@ pub(super) struct Adapted {
     pub(super) threshold: Points,
     /// Length of a ban in percent of what the ladder says.
     pub(super) percent: u32,
+    /// Whether earlier bans have lowered the threshold.
+    pub(super) is_known: bool,
 }
 
 impl Pace {
@@ -81,18 +83,22 @@ impl Pace {
 
     /// Threshold and length as the pace has them.
     pub(super) fn adapt(&mut self, decide: &Decide, now: Moment) -> Adapted {
-        let usual = Adapted { threshold: decide.threshold, percent: 100 };
+        let usual = Adapted { threshold: decide.threshold, percent: 100, is_known: false };
         if decide.adapt == Adapt::Off {
             return usual;
         }
         let Points(threshold) = decide.threshold;
         match self.failures(now) {
-            BUSY.. => {
-                Adapted { threshold: Points((threshold - 2000).max(LOWEST.0).min(threshold)), percent: 200 }
-            }
-            ..=QUIET if decide.adapt == Adapt::Both => {
-                Adapted { threshold: Points((threshold + 1000).min(HIGHEST.0).max(threshold)), percent: 80 }
-            }
+            BUSY.. => Adapted {
+                threshold: Points((threshold - 2000).max(LOWEST.0).min(threshold)),
+                percent: 200,
+                ..usual
+            },
+            ..=QUIET if decide.adapt == Adapt::Both => Adapted {
+                threshold: Points((threshold + 1000).min(HIGHEST.0).max(threshold)),
+                percent: 80,
+                ..usual
+            },
             _ => usual,
         }
     }

@@ -9,6 +9,7 @@ use std::cmp::Reverse;
 use serde::{Deserialize, Serialize};
 
 use super::accounts::Account;
+use super::attacked::{Attacks, KeptAttack};
 use super::groups::Group;
 use super::pace::Pace;
 use super::prefixes::Prefix;
@@ -21,7 +22,7 @@ use crate::sighting::PatternId;
 use crate::time::Clock;
 
 /// First byte of what is kept: what other versions have kept is forgotten.
-const VERSION: u8 = 4;
+const VERSION: u8 = 5;
 /// Trails that are kept: those of the most guesses.
 const TRAILS: usize = 16_384;
 /// Accounts and prefixes of either sort that are kept: those with most members.
@@ -35,6 +36,7 @@ pub struct Recalled {
     leak: Leak,
     trails: Vec<(u128, Trail)>,
     accounts: Vec<Account>,
+    attacks: Vec<KeptAttack>,
     banned: Vec<Prefix>,
     failing: Vec<Prefix>,
     storm: KeptStorm,
@@ -81,6 +83,7 @@ impl Engine {
                 .map(|(address, trail)| (address_bits(address), trail.shifted(seconds)))
                 .collect(),
             accounts: self.accounts.shifted(seconds),
+            attacks: self.attacks.kept(ahead, &name),
             banned: self.banned.shifted(seconds),
             failing: self.failing.shifted(seconds),
             storm: self.storm.kept(ahead, name),
@@ -113,6 +116,7 @@ impl Engine {
         self.banned.restore(&recalled.banned, seconds);
         self.failing.restore(&recalled.failing, seconds);
         let lasts = self.decide.storm_lasts;
+        self.attacks = Attacks::restored(recalled.attacks, behind, clock.moment, &number);
         self.storm = Storm::restored(recalled.storm, behind, clock.moment, lasts, number);
         self.pace = Pace::restored(&recalled.pace, seconds, clock.moment);
     }

@@ -5,10 +5,11 @@ use std::net::IpAddr;
 use std::ops::Range;
 
 use super::accounts::Accounts;
+use super::attacked::Attacks;
 use super::attempt::Attempts;
 use super::detect::LOWEST;
 use super::escalate::{Offenders, Strikes, Term};
-use super::evidence::Ring;
+use super::evidence::{Given, Ring};
 use super::kept::{KeptLogin, KeptScore};
 use super::listed::Listed;
 use super::logins::{LoginAccounts, Logins};
@@ -44,6 +45,7 @@ pub struct Engine {
     pub(super) sources: Sources,
     pub(super) offenders: Offenders,
     pub(super) accounts: Accounts,
+    pub(super) attacks: Attacks,
     /// Hosts and prefixes that were banned, by the prefix they are in.
     pub(super) banned: Prefixes,
     /// IPv6 addresses that have failed, by the prefix they are in.
@@ -81,6 +83,7 @@ impl Engine {
             sources: Sources::new(decide.max_sources, sources, chance.clone()),
             offenders: Offenders::new(chance.next(), offenders),
             accounts: Accounts::new(accounts, Chance::new(chance.next())),
+            attacks: Attacks::default(),
             banned: Prefixes::new(banned, Chance::new(chance.next())),
             failing: Prefixes::new(failing, Chance::new(chance.next())),
             logins: Logins::default(),
@@ -134,18 +137,22 @@ impl Engine {
             }
             if self.evidence.is_kept() {
                 let score = self.score(s.address, at);
-                self.evidence.push(s, joined, score, at);
+                self.evidence.push(s, Given::of(joined), score, at);
             }
             return None;
         }
         let is_guess = s.kind.is_guess() && joined.points.0 > 0;
         let place = self.sources.find(address, at, self.leak);
         let source = self.sources.at_mut(place);
-        if !self.listed.is_empty() && source.score.at(at, self.leak).0 == 0 {
-            source.score.add(self.listed.points(canonical(s.address)), at, self.leak);
+        let mut given = Given::of(joined);
+        if !self.listed.is_empty()
+            && source.score.at(at, self.leak).0 == 0
+            && let Some((feed, points)) = self.listed.by(canonical(s.address))
+        {
+            given.listed = Some((feed, source.score.add(points, at, self.leak)));
         }
         let score = source.score.add(joined.points, at, self.leak);
-        self.evidence.push(s, joined, score, at);
+        self.evidence.push(s, given, score, at);
         let mut cause = None;
         if is_guess {
             source.trail.guess(account.map(|key| key.0), at, self.decide.accounts_within);
@@ -164,7 +171,7 @@ impl Engine {
         let cause = if decoy {
             Cause::Decoy
         } else if score >= adapted.threshold {
-            Cause::Score(adapted.threshold)
+            if adapted.is_known { Cause::Known(adapted.threshold) } else { Cause::Score(adapted.threshold) }
         } else {
             cause?
         };
@@ -172,6 +179,13 @@ impl Engine {
         source.score.clear();
         source.trail.forget_guesses();
         self.order(s, target, Term::Ladder { percent: adapted.percent }, (score, cause), now)
+    }
+
+    /// Rules have changed the points of the sighting that comes next: what people are told of that.
+    pub fn ruled_by(&mut self, rules: &str) {
+        if self.evidence.is_kept() {
+            self.evidence.ruled_by = rules.into();
+        }
     }
 
     /// Points of an address at a moment.
@@ -261,6 +275,7 @@ impl Engine {
     /// Patterns have other numbers from now on: `number` answers the new one of each.
     pub fn renumber(&mut self, mut number: impl FnMut(PatternId) -> PatternId) {
         self.evidence.renumber(&mut number);
+        self.attacks.renumber(&mut number);
         self.storm.renumber(&mut number);
     }
 

@@ -116,7 +116,7 @@ impl Trail {
 
     /// Whether an account is one of those that are told apart.
     #[inline]
-    fn has(&self, account: u16) -> bool {
+    pub(super) fn has(&self, account: u16) -> bool {
         let same = |same, place: usize| same | u8::from(self.accounts[place] == account) << place;
         (0..ACCOUNTS).fold(0, same) & ((1 << self.accounts()) - 1) != 0
     }

@@ -15,12 +15,10 @@ use serde_json::Value;
 use crate::ban::{BanId, BanTable};
 use crate::config::{Config, Decide};
 use crate::enforce::{Change, Desired};
-use crate::engine::{Engine, EngineOptions, Recalled};
-use crate::feed::List;
+use crate::engine::{Engine, EngineOptions, Recalled, Suspects};
 use crate::protect::Protection;
 use crate::rules::{Order, RuleSet};
 use crate::scan::FilterSet;
-use crate::sighting::Points;
 use crate::store::{Snapshot, StoredEvent, Write};
 use crate::target::Target;
 use crate::time::{Clock, Moment};
@@ -28,6 +26,7 @@ use crate::time::{Clock, Moment};
 mod by_hand;
 mod ends;
 mod feeds;
+mod ignored;
 mod kept;
 mod lines;
 mod names;
@@ -50,11 +49,13 @@ mod tests;
 
 pub use by_hand::{Asker, Said};
 pub use feeds::{FeedCount, Followed};
-pub use lines::Line;
+pub use ignored::IgnoredLines;
+pub use lines::{Line, Listed};
 pub use protected::kept_logins;
 pub use restore::is_recovered;
 pub use room::Crowding;
 pub use sighting::Voucher;
+pub use told::AccountAttack;
 pub use within::{Inside, Within};
 
 use restore::Lifted;
@@ -90,6 +91,7 @@ pub struct Judge {
     crowding: Crowding,
     feeds: feeds::Feeds,
     repeats: repeats::Repeats,
+    ignored: ignored::Ignored,
     overtaken: overtaken::Overtaken,
     count: Count,
     outcome: Outcome,
@@ -164,6 +166,7 @@ impl Judge {
             crowding: Crowding::default(),
             feeds: feeds::Feeds::default(),
             repeats: repeats::Repeats::default(),
+            ignored: ignored::Ignored::default(),
             overtaken: overtaken::Overtaken::default(),
             count: Count::default(),
             outcome: Outcome::default(),
@@ -188,7 +191,7 @@ impl Judge {
     }
 
     /// Gives these points to whoever is on a list, when its score starts.
-    pub fn set_suspects(&mut self, lists: Vec<(Arc<List>, Points)>) {
+    pub fn set_suspects(&mut self, lists: Vec<Suspects>) {
         self.engine.set_listed(lists);
     }
 

@@ -9,14 +9,16 @@ impl Judge {
     pub(super) fn reason(&self, order: &BanOrder, filter: &str) -> String {
         let decide = &self.decide;
         match order.cause {
-            Cause::Score(threshold) => {
+            Cause::Score(threshold) | Cause::Known(threshold) => {
                 let within = show_duration(decide.window);
-                let lowered = match threshold < decide.threshold {
-                    true if order.strike > 1 => {
-                        format!(" (a known offender: {} lead to a ban)", threshold.as_f64())
-                    }
-                    true => format!(" (many fail at present: {} lead to a ban)", threshold.as_f64()),
-                    false => String::new(),
+                let lowered = match order.cause {
+                    Cause::Known(_) => "a known offender",
+                    _ if threshold < decide.threshold => "many fail at present",
+                    _ => "",
+                };
+                let lowered = match lowered {
+                    "" => String::new(),
+                    why => format!(" ({why}: {} lead to a ban)", threshold.as_f64()),
                 };
                 format!("{filter}: {} points within {within}{lowered}", order.score.as_f64())
             }

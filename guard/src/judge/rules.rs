@@ -21,10 +21,12 @@ const TEXT: usize = 256;
 /// What rules want done about one sighting.
 #[derive(Debug)]
 pub(super) struct Ruling {
-    /// Whether it is not scored.
-    pub(super) ignored: bool,
+    /// The names of the rules that have it not scored; empty if none does.
+    pub(super) ignored_by: String,
     /// Its points.
     pub(super) points: Points,
+    /// The names of the rules that changed them.
+    pub(super) scored_by: String,
     /// The ban of its address.
     ban: Option<(Arc<Rule>, Term)>,
     /// Words for the events it leads to.
@@ -61,8 +63,9 @@ impl Judge {
             return None;
         }
         let mut ruling = Ruling {
-            ignored: verdict.ignores(),
+            ignored_by: verdict.names(|does| *does == Does::Ignore),
             points: verdict.points(sighting.points),
+            scored_by: verdict.names(|does| matches!(does, Does::Score(_))),
             ban: verdict.ban().map(|(rule, term)| (Arc::clone(rule), term)),
             tags: verdict.tags().into_iter().map(str::to_owned).collect(),
             notices: Vec::new(),

@@ -62,14 +62,21 @@ impl Judge {
         };
         self.tags = std::mem::take(&mut ruling.tags);
         let scored = Sighting { points: ruling.points, ..*sighting };
+        self.engine.ruled_by(&ruling.scored_by);
         // Whom a login protects must be known before a rule bans; whom a rule bans, before the engine does.
         let banned = if sighting.kind.is_benign() {
             let banned = self.observe(&scored, via, voucher, clock);
             self.ban_by_rule(&ruling, sighting, clock) || banned
         } else {
             let banned = self.ban_by_rule(&ruling, sighting, clock);
-            !ruling.ignored && self.observe(&scored, via, voucher, clock) || banned
+            if ruling.ignored_by.is_empty() {
+                self.observe(&scored, via, voucher, clock) || banned
+            } else {
+                self.note_ignored(&ruling.ignored_by, sighting, clock);
+                banned
+            }
         };
+        self.engine.ruled_by("");
         self.tell_of_rules(ruling, sighting, clock);
         self.tags.clear();
         banned
@@ -239,6 +246,9 @@ impl Judge {
             pattern: self.filters.pattern_text(sighting.pattern).to_owned(),
             kind: sighting.kind.name().to_owned(),
             points: sighting.points.as_f64(),
+            ruled_by: None,
+            listed: None,
+            earlier: 0.0,
             joined: false,
             score: sighting.points.as_f64(),
             leaked: 0.0,

@@ -10,6 +10,7 @@ use crate::config::Allow;
 use crate::enforce::LiveEntry;
 use crate::engine::KeptScore;
 use crate::scan::{FilterFile, Mode};
+use crate::sighting::Points;
 use crate::store::{Memory, Store as _};
 use crate::time::Wall;
 
@@ -17,6 +18,9 @@ mod clocks;
 mod logins;
 mod names;
 mod overtaken;
+mod prefixes;
+#[cfg(feature = "sqlite")]
+mod restart;
 
 const START: Clock = Clock { wall: Wall(1_800_000_000_000), moment: Moment(1_000_000) };
 

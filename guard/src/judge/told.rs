@@ -2,18 +2,32 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tracing::{info, warn};
 
 use super::Judge;
 use crate::encode::printable;
-use crate::engine::{BanOrder, Incident, Trouble};
+use crate::engine::{Attack, BanOrder, Incident, Trouble};
 use crate::sighting::Sighting;
 use crate::target::Target;
-use crate::time::{Clock, Moment};
+use crate::time::{Clock, Moment, Wall};
 
 /// Characters of an account's name that are told.
 const ACCOUNT: usize = 64;
+
+/// An attack on an account by many addresses, as people are told of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountAttack {
+    /// The account, printable.
+    pub account: String,
+    /// The filter whose service has it.
+    pub filter: String,
+    /// When it was told of.
+    pub at: Wall,
+    /// How many addresses had tried it within `decide.account_within` then.
+    pub addresses: u32,
+}
 
 impl Judge {
     /// Tells of an incident.
@@ -43,6 +57,17 @@ impl Judge {
         ]);
         detail.extend(numbers(incident.trouble));
         self.event_of_line("incident", target, Value::Object(detail), clock);
+    }
+
+    /// The attacks on accounts that an address took part in, the newest first.
+    pub fn attacks_by(&self, address: IpAddr, clock: Clock) -> Vec<AccountAttack> {
+        let told = |attack: &Attack| AccountAttack {
+            account: printable(&attack.account, ACCOUNT),
+            filter: self.filters.filter_name(attack.pattern.filter).to_owned(),
+            at: clock.wall_of(attack.at),
+            addresses: attack.addresses,
+        };
+        self.engine.attacks_by(address, clock.moment).into_iter().map(told).collect()
     }
 
     /// Tells of an order that has to wait for the end of a storm.

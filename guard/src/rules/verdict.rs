@@ -52,6 +52,14 @@ impl<'r> Verdict<'r> {
         })
     }
 
+    /// The names of the rules that do a thing, with commas between them.
+    pub fn names(self, is_wanted: fn(&Does) -> bool) -> String {
+        let mut names: Vec<&str> =
+            self.acts().filter(|(_, action)| is_wanted(&action.does)).map(|(rule, _)| rule.name()).collect();
+        names.dedup();
+        names.join(", ")
+    }
+
     /// The ban of its address. Of several rules that ban, the first counts.
     pub fn ban(self) -> Option<(&'r Arc<Rule>, Term)> {
         self.acts().find_map(|(rule, action)| match action.does {

@@ -453,3 +453,50 @@ fn prefixes_that_have_waited_make_no_storm_and_each_can_be_refused() {
     scene.engine.refused(target("198.18.3.0/24"));
     assert_eq!(scene.engine.strikes(target("198.18.3.0/24"), scene.now), 1, "it stands");
 }
+
+#[test]
+fn four_56_of_a_48_ban_it_and_nothing_wider_follows() {
+    let mut scene = Scene::with(|d| d.storm_bans = 0);
+    let mut ordered = Vec::new();
+    for site in 0..8 {
+        for net in 0..16 {
+            for host in 0..20 {
+                let address = format!("2001:db8:{site:x}:{:x}::{host:x}", (net / 4) << 8 | net % 4);
+                scene.wait(SECOND).fail(&address);
+                while let Some(decision) = scene.engine.further() {
+                    let Decision::Ban(order) = decision else { panic!("{decision:?}") };
+                    scene.engine.stands(&order, scene.now);
+                    ordered.push((order.target, order.cause));
+                }
+            }
+        }
+    }
+    let of = |length| ordered.iter().filter(|(target, _)| target.length() == length).count();
+    assert_eq!((of(64), of(56), of(48), ordered.len()), (128, 32, 8, 168), "{ordered:?}");
+    let first = ordered.iter().find(|(target, _)| target.length() == 48);
+    assert_eq!(first, Some(&(target("2001:db8::/48"), Cause::Banned(4))));
+    let before =
+        ordered.iter().take_while(|(target, _)| target.length() > 48).map(|(target, _)| target.length());
+    assert_eq!(before.filter(|length| *length == 56).count(), 4, "each of another /56");
+}
+
+#[test]
+fn who_took_part_in_an_attack_on_an_account_is_known_after_a_restart_too() {
+    let mut scene = Scene::new();
+    let host = |number: u32| format!("192.0.{}.{}", number / 250, number % 250);
+    for number in 0..1000 {
+        scene.wait(2 * SECOND).fail_at(&host(number), "anna");
+    }
+    scene.fail_at(ATTACKER, "root");
+    scene.restart();
+    let attacks = |scene: &Scene, address: &str| -> Vec<(String, u32)> {
+        let attacks = scene.engine.attacks_by(address.parse().unwrap(), scene.now);
+        attacks.iter().map(|a| (String::from_utf8_lossy(&a.account).into_owned(), a.addresses)).collect()
+    };
+    for number in [0, 19, 500, 999] {
+        assert_eq!(attacks(&scene, &host(number)), [("anna".to_owned(), 20)], "{number}");
+    }
+    assert_eq!(attacks(&scene, ATTACKER), []);
+    scene.wait(DAY + HOUR);
+    assert_eq!(attacks(&scene, &host(999)), [], "long ago");
+}

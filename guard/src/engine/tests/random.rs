@@ -47,7 +47,9 @@ proptest! {
                 prop_assert!((Points(0)..Points(5000)).contains(&score), "{:?}", score);
             }
             if let Some(Decision::Ban(order)) = decision {
-                let Cause::Score(threshold) = order.cause else { panic!("{order:?}") };
+                let (Cause::Score(threshold) | Cause::Known(threshold)) = order.cause else { panic!("{order:?}") };
+                let is_known = matches!(order.cause, Cause::Known(_));
+                prop_assert_eq!(is_known, threshold < Points(5000), "{:?}", order);
                 prop_assert!((Points(2000)..=Points(5000)).contains(&threshold), "{:?}", threshold);
                 prop_assert!(order.score >= threshold && order.since == now);
                 prop_assert!(order.until.unwrap() > now);

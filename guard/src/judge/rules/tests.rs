@@ -349,3 +349,156 @@ fn other_rules_take_over_while_bans_stay() {
     assert_eq!(court.judge.bans().len(), 1);
     assert!(!court.see("203.0.113.9", Kind::FailedPassword, "x"));
 }
+
+/// Listed by a feed for two points.
+const LISTED: &str = "198.51.100.7";
+
+/// Rules that change points, of which two may act on one line, and one that ignores lines.
+const SCORING: &str = "
+    [[rule]]
+    name = 'half'
+    when = { user = 'half' }
+    then = { score = { set = 0.5 } }
+    [[rule]]
+    name = 'friends'
+    when = { user = ['friend', 'both'] }
+    then = { score = { add = 3 } }
+    continue = true
+    [[rule]]
+    name = 'less'
+    when = { user = 'both' }
+    then = { score = { add = -3.5 } }
+    [[rule]]
+    name = 'monitor'
+    when = { user = 'monitor' }
+    then = { ignore = true }
+";
+
+impl Court {
+    fn with_a_feed() -> Self {
+        let mut court = Self::new(SCORING);
+        let list: crate::feed::List = [LISTED.parse().unwrap()].into_iter().collect();
+        let suspects =
+            crate::engine::Suspects { feed: "drop".into(), list: list.into(), points: Points(2000) };
+        court.judge.set_suspects(vec![suspects]);
+        court
+    }
+
+    fn lines(&self, address: &str) -> Vec<crate::judge::Line> {
+        self.judge.lines(address.parse().unwrap(), self.now)
+    }
+}
+
+#[test]
+fn lines_say_which_rule_and_which_feed_their_points_are_of() {
+    let mut court = Court::with_a_feed();
+    for account in ["root", "half", "both", "monitor", "root"] {
+        court.see(LISTED, Kind::FailedPassword, account);
+    }
+    let lines = court.lines(LISTED);
+    let told: Vec<_> = lines
+        .iter()
+        .map(|l| (l.listed.as_ref().map(|l| (&*l.feed, l.points)), l.ruled_by.as_deref(), l.points, l.score))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (Some(("drop", 2.0)), None, 1.0, 3.0),
+            (None, Some("half"), 0.5, 3.5),
+            (None, Some("friends, less"), 0.5, 4.0),
+            (None, None, 1.0, 5.0),
+        ],
+        "{lines:?}"
+    );
+    let ignored = court.judge.ignored(LISTED.parse().unwrap()).unwrap();
+    assert_eq!((&*ignored.rules, ignored.times), ("monitor", 1));
+    assert!(ignored.last.line.contains("about monitor"), "{ignored:?}");
+    assert!(court.judge.ignored(ATTACKER.parse().unwrap()).is_none());
+
+    // What rules say of a line that is too old to count is said of no other line.
+    let old = Sighting {
+        at: Some(Wall(court.now.wall.0 - 86_400_000)),
+        address: ATTACKER.parse().unwrap(),
+        kind: Kind::FailedPassword,
+        points: Points(1000),
+        pattern: PatternId { filter: court.sshd, pattern: 0 },
+        pid: 1,
+        port: 0,
+        account: Some(b"half"),
+        service: b"sshd",
+        request: None,
+        line: b"an old line",
+    };
+    court.judge.sighting(&old, SourceId(0), Voucher::Kernel, court.now);
+    court.guess("root");
+    assert_eq!(court.lines(ATTACKER)[0].ruled_by, None);
+}
+
+#[test]
+fn a_feed_and_a_rule_are_named_in_the_event_of_a_ban() {
+    let mut court = Court::with_a_feed();
+    for account in ["root", "half", "half", "root", "root"] {
+        court.see(LISTED, Kind::FailedPassword, account);
+    }
+    let (kind, detail) = court.events.last().unwrap();
+    let lines = detail["lines"].as_array().unwrap();
+    assert_eq!((kind.as_str(), &lines[0]["listed"]["feed"]), ("ban", &json!("drop")), "{detail}");
+    assert_eq!((&lines[1]["ruled_by"], lines[3].get("ruled_by")), (&json!("half"), None), "{detail}");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    /// From line to line: what was there, less what has gone, with what came, is what is there.
+    #[test]
+    fn the_sums_of_the_lines_add_up(
+        steps in proptest::collection::vec((0..2usize, 0..7usize, 0..200_000u64), 1..60),
+    ) {
+        let mut court = Court::with_a_feed();
+        for (host, what, wait) in steps {
+            let address = [LISTED, ATTACKER][host];
+            court.wait(Duration::from_millis(wait));
+            match what {
+                6 => court.see(address, Kind::KeyLogin, "anna"),
+                5 => court.see(address, Kind::InvalidUser, "root"),
+                account => {
+                    let account = ["root", "half", "friend", "both", "monitor"][account];
+                    court.see(address, Kind::FailedPassword, account)
+                }
+            };
+            for address in [LISTED, ATTACKER] {
+                let mut before = 0.0;
+                for line in court.lines(address) {
+                    let listed = line.listed.as_ref().map_or(0.0, |listed| listed.points);
+                    let sum = before - line.leaked - line.forgotten + line.earlier + listed + line.points;
+                    proptest::prop_assert!((sum - line.score).abs() < 1e-6, "{sum}: {line:?}");
+                    before = line.score;
+                }
+            }
+        }
+    }
+}
+
+/// Why an address was banned a second time, in a minute in which everybody fails.
+fn second_reason(known_offender: &str) -> String {
+    let text = format!(
+        "[decide]\njitter = 0\nadapt = \"stricter\"\nprefix_hosts = 0\nknown_offender = {known_offender}\n"
+    );
+    let config = config::parse(&text, Path::new("guard.toml")).unwrap();
+    let mut court = Court::with(&config, "");
+    while !court.guess("root") {}
+    court.wait(Duration::from_secs(2 * 3600));
+    for host in 0..20 {
+        court.see(&format!("198.18.{host}.1"), Kind::FailedPassword, "root");
+    }
+    while !court.guess("root") {}
+    let (kind, detail) = court.events.last().unwrap();
+    assert_eq!((kind.as_str(), &detail["strike"]), ("ban", &json!(2)));
+    detail["reason"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn who_is_told_to_be_a_known_offender_is_banned_earlier_for_it() {
+    assert!(second_reason("1").contains("(a known offender: 2 lead to a ban)"), "{}", second_reason("1"));
+    assert!(second_reason("0").contains("(many fail at present: 3 lead to a ban)"), "{}", second_reason("0"));
+}

@@ -1,6 +1,8 @@
 //! Logins by key and their sessions: what tells of them is believed as far as it can be, and the store keeps them.
 
 use super::*;
+use serde_json::json;
+
 use crate::protect::Connection;
 use crate::sighting::{Kind, PatternId, Sighting, SourceId};
 use crate::store::{EventQuery, StoredAllow};
@@ -250,4 +252,37 @@ fn a_guessed_password_is_told_though_who_guessed_it_has_gone_before_anybody_look
     }
     world.tell(Kind::PasswordLogin, Voucher::Sockets(&|_, _| Some(false)), after(1700));
     assert_eq!(world.judge.count().incidents.get("success-after-failures"), Some(&1));
+}
+
+#[test]
+fn a_guessed_password_is_told_of_with_the_lines_that_led_to_it() {
+    let mut world = World::new(&[]);
+    for guess in 0..4 {
+        let failure = Sighting {
+            pid: 10 + guess as u32,
+            port: 0,
+            account: Some(b"anna"),
+            line: b"wrong password for anna",
+            ..line(Kind::FailedPassword)
+        };
+        world.judge.sighting(&failure, SourceId(0), Voucher::Kernel, after(guess * 3));
+    }
+    let login =
+        Sighting { account: Some(b"anna"), line: b"right password for anna", ..line(Kind::PasswordLogin) };
+    world.judge.sighting(&login, SourceId(0), Voucher::Kernel, after(20));
+    world.settle();
+    let event = world.last_event();
+    let detail: Value = serde_json::from_str(&event.detail).unwrap();
+    assert_eq!((event.kind.as_str(), event.target), ("incident", Some(target(OWNER))));
+    assert_eq!(
+        (&detail["incident"], &detail["severity"], &detail["account"], &detail["guesses"]),
+        (&json!("success-after-failures"), &json!("critical"), &json!("anna"), &json!(4))
+    );
+    let lines = detail["lines"].as_array().unwrap();
+    let told: Vec<_> = lines.iter().map(|line| (&line["kind"], &line["points"], &line["line"])).collect();
+    assert_eq!(told.len(), 5, "{detail}");
+    for wrong in &told[..4] {
+        assert_eq!(*wrong, (&json!("failed-password"), &json!(1.0), &json!("wrong password for anna")));
+    }
+    assert_eq!(told[4], (&json!("password-login"), &json!(0.0), &json!("right password for anna")));
 }
