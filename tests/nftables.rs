@@ -114,7 +114,9 @@ fn a_second_ban_moves_the_end_and_keeps_the_counter() {
         assert!(left(enforcer).unwrap() > 29 * 86400);
         assert!(!passes(arena, 0));
         let entry = enforcer.check(attacker_v4(0), Moment::now()).unwrap().entries.remove(0);
-        assert!(entry.packets >= Some(2), "{entry:?}");
+        // A kernel that does not renew an element in place begins its counter anew.
+        let counted = if enforcer.renews_in_place() { 2 } else { 1 };
+        assert!(entry.packets >= Some(counted), "{entry:?}");
     });
 }
 
@@ -591,7 +593,7 @@ fn random_changes_end_as_a_naive_model_has_them() {
 
 /// A guarded host with an enforcer on it, and attackers who can try.
 fn guarded(test: impl FnOnce(&Arena, &mut Nftables) + Send) {
-    if let Some(reason) = harness::missing_for_network_tests() {
+    if let Some(reason) = harness::missing_for_nftables_tests() {
         return harness::skip(&reason);
     }
     let arena = Arena::new();
@@ -609,9 +611,9 @@ fn passes6(arena: &Arena, number: u8) -> bool {
 /// Whether the host refuses a connection at once: a closed port answers, a dropped packet does not.
 fn passes_quickly(arena: &Arena, number: u8) -> bool {
     let closed = SocketAddr::new(GUARDED_V4, 9);
-    let start = Instant::now();
-    harness::connects(&arena.outside, attacker_v4(number), closed, Duration::from_millis(200));
-    start.elapsed() < Duration::from_millis(150)
+    let (start, limit) = (Instant::now(), Duration::from_millis(200) * harness::patience());
+    harness::connects(&arena.outside, attacker_v4(number), closed, limit);
+    start.elapsed() < limit * 3 / 4
 }
 
 fn target(text: &str) -> Target {

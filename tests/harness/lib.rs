@@ -37,12 +37,13 @@ pub use journald::Journald;
 pub use memory::MemoryGroup;
 pub use namespace::Namespace;
 pub use notified::Notified;
-pub use poll::poll_until;
+pub use poll::{patience, poll_until};
 pub use probe::{Flood, connects, counter, pings};
 pub use process::{Background, run};
 pub use scrape::{METRICS, Metrics};
 pub use skip::{
-    missing_for_kernel_tests, missing_for_namespaces, missing_for_network_tests, missing_for_xdp_tests, skip,
+    missing_for_kernel_tests, missing_for_namespaces, missing_for_network_tests, missing_for_nftables_tests,
+    missing_for_xdp_tests, skip,
 };
 pub use sshd::{Client, Sshd};
 pub use syslog::{LogFile, Rsyslog};

@@ -35,6 +35,11 @@ pub fn missing_for_kernel_tests() -> Option<String> {
         .or_else(|| (!mounted()).then(|| "bpffs is not mounted: mount -t bpf bpf /sys/fs/bpf".into()))
 }
 
+/// What this machine lacks for tests of the nftables backend alone, or `None`.
+pub fn missing_for_nftables_tests() -> Option<String> {
+    missing_for_namespaces().or_else(|| missing_program(&["nft", "ping", "unshare"]))
+}
+
 /// What this machine lacks for tests of the whole in namespaces, or `None`.
 pub fn missing_for_network_tests() -> Option<String> {
     missing_for_kernel_tests().or_else(|| {

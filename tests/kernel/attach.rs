@@ -8,7 +8,7 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use guard::ban::BanTable;
 use guard::config::Interfaces;
@@ -67,11 +67,7 @@ fn send(interface: &str, frame: &[u8]) {
 }
 
 fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(5);
-    while !done() {
-        assert!(Instant::now() < end, "waited in vain for {what}");
-        thread::yield_now();
-    }
+    harness::poll_until(Duration::from_secs(5), what, || done().then_some(()));
 }
 
 fn named(name: &str) -> Interfaces {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use guard::ban::BanTable;
 use guard::config::Interfaces;
-use guard::enforce::{Change, Desired, Enforcer, Unknown};
+use guard::enforce::{Change, Desired, Enforcer};
 use guard::target::Target;
 use guard::time::Moment;
 
@@ -392,8 +392,7 @@ fn what_only_the_kernel_knows_is_in_force_until_it_is_adopted() {
     world.xdp().apply(&held.map(|target| ban(target, 1, None))).unwrap();
     world.reopen();
     let bans = BanTable::default();
-    let unknown = world.xdp().unknown(Desired { bans: &bans, allowed: &[], now: Moment::now() }).unwrap();
-    assert_eq!((unknown.entries.len(), unknown.more), (3, false));
+    assert_eq!(world.unknown(&bans).len(), 3);
     assert!(held.iter().all(|target| drops(&world, target.address())));
     assert_eq!(world.reconcile(&bans, &[]).foreign, 3, "nobody wanted them");
     let maps = world.xdp().datapath().maps();
@@ -411,8 +410,7 @@ fn new_maps_that_lack_what_the_table_holds_get_it_at_once() {
     for text in ["203.0.113.7", "2001:db8::/64"] {
         bans.set(wanted(target(text), 1, None));
     }
-    let desired = Desired { bans: &bans, allowed: &[], now: Moment::now() };
-    assert_eq!(world.xdp().unknown(desired).unwrap(), Unknown::default());
+    assert_eq!(world.unknown(&bans), []);
     assert!(world.drops(&frame("203.0.113.7", &[])) && world.drops(&frame("2001:db8::9", &[])));
 }
 

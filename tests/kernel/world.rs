@@ -7,7 +7,7 @@ use std::time::Duration;
 use guard::ban::{Ban, BanId, BanTable, Origin};
 use guard::config::Interfaces;
 use guard::datapath;
-use guard::enforce::{Change, Desired, Drift, Enforcer, Xdp, XdpOptions};
+use guard::enforce::{Change, Desired, Drift, Enforcer, LiveEntry, Xdp, XdpOptions};
 use guard::sighting::Points;
 use guard::target::Target;
 use guard::time::Moment;
@@ -72,6 +72,19 @@ impl World {
     pub(crate) fn counted(&mut self, reason: &str) -> u64 {
         let counters = self.xdp().counters().unwrap();
         counters.reasons.iter().find(|(name, ..)| name == reason).unwrap().1
+    }
+
+    /// What only the kernel knows, read to its end; what it lacks is there afterwards.
+    pub(crate) fn unknown(&mut self, bans: &BanTable) -> Vec<LiveEntry> {
+        let mut entries = Vec::new();
+        loop {
+            let desired = Desired { bans, allowed: &[], now: Moment::now() };
+            let part = self.xdp().unknown(desired).unwrap();
+            entries.extend(part.entries);
+            if !part.more {
+                return entries;
+            }
+        }
     }
 
     pub(crate) fn reconcile(&mut self, bans: &BanTable, allowed: &[Target]) -> Drift {

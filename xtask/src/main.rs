@@ -1,4 +1,4 @@
-//! guard's own commands: `cargo xtask build-ebpf | test | fuzz | run | demo | bench | simulate | clean-root | booted`.
+//! guard's own commands: `cargo xtask build-ebpf | test | fuzz | run | demo | bench | simulate | vm | clean-root | booted`.
 //!
 //! Each command sets up what it needs on the machine it runs on, says what it does, and leaves nothing running.
 
@@ -17,6 +17,7 @@ mod process;
 mod run;
 mod simulate;
 mod test;
+mod vm;
 mod workspace;
 
 use std::ffi::OsString;
@@ -69,6 +70,8 @@ enum Command {
     },
     /// Simulate attackers, honest users and faults, and write the table of docs/decisions.md
     Simulate(simulate::Options),
+    /// Test the packet program and nftables on other kernels, in emulated machines
+    Vm(vm::Options),
     /// Try the two commands of the README as a new user, in a fresh Debian root (minutes, needs root)
     CleanRoot(clean_root::Options),
     /// Try guard's systemd unit under attack on a booted Debian, in a container (minutes, needs root)
@@ -95,6 +98,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Demo { nftables } => return demo::run(&workspace, nftables),
         Command::Bench { arguments } => bench::run(&workspace, &arguments)?,
         Command::Simulate(options) => simulate::run(&workspace, &options)?,
+        Command::Vm(options) => return vm::run(&workspace, &options),
         Command::CleanRoot(options) => clean_root::run(&workspace, &options)?,
         Command::Booted(options) => booted::run(&workspace, &options)?,
     }

@@ -59,6 +59,15 @@ pub const BOOTED: &[Package] = &[
     package("systemd-container", "systemd-nspawn", "boots it"),
 ];
 
+/// What boots other kernels.
+pub const VM: &[Package] = &[
+    package("qemu-system-x86", "qemu-system-x86_64", "emulates the machine"),
+    package("busybox-static", "busybox", "its first process and its shell"),
+    package("cpio", "cpio", "packs what it boots into"),
+    package("xz-utils", "xz", "unpacks modules"),
+    package("binutils", "strip", "takes from tests what only debuggers read"),
+];
+
 /// What the benchmarks compare with.
 pub const BENCH: &[Package] = &[
     package("ripgrep", "rg", "the limit for reading lines"),

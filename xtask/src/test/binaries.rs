@@ -75,6 +75,19 @@ fn build_without_object(workspace: &Workspace) -> Result<()> {
 }
 
 impl Suite {
+    /// Builds some of the end-to-end tests only.
+    pub fn of(workspace: &Workspace, names: &[&str]) -> Result<Self> {
+        let chosen: Vec<&str> = names.iter().flat_map(|name| ["--test", name]).collect();
+        Ok(Self(test_programs(workspace, &[&["--package", "guard-tests"][..], &chosen].concat())?))
+    }
+
+    /// The file of an end-to-end test and the folder of its package.
+    pub fn program(&self, name: &str) -> Result<(&Path, &Path)> {
+        let found = self.0.iter().find(|program| program.is_e2e() && program.name == name);
+        let program = found.with_context(|| format!("there is no test program {name}"))?;
+        Ok((&program.path, &program.package))
+    }
+
     /// Runs the tests of all packages but the end-to-end ones.
     pub fn run_unit(&self, workspace: &Workspace, filter: Option<&str>) -> Result<Tally> {
         self.run(workspace, filter, |program| !program.is_e2e())

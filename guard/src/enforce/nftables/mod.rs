@@ -114,6 +114,11 @@ impl Nftables {
         Ok(this)
     }
 
+    /// Whether the kernel gives an element a new end in place, so that its counter goes on; found out by trying.
+    pub fn renews_in_place(&self) -> bool {
+        self.renewal == Renewal::InPlace
+    }
+
     /// Makes the table's structure, with these sets in it and without the obsolete ones. What others made of
     /// the table is undone; if it has become something else altogether, it is made anew.
     fn build(&mut self, sets: &BTreeSet<Set>, obsolete: &[Set]) -> Result<(), EnforceError> {
