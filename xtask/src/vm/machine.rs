@@ -18,7 +18,7 @@ const MARK: &str = "@@ ";
 pub fn run(series: &str, kernel: &Path, archive: &Path) -> Result<Tally> {
     let mut child = Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "timeout", "--signal=KILL", LIMIT, "qemu-system-x86_64"])
-        .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "3072"])
+        .args(["-accel", "tcg,thread=multi", "-cpu", "Nehalem", "-smp", "2", "-m", "3072"])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-serial", "stdio", "-nic", "none"])
         .arg("-no-reboot")
         .arg("-kernel")
