@@ -10,9 +10,13 @@ mod attach;
 mod bench;
 #[path = "kernel/frame.rs"]
 mod frame;
+#[path = "kernel/opened.rs"]
+mod opened;
 #[path = "kernel/packets.rs"]
 mod packets;
 #[path = "kernel/state.rs"]
 mod state;
+#[path = "kernel/verifier.rs"]
+mod verifier;
 #[path = "kernel/world.rs"]
 mod world;

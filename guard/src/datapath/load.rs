@@ -1,5 +1,6 @@
 //! Loading the program over pinned maps.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -104,6 +105,17 @@ impl Program {
         options.repeat = repeat;
         let run = self.xdp(name)?.test_run(options).map_err(|error| DatapathError::load(&error))?;
         Ok(TestRun { action: run.return_value, nanoseconds: run.duration.as_nanos() as u64 })
+    }
+
+    /// How many instructions the verifier walked through before it believed each program, by name: what a kernel limits, and
+    /// what grows unseen. None of a kernel that does not tell (before Linux 5.16).
+    pub(super) fn verified(&self) -> Result<BTreeMap<String, u32>, DatapathError> {
+        let mut counts = BTreeMap::new();
+        for (name, _) in self.0.programs() {
+            let info = self.xdp(name)?.info().map_err(|error| DatapathError::load(&error))?;
+            counts.extend(info.verified_instruction_count().map(|count| (name.to_owned(), count)));
+        }
+        Ok(counts)
     }
 
     fn xdp(&self, name: &str) -> Result<&Xdp, DatapathError> {

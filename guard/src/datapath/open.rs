@@ -1,6 +1,7 @@
 //! The kernel side as one value.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use guard_common::bitmap::FIRST_WORD;
@@ -164,6 +165,11 @@ impl Datapath {
     /// Runs another program of the object, as the benchmark object has.
     pub fn test_run_of(&self, program: &str, frame: &[u8], repeat: u32) -> Result<TestRun, DatapathError> {
         self.program.test_run(program, frame, repeat)
+    }
+
+    /// Instructions that the verifier walked through for each of the object's programs, where the kernel tells.
+    pub fn verified(&self) -> Result<BTreeMap<String, u32>, DatapathError> {
+        self.program.verified()
     }
 
     /// Takes everything out of the kernel.
