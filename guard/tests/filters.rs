@@ -196,11 +196,9 @@ const FORGED: [(&str, &[&str]); 4] = [
     ),
     (
         "/var/log/asterisk/security",
-        &[
-            "[2026-11-22 02:10:00] SECURITY[1] res_security_log.c: SecurityEvent=\"ChallengeResponseFailed\",\
+        &["[2026-11-22 02:10:00] SECURITY[1] res_security_log.c: SecurityEvent=\"ChallengeResponseFailed\",\
              Service=\"PJSIP\",AccountID=\"a\",RemoteAddress=\"IPV4/UDP/198.51.100.1/5060\",Challenge=\"1/2\",\
-             Response=\"3\",ExpectedResponse=\"\"",
-        ],
+             Response=\"3\",ExpectedResponse=\"\""],
     ),
     (
         "/var/log/mysqld.log",
