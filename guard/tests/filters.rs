@@ -167,7 +167,7 @@ fn a_filter_alone_reads_its_corpus_and_so_does_the_file_it_owns() {
 
 /// Files that a client can write whole lines into, and such lines: as the file's service would write them, as a syslog
 /// daemon would, with a pid and without, as PAM would.
-const FORGED: [(&str, &[&str]); 2] = [
+const FORGED: [(&str, &[&str]); 4] = [
     (
         "/var/log/proftpd/proftpd.log",
         &[
@@ -182,6 +182,23 @@ const FORGED: [(&str, &[&str]); 2] = [
              tty=/dev/ftpd1 ruser=a rhost=198.51.100.1  user=a",
             "Nov 21 09:40:53 h sshd[1]: Failed password for root from 198.51.100.1 port 22 ssh2",
         ],
+    ),
+    (
+        "/var/log/asterisk/messages",
+        &[
+            "[2026-11-22 02:10:00] NOTICE[1234] manager.c: 198.51.100.1 failed to authenticate as 'admin'",
+            "[2026-11-22 02:10:00] NOTICE[1234] chan_sip.c: Registration from '<sip:a@192.0.2.1>' failed for \
+             '198.51.100.1:5060' - Wrong password",
+            "Nov 22 02:10:00 h asterisk[1]: NOTICE[1234]: manager.c:3572 in authenticate: 198.51.100.1 failed to \
+             authenticate as 'admin'",
+            "Nov 22 02:10:00 h sshd[1]: Failed password for root from 198.51.100.1 port 22 ssh2",
+        ],
+    ),
+    (
+        "/var/log/asterisk/security",
+        &["[2026-11-22 02:10:00] SECURITY[1] res_security_log.c: SecurityEvent=\"ChallengeResponseFailed\",\
+             Service=\"PJSIP\",AccountID=\"a\",RemoteAddress=\"IPV4/UDP/198.51.100.1/5060\",Challenge=\"1/2\",\
+             Response=\"3\",ExpectedResponse=\"\""],
     ),
     (
         "/var/log/mysqld.log",
