@@ -379,7 +379,6 @@ fn three_hundred_thousand_bans_in_one_call() {
     });
 }
 
-/// What the table looks like is judged by `nft`: it shows ours as it shows one that it has made itself of text.
 /// A large table is compared while bans come and go, and nobody waits long for it.
 #[test]
 fn a_comparison_in_parts_puts_all_right_while_bans_come_and_go() {
@@ -431,6 +430,7 @@ fn a_comparison_in_parts_puts_all_right_while_bans_come_and_go() {
     });
 }
 
+/// What the table looks like is judged by `nft`: it shows ours as it shows one that it has made itself of text.
 #[test]
 fn nft_shows_the_table_as_its_own() {
     const NEIGHBOURS: &str = "icmpv6 type 133-137 ip6 hoplimit 255 accept";

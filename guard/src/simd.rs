@@ -130,13 +130,13 @@ mod lanes {
     }
 
     #[inline(always)]
-    pub(crate) fn equal(block: &[u8; 16], byte: u8) -> u16 {
+    pub(super) fn equal(block: &[u8; 16], byte: u8) -> u16 {
         // SAFETY: SSE2 is part of the x86_64 baseline.
         unsafe { _mm_movemask_epi8(_mm_cmpeq_epi8(load(block), _mm_set1_epi8(byte as i8))) as u16 }
     }
 
     #[inline(always)]
-    pub(crate) fn same_where<const N: usize>(
+    pub(super) fn same_where<const N: usize>(
         block: &[[u8; 16]; N],
         mask: &[[u8; 16]; N],
         wanted: &[[u8; 16]; N],
@@ -152,7 +152,7 @@ mod lanes {
     }
 
     #[inline(always)]
-    pub(crate) fn digits(block: &[u8; 16]) -> u16 {
+    pub(super) fn digits(block: &[u8; 16]) -> u16 {
         // SAFETY: SSE2 is part of the x86_64 baseline.
         unsafe {
             let value = _mm_sub_epi8(load(block), _mm_set1_epi8(b'0' as i8));
@@ -170,7 +170,7 @@ mod wide {
 
     /// The processor has AVX2, BMI1 and POPCNT.
     #[inline]
-    pub(crate) fn each_block(blocks: &[[u8; 64]], each: impl FnMut(usize, u64) -> bool) -> usize {
+    pub(super) fn each_block(blocks: &[[u8; 64]], each: impl FnMut(usize, u64) -> bool) -> usize {
         #[target_feature(enable = "avx2,bmi1,popcnt")]
         fn inner(blocks: &[[u8; 64]], each: impl FnMut(usize, u64) -> bool) -> usize {
             let half = |block: &[u8; 32]| {
@@ -191,11 +191,11 @@ mod wide {
 
 #[cfg(not(target_arch = "x86_64"))]
 mod lanes {
-    pub(crate) fn equal(block: &[u8; 16], byte: u8) -> u16 {
+    pub(super) fn equal(block: &[u8; 16], byte: u8) -> u16 {
         bits(block, |b| b == byte)
     }
 
-    pub(crate) fn same_where<const N: usize>(
+    pub(super) fn same_where<const N: usize>(
         block: &[[u8; 16]; N],
         mask: &[[u8; 16]; N],
         wanted: &[[u8; 16]; N],
@@ -205,7 +205,7 @@ mod lanes {
             == 0
     }
 
-    pub(crate) fn digits(block: &[u8; 16]) -> u16 {
+    pub(super) fn digits(block: &[u8; 16]) -> u16 {
         bits(block, |b| b.is_ascii_digit())
     }
 

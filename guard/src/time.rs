@@ -31,6 +31,11 @@ impl Wall {
     pub const fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
     }
+
+    /// Time since an earlier one, zero if it is later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Moment(self.0).since(Moment(earlier.0))
+    }
 }
 
 impl fmt::Display for Wall {

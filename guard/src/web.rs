@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv6Addr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use ureq::config::Config;
@@ -38,7 +38,12 @@ pub(crate) fn tls(authorities: Vec<Certificate<'static>>) -> TlsConfig {
 #[derive(Debug)]
 pub(crate) enum Unusable {
     /// The file cannot be read, or has no certificate.
-    Unreadable(String),
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Others could change it, and with it who is believed.
     Unsafe {
         /// Who could.
@@ -54,14 +59,15 @@ pub(crate) fn authorities(file: Option<&Path>) -> Result<Vec<Certificate<'static
     let Some(path) = file else {
         return Ok(certificates(&TRUSTED.iter().find_map(|path| fs::read(path).ok()).unwrap_or_default()));
     };
-    let unreadable = |error: std::io::Error| Unusable::Unreadable(error.to_string());
-    let meta = fs::metadata(path).map_err(unreadable)?;
+    let unreadable = |reason: String| Unusable::Unreadable { path: path.to_owned(), reason };
+    let failed = |error: std::io::Error| unreadable(error.to_string());
+    let meta = fs::metadata(path).map_err(failed)?;
     if let Some((reason, remedy)) = writable_by_others(path, &meta) {
         return Err(Unusable::Unsafe { reason, remedy });
     }
-    let found = certificates(&fs::read(path).map_err(unreadable)?);
+    let found = certificates(&fs::read(path).map_err(failed)?);
     if found.is_empty() {
-        return Err(Unusable::Unreadable("there is none in it, in PEM".into()));
+        return Err(unreadable("there is none in it, in PEM".into()));
     }
     Ok(found)
 }

@@ -10,7 +10,8 @@ use crate::report::Row;
 use crate::scenarios::Scenario;
 use crate::world::World;
 
-/// Seeds of each scene. A build without optimisation plays some of them; `cargo xtask simulate` and `cargo xtask test` play all.
+/// Seeds of each scene. A build without optimisation plays some of them; `cargo xtask simulate` and `cargo xtask test`
+/// play all.
 pub(crate) const SEEDS: u64 = if cfg!(debug_assertions) { 16 } else { 256 };
 /// Lines of the course of things that a failure shows.
 const SHOWN: usize = 60;

@@ -29,8 +29,8 @@ use crate::store::{StoreError, Writer};
 use crate::target::{HostName, Target};
 use crate::time::{Clock, Moment, boot_nanoseconds};
 
-use super::again::Again;
 use super::denied::Denials;
+use super::enforcement::Search;
 use super::feeds::{self, Feeds};
 use super::follow::Followers;
 use super::health::SourceHealth;
@@ -143,8 +143,8 @@ pub(super) struct Control {
     pub(super) _ended: oneshot::Sender<()>,
     pub(super) next_reconcile: Instant,
     pub(super) retry: Option<Duration>,
-    /// When a backend is looked for again, where none could be opened.
-    pub(super) enforcement: Option<Again>,
+    /// Looks for a backend, where none could be opened.
+    pub(super) search: Option<Search>,
     pub(super) next_sessions: Instant,
     pub(super) next_system: Instant,
     pub(super) next_recall: Instant,
@@ -241,6 +241,7 @@ impl Control {
         let now = Instant::now();
         self.keep_followers(now);
         self.keep_readers(now);
+        self.forget_gone(now);
         self.keep_health(now);
         self.keep_denials(now);
         self.keep_orders();

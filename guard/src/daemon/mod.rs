@@ -2,7 +2,8 @@
 //!
 //! Threads: the main thread serves the control socket, the metrics and the signals; one thread owns everything
 //! that decides ([`control`]); one reads the journal, one syslog files, one the files of each service; one writes the
-//! store; one follows the network; one asks for names that are allowed; a few run the commands of rules and send their documents. All of them meet in one bounded channel.
+//! store; one follows the network; one asks for names that are allowed; a few run the commands of rules and send their
+//! documents. All of them meet in one bounded channel.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs;
@@ -27,6 +28,7 @@ use crate::time::{Clock, Moment, boot_nanoseconds};
 use crate::{enforce, protect, store};
 
 mod again;
+mod aside;
 mod command;
 mod control;
 mod decide;
@@ -148,7 +150,7 @@ pub fn run(options: &Options) -> Result<(), StartError> {
         _ended: ended,
         next_reconcile: Instant::now(),
         retry: None,
-        enforcement: None,
+        search: None,
         next_sessions: Instant::now(),
         next_system: Instant::now(),
         // At once: what is kept of accounts is told apart by a seed that is in it.

@@ -6,7 +6,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
@@ -16,8 +16,10 @@ use crate::sighting::SourceId;
 use crate::source::file::{self, FileReader, Origin};
 use crate::source::journald::{self, JournalReader};
 use crate::source::{Closed, Position, SourceStatus};
+use crate::store::Write;
 use crate::time::Wall;
 
+use super::aside::Aside;
 use super::control::{Control, Input, QUEUE};
 use super::own_files::{self, Look, MOST};
 use super::plan::{Journal, Lines, Plan, Prepared};
@@ -30,8 +32,10 @@ const LEFT_OUT: &str = "service files left out";
 /// The topic of problems with a journal that nobody writes to.
 const JOURNAL: &str = "journal";
 
-/// For how many milliseconds the place in a file that is gone is kept: what moved it away, or unmounted it, may bring it back.
-const KEPT: i64 = 30 * 24 * 3600 * 1000;
+/// How long the place in a file that is gone is kept: what moved it away, or unmounted it, may bring it back.
+const KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How often files that are gone are looked for.
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The reading threads, and how far each source has been decided.
 pub(super) struct Readers {
@@ -49,6 +53,10 @@ pub(super) struct Readers {
     /// Whether they are meant to run.
     running: bool,
     next_id: u16,
+    /// Looks which files are gone.
+    gone: Aside<Vec<String>>,
+    /// When it does next.
+    next_gone: Instant,
 }
 
 impl Readers {
@@ -63,23 +71,32 @@ impl Readers {
             left_out: 0,
             running: false,
             next_id: 0,
+            gone: Aside::new(),
+            next_gone: Instant::now(),
         }
     }
 
-    /// Forgets the places in files that are gone and were read last [`KEPT`] ago or before. Answers their names. A file
-    /// that cannot be looked at is not taken for one that is gone.
-    pub(super) fn forget_gone(&mut self, now: Wall) -> Vec<String> {
+    /// Forgets the places in files that are gone and were read last [`KEPT`] ago or before: looks for them at the start
+    /// and once a day, beside this thread, because a file system may hang. Answers their names. A file that cannot be
+    /// looked at is not taken for one that is gone.
+    pub(super) fn forget_gone(&mut self, now: Instant, wall: Wall) -> Vec<String> {
         let is_old =
-            |position: &Position| file::last_read(position).is_some_and(|read| read.0 <= now.0 - KEPT);
-        let is_gone = |position: &Position| {
-            fs::symlink_metadata(&position.source).is_err_and(|cause| cause.kind() == ErrorKind::NotFound)
-        };
-        let gone: Vec<String> = self
-            .positions
-            .values()
-            .filter(|position| is_old(position) && is_gone(position))
-            .map(|position| position.source.clone())
-            .collect();
+            |position: &Position| file::last_read(position).is_some_and(|read| wall.since(read) >= KEPT);
+        if now >= self.next_gone && !self.gone.is_busy() {
+            self.next_gone = now + DAY;
+            let old = self.positions.values().filter(|position| is_old(position));
+            let mut sources: Vec<String> = old.map(|position| position.source.clone()).collect();
+            let look = move || {
+                sources.retain(|source| is_gone(Path::new(source)));
+                sources
+            };
+            if let Err(error) = self.gone.begin("gone files", look) {
+                warn!(%error, "files that are gone are looked for tomorrow");
+            }
+        }
+        let mut gone = self.gone.done().and_then(Result::ok).unwrap_or_default();
+        // One may have come back meanwhile.
+        gone.retain(|source| self.positions.get(source).is_some_and(is_old));
         for source in &gone {
             self.positions.remove(source);
         }
@@ -340,7 +357,19 @@ impl Readers {
     }
 }
 
+fn is_gone(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|cause| cause.kind() == ErrorKind::NotFound)
+}
+
 impl Control {
+    /// Forgets the places in files that have been gone for long.
+    pub(super) fn forget_gone(&mut self, now: Instant) {
+        for source in self.readers.forget_gone(now, Wall::now()) {
+            info!(source, "the file has been gone for long, and its place is forgotten");
+            self.judge.write(Write::ForgetPosition(source));
+        }
+    }
+
     /// Reads services' own files that have been found.
     pub(super) fn read_own_files(&mut self, look: Look) {
         let news = self.readers.start_own(look, &self.config, &self.filters);

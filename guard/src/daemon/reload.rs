@@ -11,11 +11,11 @@ use crate::causes::chain;
 use crate::config::{self, Config};
 use crate::enforce;
 use crate::scan::FilterSet;
-use crate::store::Write;
 use crate::target::Target;
-use crate::time::{Clock, Wall};
+use crate::time::Clock;
 
 use super::control::{Control, Input};
+use super::enforcement::Search;
 use super::rules::Prepared;
 
 /// How long readers may take to end.
@@ -124,16 +124,15 @@ impl Control {
 
     /// Starts the readers; what cannot be read is tried again.
     pub(super) fn start_readers(&mut self) {
-        for source in self.readers.forget_gone(Wall::now()) {
-            info!(source, "the file has been gone for long, and its place is forgotten");
-            self.judge.write(Write::ForgetPosition(source));
-        }
         let news = self.readers.start(&self.config, &self.filters);
         self.hear(news);
     }
 
-    /// Enforces again after `guardctl unlock`.
+    /// Enforces again after `guardctl unlock`. A backend that is being opened is taken once it is.
     fn lock_again(&mut self) {
+        if self.search.as_ref().is_some_and(Search::is_opening) {
+            return;
+        }
         match enforce::select(&self.config, self.forced_observe) {
             Ok((enforcer, problems)) => {
                 self.enforcer = enforcer;

@@ -71,10 +71,9 @@ mod client {
 
     /// Who may vouch for the server: the webhook's own authorities, else those this machine trusts.
     fn vouching(webhook: &Webhook) -> Result<Vec<Certificate<'static>>, String> {
-        let path = || webhook.ca.as_deref().unwrap_or(Path::new("")).display();
         authorities(webhook.ca.as_deref()).map_err(|unusable| match unusable {
-            Unusable::Unreadable(reason) => {
-                format!("the certificates in {} cannot be used: {reason}", path())
+            Unusable::Unreadable { path, reason } => {
+                format!("the certificates in {} cannot be used: {reason}", path.display())
             }
             Unusable::Unsafe { reason, remedy } => format!("{reason}; put it right with: {remedy}"),
         })

@@ -190,8 +190,8 @@ fn unfit(interface: &Interface, all: &[Interface], choice: &Interfaces, held: bo
     }
 }
 
-/// Whether an interface's packets pass one below it, where tags are looked through, and that one is covered. A port of a bridge
-/// is not, and yet the kernel takes tagged packets out of it before the bridge sees them.
+/// Whether an interface's packets pass one below it, where tags are looked through, and that one is covered. A port of
+/// a bridge is not, and yet the kernel takes tagged packets out of it before the bridge sees them.
 fn is_covered_below(interface: &Interface, all: &[Interface], choice: &Interfaces) -> bool {
     let lower = all.iter().find(|other| Some(other.index) == interface.lower);
     matches!(interface.kind.as_str(), "vlan" | "macvlan" | "ipvlan")

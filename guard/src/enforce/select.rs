@@ -13,7 +13,8 @@ use crate::datapath;
 ///
 /// `auto` is XDP with nftables beside it where an interface cannot have XDP, else nftables alone. If neither
 /// works, guard goes on without enforcing, which is the first of the problems: it never stops watching because
-/// it cannot act, and the daemon tries again. A backend asked for by name is that backend or an error. `observe` overrides all of this.
+/// it cannot act, and the daemon tries again. A backend asked for by name is that backend or an error. `observe`
+/// overrides all of this.
 ///
 /// What an earlier run left in a backend that is no longer used is taken away after the first reconciliation;
 /// with `observe` nothing is touched, and what is there is a problem to be told.

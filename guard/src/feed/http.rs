@@ -86,9 +86,7 @@ fn agent(feed: &Feed, uri: &Uri) -> Result<Agent, FetchError> {
 /// Who may vouch for a feed's server: the feed's own authorities, else those this machine trusts.
 fn vouching(feed: &Feed) -> Result<Vec<Certificate<'static>>, FetchError> {
     authorities(feed.ca.as_deref()).map_err(|unusable| match unusable {
-        Unusable::Unreadable(reason) => {
-            FetchError::Authorities { path: feed.ca.clone().unwrap_or_default(), reason }
-        }
+        Unusable::Unreadable { path, reason } => FetchError::Authorities { path, reason },
         Unusable::Unsafe { reason, remedy } => FetchError::Unsafe { reason, remedy },
     })
 }

@@ -246,8 +246,11 @@ impl Judge {
             let lifted: Vec<String> =
                 lifted.iter().filter(|ban| ban.overlaps(*target)).map(Target::to_string).collect();
             Ok(match lifted.len() {
-                _ if goes_on && !target.is_host() => {
-                    "allowed; the bans that it overlaps are being lifted".into()
+                0 if goes_on && !target.is_host() => {
+                    "allowed; bans that it overlaps, if there are any, are being lifted".into()
+                }
+                so_far if goes_on && !target.is_host() => {
+                    format!("allowed; bans lifted so far: {so_far}; more may follow")
                 }
                 0 => "allowed".to_owned(),
                 1..=3 => format!("allowed; lifted the ban of {}", lifted.join(", ")),

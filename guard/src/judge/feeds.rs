@@ -337,8 +337,8 @@ impl Judge {
         }
     }
 
-    /// Takes a feed's ban out that no feed wants, and answers its feed; or gives it to another feed that does. Parts of it may be wanted by a
-    /// list that the round has not come to yet.
+    /// Takes a feed's ban out that no feed wants, and answers its feed; or gives it to another feed that does. Parts of
+    /// it may be wanted by a list that the round has not come to yet.
     fn take(&mut self, target: Target, clock: Clock) -> Option<Box<str>> {
         let Some(Origin::Feed(name)) = self.bans.get(target).map(|ban| ban.origin.clone()) else {
             return None;

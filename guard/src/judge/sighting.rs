@@ -139,8 +139,8 @@ impl Judge {
         self.filters.has_key_logins(sighting.pattern.filter)
     }
 
-    /// Carries out what the engine has decided besides; `last` is the line that tipped it, if one did. Answers whether somebody was
-    /// banned.
+    /// Carries out what the engine has decided besides; `last` is the line that tipped it, if one did. Answers whether
+    /// somebody was banned.
     pub(super) fn decide_further(&mut self, last: Option<&Sighting<'_>>, clock: Clock) -> bool {
         let mut banned = false;
         while let Some(decision) = self.engine.further() {

@@ -1,8 +1,8 @@
 //! Which rules can hold for a sighting at all: asked first, so that the cost does not grow with the number of rules that are
 //! about other addresses, accounts or filters.
 //!
-//! Of what must be true for a rule to hold, one part that is told by itself is its key: an address in some ranges, a text that
-//! is one of some. A rule without a key is asked about every sighting of its kinds.
+//! Of what must be true for a rule to hold, one part that is told by itself is its key: an address in some ranges, a
+//! text that is one of some. A rule without a key is asked about every sighting of its kinds.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -97,6 +97,8 @@ pub(super) struct Filter {
     /// Who may write such entries in the journal.
     pub(super) journal: Trusted,
     pub(super) patterns: Vec<Pattern>,
+    /// Whether one of them reads of logins by key.
+    pub(super) has_key_logins: bool,
 }
 
 fn fingerprint(text: &str) -> u64 {
@@ -267,6 +269,8 @@ impl Filter {
         let globs = |texts: &[Spanned<String>]| {
             texts.iter().map(|text| fault.glob(text)).collect::<Result<Vec<_>, _>>()
         };
+        let read = |pattern| read_pattern(pattern, raw.format, &fault);
+        let patterns: Vec<Pattern> = raw.patterns.iter().map(read).collect::<Result<_, _>>()?;
         Ok(Self {
             name: file.name.clone(),
             path: file.path.clone(),
@@ -283,11 +287,8 @@ impl Filter {
                 transports: raw.journal.transports,
                 streams: globs(&raw.journal.streams)?,
             },
-            patterns: raw
-                .patterns
-                .iter()
-                .map(|pattern| read_pattern(pattern, raw.format, &fault))
-                .collect::<Result<_, _>>()?,
+            has_key_logins: patterns.iter().any(|pattern| pattern.kind == Kind::KeyLogin),
+            patterns,
             identifiers: raw.identifiers.into_iter().map(String::into_bytes).collect(),
         })
     }

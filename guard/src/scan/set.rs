@@ -265,8 +265,7 @@ impl FilterSet {
 
     /// Whether a filter reads of logins by key.
     pub fn has_key_logins(&self, filter: u16) -> bool {
-        let filter = self.filters.get(usize::from(filter));
-        filter.is_some_and(|filter| filter.patterns.iter().any(|pattern| pattern.kind == Kind::KeyLogin))
+        self.filters.get(usize::from(filter)).is_some_and(|filter| filter.has_key_logins)
     }
 
     /// Names of the filters, by number.

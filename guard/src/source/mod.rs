@@ -1,9 +1,10 @@
 //! Where log lines come from: files and the journal. A source delivers borrowed bytes with their position; it
 //! never looks inside a line.
 //!
-//! Each source runs on a thread of its own ([`file::FileReader`], [`journald::JournalReader`]), scans what it reads in place and sends [`Batch`]es of
-//! sightings over a bounded channel. A batch is plain data with the text it needs copied out of the read buffer,
-//! so that reader and scanner can move to an unprivileged process without a change to what they send.
+//! Each source runs on a thread of its own ([`file::FileReader`], [`journald::JournalReader`]), scans what it reads in
+//! place and sends [`Batch`]es of sightings over a bounded channel. A batch is plain data with the text it needs copied
+//! out of the read buffer, so that reader and scanner can move to an unprivileged process without a change to what they
+//! send.
 
 use std::net::IpAddr;
 

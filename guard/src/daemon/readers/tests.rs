@@ -341,9 +341,21 @@ fn places_in_files_that_are_gone_for_long_are_forgotten() {
     f.readers.remember(&Position { source: "journald".into(), place: "of the journal's own form".into() });
     fs::remove_file(f.path("app-1.log")).unwrap();
 
-    let read = Wall::now();
-    assert_eq!(f.readers.forget_gone(read), [""; 0], "it may come back");
-    let gone = f.readers.forget_gone(Wall(read.0 + KEPT));
+    let (now, read) = (Instant::now(), Wall::now());
+    let mut forget = |now: Instant, wall: Wall| {
+        let mut gone = f.readers.forget_gone(now, wall);
+        let until = Instant::now() + Duration::from_secs(10);
+        while f.readers.gone.is_busy() {
+            assert!(Instant::now() < until);
+            std::thread::sleep(Duration::from_millis(1));
+            gone.extend(f.readers.forget_gone(now, wall));
+        }
+        gone
+    };
+    assert_eq!(forget(now, read), [""; 0], "it may come back");
+    let later = Wall(read.0 + KEPT.as_millis() as i64);
+    assert_eq!(forget(now + Duration::from_secs(3600), later), [""; 0], "once a day is enough");
+    let gone = forget(now + DAY, later);
     assert_eq!(gone, [f.path("app-1.log").to_str().unwrap()]);
     let mut left: Vec<_> = f.readers.positions.keys().cloned().collect();
     left.sort();

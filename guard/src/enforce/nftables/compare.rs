@@ -141,6 +141,7 @@ impl Nftables {
             },
             Stage::Allowed(mut elements) => {
                 round.is_whole = elements.are_whole;
+                self.learn_forced(round, &elements);
                 for &target in desired.allowed {
                     let wanted = Wanted { role: Role::Allow, target, until: None, is_forced: false };
                     self.look_up(round, &mut elements, wanted, desired.now, None, &mut plan)?;
@@ -183,6 +184,15 @@ impl Nftables {
         };
         self.write(&plan)?;
         Ok(next)
+    }
+
+    /// Learns which elements say that their bans are forced.
+    fn learn_forced(&mut self, round: &Round, elements: &Elements) {
+        if elements.are_whole {
+            self.forced.retain(|&target| round.changed.contains(&(Role::Ban, target)));
+        }
+        let forced = elements.all.iter().filter(|held| held.role == Role::Ban && held.element.is_forced);
+        self.forced.extend(forced.map(|held| held.element.target));
     }
 
     /// Looks something desired up in what was read, and plans what is to be done about it.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use guard_common::Tally;
@@ -120,17 +121,26 @@ impl Live {
     pub(super) fn elements(&mut self, set: Set) -> io::Result<Vec<Element>> {
         whole(|| {
             let mut found = Vec::new();
-            self.each_element(set, |element| found.push(element))?;
+            self.each_element(set, |element| {
+                found.push(element);
+                ControlFlow::Continue(())
+            })?;
             Ok(found)
         })
     }
 
-    /// Reads every element of a set. After an error of kind `Interrupted` some may have been left out, or read twice.
-    pub(super) fn each_element(&mut self, set: Set, mut each: impl FnMut(Element)) -> io::Result<()> {
+    /// Reads every element of a set. After an error of kind `Interrupted` some may have been left out, or read twice;
+    /// after a break nothing else can be read by way of this.
+    pub(super) fn each_element(
+        &mut self,
+        set: Set,
+        mut each: impl FnMut(Element) -> ControlFlow<()>,
+    ) -> io::Result<()> {
         let of = |ask: Attributes| ask.text(1, &self.table).text(2, &set.name());
-        self.netlink.dump(Get::Element, of, |answer| {
+        self.netlink.dump_while(Get::Element, of, |answer| {
             let elements = answer.inside(3);
-            elements.iter().filter_map(|(_, element)| read_element(set, Read(element))).for_each(&mut each);
+            let mut elements = elements.iter().filter_map(|(_, element)| read_element(set, Read(element)));
+            elements.try_for_each(&mut each)
         })
     }
 

@@ -24,7 +24,7 @@ use batch::Batch;
 use compare::{Compared, Round};
 use elements::Renewal;
 use live::{Live, Structure};
-use plan::Plan;
+use plan::{ForcedTargets, Plan};
 use refusal::{changing, is_too_much, reading};
 use set::{Role, Set};
 
@@ -74,6 +74,8 @@ pub struct Nftables {
     read: Schedule,
     /// What is known of the bans that were in the table when it was taken over.
     held: Held,
+    /// Targets of bans whose elements say that they are forced, or may say so.
+    forced: ForcedTargets,
     /// The comparison under way.
     round: Option<Round>,
     /// Whether the table itself had to be put right, until a reconciliation has told of it: 1, else 0.
@@ -105,6 +107,7 @@ impl Nftables {
             known: None,
             read: Schedule { may: now, must: now },
             held: if present.is_some() { Held::Unread } else { Held::Known },
+            forced: ForcedTargets::default(),
             round: None,
             rebuilt: 0,
             counts: None,
@@ -138,7 +141,10 @@ impl Nftables {
         let mut anew = Batch::new();
         skeleton::delete(&mut anew, &self.table);
         skeleton::make(&mut anew, &self.table, sets, &[]);
-        self.commit("making the table anew", &mut anew)?;
+        let made = self.commit("making the table anew", &mut anew);
+        // What was in it is gone.
+        self.give_up();
+        made?;
         let structure = self.live.structure().map_err(reading)?.filter(|structure| structure.sound);
         structure.ok_or_else(|| EnforceError::Unavailable {
             backend: "nftables",
@@ -172,6 +178,8 @@ impl Nftables {
             let sets = self.structure.sets.iter().copied().chain(plan.needs()).collect();
             self.build(&sets, &[])?;
         }
+        let forced = plan.bans().filter(|ban| ban.is_forced);
+        self.forced.extend(forced.map(|ban| ban.target));
         let (mut rest, mut limit) = (plan.steps(&self.structure.sets), TRANSACTION);
         while rest.len() > 0 {
             let (now, later) = rest.split(limit);
@@ -183,7 +191,20 @@ impl Nftables {
                 Err(error) => return Err(error),
             }
         }
+        if !self.forced.is_empty() {
+            for ban in plan.bans().filter(|ban| !ban.is_forced) {
+                self.forced.remove(&ban.target);
+            }
+        }
         Ok(())
+    }
+
+    /// Ends the comparison under way, if there is one, without a result. The next reconciliation compares everything,
+    /// however short ago that was done.
+    fn give_up(&mut self) {
+        self.round = None;
+        self.known = None;
+        self.read.may = Instant::now();
     }
 
     /// Begins to compare every element if there is reason to, and puts the table itself right before; whether it has
@@ -205,6 +226,32 @@ impl Nftables {
         Ok(true)
     }
 
+    /// Begins a comparison if there is reason to, or goes on with the one under way.
+    fn compare(&mut self, desired: Desired<'_>) -> Result<Option<Drift>, EnforceError> {
+        if self.round.is_none() && !self.begin_if_due()? {
+            return Ok(Some(Drift::default()));
+        }
+        let Some(compared) = self.compare_part(desired, None)? else { return Ok(None) };
+        let Compared { drift, took, is_whole } = compared;
+        self.known = self.known.filter(|_| is_whole);
+        let now = Instant::now();
+        self.read = Schedule { may: now + took * READ_SHARE, must: now + READ_ANYWAY };
+        self.held = Held::Known;
+        Ok(Some(Drift { attachments: std::mem::take(&mut self.rebuilt), ..drift }))
+    }
+
+    /// Begins or goes on with a comparison that puts what the table of bans does not have into `unknown`. Whether it is over.
+    fn look_for_unknown(
+        &mut self,
+        desired: Desired<'_>,
+        unknown: &mut Vec<LiveEntry>,
+    ) -> Result<bool, EnforceError> {
+        if self.round.is_none() {
+            self.begin_round()?;
+        }
+        Ok(self.compare_part(desired, Some(unknown))?.is_some())
+    }
+
     /// Whether the table is as we left it, without looking at elements.
     fn is_intact(&mut self) -> Result<bool, EnforceError> {
         Ok(self.live.structure().map_err(reading)?.as_ref() == Some(&self.structure))
@@ -217,11 +264,12 @@ impl Enforcer for Nftables {
     }
 
     fn apply(&mut self, changes: &[Change]) -> Result<(), EnforceError> {
-        let plan = Plan::of(changes, Moment::now());
+        let plan = Plan::of(changes, Moment::now(), &self.forced);
         if self.round.as_mut().is_some_and(|round| round.note(&plan)) {
-            self.round = None;
+            self.give_up();
         }
-        self.write(&plan)
+        // A comparison takes what is changed meanwhile for done.
+        self.write(&plan).inspect_err(|_| self.give_up())
     }
 
     /// A table that was taken over holds nearly all of it, some for longer than the store knows: to write it would
@@ -239,16 +287,7 @@ impl Enforcer for Nftables {
     }
 
     fn reconcile_part(&mut self, desired: Desired<'_>) -> Result<Option<Drift>, EnforceError> {
-        if self.round.is_none() && !self.begin_if_due()? {
-            return Ok(Some(Drift::default()));
-        }
-        let Some(compared) = self.compare_part(desired, None)? else { return Ok(None) };
-        let Compared { drift, took, is_whole } = compared;
-        self.known = self.known.filter(|_| is_whole);
-        let now = Instant::now();
-        self.read = Schedule { may: now + took * READ_SHARE, must: now + READ_ANYWAY };
-        self.held = Held::Known;
-        Ok(Some(Drift { attachments: std::mem::take(&mut self.rebuilt), ..drift }))
+        self.compare(desired).inspect_err(|_| self.give_up())
     }
 
     fn live(&mut self) -> Result<Vec<LiveEntry>, EnforceError> {
@@ -266,12 +305,9 @@ impl Enforcer for Nftables {
         if self.held == Held::Known {
             return Ok(Unknown::default());
         }
-        if self.round.is_none() {
-            self.held = Held::BeingRead;
-            self.begin_round()?;
-        }
+        self.held = Held::BeingRead;
         let mut entries = Vec::new();
-        let is_over = self.compare_part(desired, Some(&mut entries))?.is_some();
+        let is_over = self.look_for_unknown(desired, &mut entries).inspect_err(|_| self.give_up())?;
         if is_over {
             self.held = Held::Known;
         }

@@ -2,6 +2,7 @@
 //! `include/uapi/linux/netfilter/nf_tables.h` and `include/uapi/linux/netlink.h` have them.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 
 use netlink_sys::{Socket, SocketAddr};
@@ -126,7 +127,11 @@ impl Netlink {
     ) -> io::Result<Option<T>> {
         let mut found = None;
         // No receipt is asked for: there is an answer or an error.
-        match self.request(what, 0, attributes, |answer| found = found.take().or_else(|| read(answer))) {
+        let read = |answer: Read<'_>| {
+            found = read(answer);
+            ControlFlow::Break(())
+        };
+        match self.request(what, 0, attributes, read) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(None),
             Err(error) => Err(error),
             Ok(()) => Ok(found),
@@ -139,7 +144,20 @@ impl Netlink {
         &mut self,
         what: Get,
         attributes: impl FnOnce(Attributes) -> Attributes,
-        read: impl FnMut(Read<'_>),
+        mut read: impl FnMut(Read<'_>),
+    ) -> io::Result<()> {
+        self.dump_while(what, attributes, |answer| {
+            read(answer);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// As [`Self::dump`], as long as `read` goes on. After a break nothing else can be asked over this connection.
+    pub(super) fn dump_while(
+        &mut self,
+        what: Get,
+        attributes: impl FnOnce(Attributes) -> Attributes,
+        read: impl FnMut(Read<'_>) -> ControlFlow<()>,
     ) -> io::Result<()> {
         match self.request(what, DUMP, attributes, read) {
             Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
@@ -152,7 +170,7 @@ impl Netlink {
         what: Get,
         flags: u16,
         attributes: impl FnOnce(Attributes) -> Attributes,
-        mut read: impl FnMut(Read<'_>),
+        mut read: impl FnMut(Read<'_>) -> ControlFlow<()>,
     ) -> io::Result<()> {
         let sequence = self.number(1);
         let mut bytes = Vec::with_capacity(128);
@@ -173,8 +191,7 @@ impl Netlink {
                     message.outcome()?;
                     return if interrupted { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) };
                 }
-                read(message.attributes());
-                if flags & DUMP == 0 {
+                if read(message.attributes()).is_break() {
                     return Ok(());
                 }
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 
 use super::Change;
 use super::batch::Batch;
@@ -12,6 +12,9 @@ use super::elements::{self, Element, Renewal};
 use super::set::{Role, Set};
 use crate::target::Target;
 use crate::time::Moment;
+
+/// Targets of forced bans.
+pub(super) type ForcedTargets = HashSet<Target, RandomState>;
 
 /// What is to be done to elements, by set: at most one thing to each target.
 #[derive(Debug, Default)]
@@ -21,8 +24,9 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// What changes come to in the end: the last one to a target counts.
-    pub(super) fn of(changes: &[Change], now: Moment) -> Self {
+    /// What changes come to in the end: the last one to a target counts. Elements of the targets in `forced` may say
+    /// that their bans are forced; a ban that is not takes their place.
+    pub(super) fn of(changes: &[Change], now: Moment, forced: &ForcedTargets) -> Self {
         let mut last: HashMap<(Role, Target), End, RandomState> =
             HashMap::with_capacity_and_hasher(changes.len(), RandomState::default());
         for change in changes {
@@ -39,7 +43,10 @@ impl Plan {
         for ((role, target), step) in last {
             match step {
                 End::Put(true, left) => plan.put(role, Element::forced(target, left)),
-                End::Put(false, left) => plan.put(role, Element::plain(target, left)),
+                End::Put(false, left) => {
+                    let is_anew = role == Role::Ban && forced.contains(&target);
+                    plan.put(role, Element { is_anew, ..Element::plain(target, left) });
+                }
                 End::Take => plan.take(role, target),
             }
         }
@@ -58,6 +65,12 @@ impl Plan {
     pub(super) fn targets(&self) -> impl Iterator<Item = (Role, Target)> {
         let all = self.put.iter().chain(&self.take);
         all.flat_map(|(set, elements)| elements.iter().map(|element| (set.role, element.target)))
+    }
+
+    /// The bans that are put or taken.
+    pub(super) fn bans(&self) -> impl Iterator<Item = &Element> {
+        let all = self.put.iter().chain(&self.take);
+        all.filter(|(set, _)| set.role == Role::Ban).flat_map(|(_, elements)| elements)
     }
 
     /// The sets that must be there.
@@ -157,7 +170,7 @@ mod tests {
             (vec![Change::Unban(target), ban(None)], true),
             (vec![ban(None), ban(Some(now))], false),
         ] {
-            let plan = Plan::of(&changes, now);
+            let plan = Plan::of(&changes, now, &ForcedTargets::default());
             assert_eq!((plan.put.len(), plan.take.len()), if put { (1, 0) } else { (0, 1) });
         }
     }

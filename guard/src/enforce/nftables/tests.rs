@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code, reason = "rustix marks every use of unshare unsafe because of one flag")]
 
+use super::reading::read;
 use super::*;
 use crate::ban::{Ban, BanId, BanTable};
 use crate::target::Target;
@@ -35,12 +36,13 @@ fn an_element_tells_whether_its_ban_was_forced() {
         let mut bans = BanTable::default();
         for renewal in [Renewal::InPlace, Renewal::Replace] {
             enforcer.renewal = renewal;
-            for id in [BanId(1), BanId(2).forced(), BanId(3).forced()] {
+            for id in [BanId(1), BanId(2).forced(), BanId(3).forced(), BanId(4), BanId(5)] {
                 enforcer.apply(&[Change::Ban { target, id, until: None }]).unwrap();
                 let told = BanId(enforcer.live().unwrap()[0].id);
                 assert_eq!(told.is_forced(), id.is_forced(), "{renewal:?}");
             }
-            for (id, changed) in [(BanId(3).forced(), 0), (BanId(4), 1), (BanId(5).forced(), 1)] {
+            let reconciled = [(BanId(5), 0), (BanId(6).forced(), 1), (BanId(7), 1), (BanId(8).forced(), 1)];
+            for (id, changed) in reconciled {
                 enforcer.known = None;
                 enforcer.read.may = Instant::now();
                 bans.set(Ban { id, until: None, ..ban(1) });
@@ -51,6 +53,12 @@ fn an_element_tells_whether_its_ban_was_forced() {
             }
             enforcer.apply(&[Change::Unban(target)]).unwrap();
         }
+        // So does the comment of an earlier run, once it has been read.
+        enforcer.apply(&[Change::Ban { target, id: BanId(8).forced(), until: None }]).unwrap();
+        let mut next = Nftables::open(&Config::default(), "").unwrap();
+        next.reconcile(desired(&bans)).unwrap();
+        next.apply(&[Change::Ban { target, id: BanId(9), until: None }]).unwrap();
+        assert!(!BanId(next.live().unwrap()[0].id).is_forced());
     });
 }
 
@@ -112,6 +120,103 @@ fn a_change_to_a_table_that_is_gone_fails_and_the_reconciliation_repeats_it() {
 }
 
 #[test]
+fn a_change_that_fails_is_repeated_by_the_next_reconciliation_whether_it_compares_already_or_not() {
+    alone(|enforcer| {
+        let mut bans = BanTable::default();
+        for (n, is_comparing) in [(1, false), (2, true)] {
+            all_compared_a_moment_ago(enforcer, &bans);
+            if is_comparing {
+                enforcer.begin_round().unwrap();
+            }
+            let table = std::mem::replace(&mut enforcer.table, "no_such_table".into());
+            enforcer.apply(&[host(n)]).unwrap_err();
+            enforcer.table = table;
+            bans.set(ban(n));
+            let drift = enforcer.reconcile(desired(&bans)).unwrap();
+            assert_eq!(drift, Drift { missing: 1, ..Drift::default() }, "comparing: {is_comparing}");
+            assert!(enforcer.check(address(n).address(), Moment::now()).unwrap().dropped);
+        }
+    });
+}
+
+#[test]
+fn a_comparison_without_a_result_leaves_what_it_was_begun_for_to_the_next_one() {
+    alone(|enforcer| {
+        let mut bans = BanTable::default();
+        bans.set(ban(1));
+        // The thread cannot read; or there were so many changes that the comparison is given up.
+        for is_too_busy in [false, true] {
+            enforcer.apply(&[host(1)]).unwrap();
+            all_compared_a_moment_ago(enforcer, &bans);
+            flush_by_others();
+            enforcer.read.may = Instant::now();
+            if is_too_busy {
+                assert!(enforcer.begin_if_due().unwrap());
+                // None of these is in a set that is there, so the kernel is spared them.
+                let networks = (0..=1 << 17).map(|n| std::net::Ipv4Addr::from(0x0a00_0000 + 2 * n).into());
+                let many: Vec<Change> =
+                    networks.filter_map(|network| Target::prefix(network, 31)).map(Change::Unban).collect();
+                enforcer.apply(&many).unwrap();
+            } else {
+                // No table can have this name.
+                let table = std::mem::replace(&mut enforcer.table, "x".repeat(300));
+                enforcer.reconcile(desired(&bans)).unwrap_err();
+                enforcer.table = table;
+            }
+            let drift = enforcer.reconcile(desired(&bans)).unwrap();
+            assert_eq!(drift, Drift { missing: 1, ..Drift::default() }, "too busy: {is_too_busy}");
+        }
+    });
+}
+
+/// A set that is needed cannot be added to a table that others have made theirs: it is made anew, without its elements.
+#[test]
+fn a_table_that_was_made_anew_gets_its_bans_back_at_once() {
+    alone(|enforcer| {
+        let mut bans = BanTable::default();
+        bans.set(ban(1));
+        enforcer.apply(&[host(1)]).unwrap();
+        all_compared_a_moment_ago(enforcer, &bans);
+        let mut batch = Batch::new();
+        skeleton::delete(&mut batch, "guard");
+        batch.message(Verb::NewTable, |table| table.text(1, "guard"));
+        // NF_INET_LOCAL_IN
+        let hook = |hook: attributes::Attributes| hook.u32(1, 1).u32(2, 0);
+        batch.message(Verb::NewChain, |chain| {
+            chain.text(1, "guard").text(3, skeleton::HOOK_CHAIN).text(7, "filter").nested(4, hook)
+        });
+        Live::open("guard").unwrap().transact(&mut batch, None).unwrap();
+        let network = Ban { target: "192.0.2.0/31".parse().unwrap(), ..ban(2) };
+        enforcer
+            .apply(&[Change::Ban { target: network.target, id: network.id, until: network.until }])
+            .unwrap();
+        bans.set(network);
+        assert_eq!(enforcer.live().unwrap().len(), 1);
+        assert_eq!(enforcer.reconcile(desired(&bans)).unwrap().missing, 1);
+        assert_eq!(enforcer.live().unwrap().len(), 2);
+    });
+}
+
+#[test]
+fn reading_ends_when_nobody_waits_for_it_any_more() {
+    alone(|enforcer| {
+        enforcer.apply(&(0..20_000).map(host).collect::<Vec<_>>()).unwrap();
+        let sets = enforcer.structure.sets.clone();
+        let asked_until = |last: usize| {
+            let mut asked = 0;
+            let elements = read("guard", &sets, || {
+                asked += 1;
+                asked < last
+            });
+            (elements.unwrap().map(|elements| elements.all.len()), asked)
+        };
+        assert_eq!(asked_until(3), (None, 3), "it does not go on");
+        let (read, asked) = asked_until(usize::MAX);
+        assert!(read == Some(20_000) && asked > 10, "{read:?}, {asked} times");
+    });
+}
+
+#[test]
 fn a_transaction_takes_effect_whole_or_not_at_all() {
     alone(|enforcer| {
         let mut batch = Batch::new();
@@ -162,6 +267,26 @@ fn alone(test: impl FnOnce(&mut Nftables) + Send) {
         });
         inside.join().unwrap();
     });
+}
+
+/// Everything was compared, and need not be again for a long time.
+fn all_compared_a_moment_ago(enforcer: &mut Nftables, bans: &BanTable) {
+    enforcer.read.may = Instant::now();
+    enforcer.known = None;
+    enforcer.reconcile(desired(bans)).unwrap();
+    assert!(enforcer.known.is_some());
+    let later = Instant::now() + Duration::from_secs(3600);
+    enforcer.read = Schedule { may: later, must: later };
+}
+
+fn flush_by_others() {
+    let mut batch = Batch::new();
+    elements::take(&mut batch, "guard", Set::BASE[0], &[Element::plain(address(1), None)]);
+    Live::open("guard").unwrap().transact(&mut batch, None).unwrap();
+}
+
+fn desired(bans: &BanTable) -> Desired<'_> {
+    Desired { bans, allowed: &[], now: Moment::now() }
 }
 
 fn address(n: u32) -> Target {

@@ -4,8 +4,8 @@
 //! copy and truncate, and on from a saved position after a restart. What cannot be read is named in the
 //! source's status and tried again; what was lost is counted ([`ReadCount::gaps`](super::ReadCount::gaps)).
 //!
-//! Losses nobody can see from outside a file (`docs/sources.md`): lines that a copy-and-truncate rotation drops between its copy and
-//! its truncation, and lines written and truncated away again between two reads.
+//! Losses nobody can see from outside a file (`docs/sources.md`): lines that a copy-and-truncate rotation drops between
+//! its copy and its truncation, and lines written and truncated away again between two reads.
 
 mod finished;
 mod folder;

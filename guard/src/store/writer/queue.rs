@@ -242,5 +242,5 @@ impl Queue {
 
 /// Whether a write is not superseded by a later whole set of bans, strikes, allowances, scores and logins.
 fn outlives_resync(write: &Write) -> bool {
-    matches!(write, Write::Event(_) | Write::Position(_) | Write::Engine(_))
+    matches!(write, Write::Event(_) | Write::Position(_) | Write::ForgetPosition(_) | Write::Engine(_))
 }

@@ -265,6 +265,21 @@ fn more_than_fits_is_asked_for_again() {
     assert!(writer.status().overflows >= 1);
 }
 
+/// A whole set says nothing of places, so their end must reach the store by itself.
+#[test]
+fn a_place_that_was_forgotten_stays_so_when_everything_is_written_anew() {
+    let disk = Disk::default();
+    disk.state().full = true;
+    let writer = Writer::start(Box::new(disk.clone()), options()).unwrap();
+    let forgotten = Write::ForgetPosition("/var/log/gone.log".into());
+    writer.write_all([ban(1), forgotten.clone()]);
+    writer.resync(vec![ban(1)]);
+    disk.state().full = false;
+    assert!(writer.flush(SOON));
+    assert_eq!((disk.bans(), disk.state().replaced), (vec![1], 1));
+    assert!(disk.state().writes.contains(&forgotten));
+}
+
 #[test]
 fn a_batch_that_never_works_does_not_stop_the_rest() {
     let disk = Disk::default();
