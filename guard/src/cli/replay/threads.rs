@@ -18,7 +18,7 @@ use crate::source::Batch;
 use crate::time::Wall;
 
 /// Chunks of each thread that may have been scanned and wait for their turn.
-const AHEAD: usize = 3;
+const AHEAD: usize = 6;
 /// Sightings the judge is told of before their turn: enough for what they need to come, and few enough for it to be still
 /// there.
 const EXPECTED: usize = 16;
