@@ -231,14 +231,15 @@ pub(super) fn inert_lines(text: &str) -> String {
 
 /// JSON whose texts hold no such characters either: JSON itself escapes only those below U+0020.
 fn inert_json(json: &str) -> String {
-    let mut out = String::with_capacity(json.len());
-    for c in json.chars() {
+    let (mut out, mut kept) = (String::with_capacity(json.len()), 0);
+    for (at, c) in json.char_indices() {
         if c != '\n' && (c.is_control() || is_layout(c)) {
+            out.push_str(&json[kept..at]);
             out.extend(c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")));
-        } else {
-            out.push(c);
+            kept = at + c.len_utf8();
         }
     }
+    out.push_str(&json[kept..]);
     out
 }
 

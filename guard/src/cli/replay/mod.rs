@@ -1,7 +1,7 @@
 //! `guardctl replay`: the real scanner and engine over old logs, on the logs' own time. Needs no daemon.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -17,13 +17,14 @@ use crate::time::Wall;
 mod chunks;
 mod diff;
 mod judge;
+mod parts;
 mod tell;
 #[cfg(test)]
 mod tests;
 mod threads;
 mod whose;
 
-use chunks::Volume;
+use chunks::{Log, Volume};
 use diff::Difference;
 use judge::{Judge, Outcome};
 use whose::Whose;
@@ -152,7 +153,7 @@ impl Replay {
 
     fn file(&mut self, path: &Path) -> io::Result<()> {
         if path == Path::new("-") {
-            return self.read(&mut io::stdin(), Wall::now());
+            return self.read(Log::stream(&mut io::stdin()), Wall::now());
         }
         let mut file = File::open(path)?;
         if is_journal(&file) {
@@ -161,7 +162,7 @@ impl Replay {
         // Stamps without a year are those of the time when the file was last written to.
         let age = file.metadata()?.modified()?.duration_since(std::time::UNIX_EPOCH);
         let reference = Wall(age.map_or(0, |age| age.as_millis() as i64));
-        self.read(&mut file, reference)
+        self.read(Log::file(&mut file)?, reference)
     }
 
     /// Entries of the systemd journal have an identifier and a sender each: all filters read them, as in the daemon.
@@ -181,8 +182,8 @@ impl Replay {
         Ok(())
     }
 
-    fn read(&mut self, input: &mut (dyn Read + Send), reference: Wall) -> io::Result<()> {
-        let Volume { bytes, cut } = threads::replay(&mut self.sides, input, reference, self.threads)?;
+    fn read(&mut self, log: Log<'_>, reference: Wall) -> io::Result<()> {
+        let Volume { bytes, cut } = threads::replay(&mut self.sides, log, reference, self.threads)?;
         self.volume.bytes += bytes;
         self.volume.cut += cut;
         Ok(())

@@ -1,23 +1,24 @@
 //! A log and the threads that read it. Each takes the next chunk from the log, scans it where it was read, and hands in
-//! what it saw; what was handed in is decided in the order of the log, by whoever hands in what is next. So no thread does
-//! only one of these things, and nobody waits for a turn. One thread does the same without handing anything in.
+//! what it saw. One of them decides besides, in the order of the log: first what has been handed in, and where nothing
+//! has it scans another chunk. So what decides stays in one processor's cache, and no thread waits for a turn. One thread
+//! alone does the same without handing anything in.
 //!
 //! What a scanner learns makes it faster but changes nothing it finds, so the outcome does not depend on their number.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::io;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 
 use super::Side;
-use super::chunks::{Chunk, Chunks, Volume};
+use super::chunks::{Chunk, Log, Volume};
 use crate::scan::Scanner;
 use crate::sighting::{Sighting, Take};
 use crate::source::Batch;
 use crate::time::Wall;
 
-/// Chunks of each thread that may have been scanned and wait for an earlier one.
-const AHEAD: u64 = 3;
+/// Chunks of each thread that may have been scanned and wait for their turn.
+const AHEAD: usize = 6;
 /// Sightings the judge is told of before their turn: enough for what they need to come, and few enough for it to be still
 /// there.
 const EXPECTED: usize = 16;
@@ -31,146 +32,133 @@ struct Seen {
 }
 
 /// Replays a log with so many threads, at least one.
-pub(super) fn replay(
-    sides: &mut [Side],
-    input: &mut (dyn Read + Send),
-    reference: Wall,
-    count: usize,
-) -> io::Result<Volume> {
-    let log = Log { chunks: Chunks::of(input), taken: 0, outcome: Ok(()) };
+pub(super) fn replay(sides: &mut [Side], log: Log<'_>, reference: Wall, count: usize) -> io::Result<Volume> {
     if count <= 1 {
-        return alone(sides, log.chunks, reference);
+        alone(sides, &log, reference);
+    } else {
+        together(sides, &log, reference, count);
     }
-    let scanners: Scanners = sides.iter().map(|side| (side.scanner.clone(), side.asks_line)).collect();
-    let log = Mutex::new(log);
-    let decided = Decided::new(sides, count as u64 * AHEAD);
-    thread::scope(|scope| {
-        for scanners in vec![scanners.clone(); count - 1] {
-            scope.spawn(|| work(scanners, &log, &decided, reference));
-        }
-        work(scanners, &log, &decided, reference);
-    });
-    let log = log.into_inner().unwrap_or_else(PoisonError::into_inner);
-    log.outcome.map(|()| log.chunks.volume())
+    log.volume()
 }
 
 /// Reads, scans and decides chunk by chunk.
-fn alone(sides: &mut [Side], mut chunks: Chunks<'_>, reference: Wall) -> io::Result<Volume> {
+fn alone(sides: &mut [Side], log: &Log<'_>, reference: Wall) {
     let mut chunk = Chunk::new();
-    while chunks.next(&mut chunk)? {
+    while log.next(&mut chunk).is_some() {
         for side in &mut *sides {
             side.scan(chunk.text(), reference);
         }
     }
-    Ok(chunks.volume())
+}
+
+/// The same with several threads, of which the present one decides.
+fn together(sides: &mut [Side], log: &Log<'_>, reference: Wall, count: usize) {
+    let scanners: Scanners = sides.iter().map(|side| (side.scanner.clone(), side.asks_line)).collect();
+    let mut turns = Turns::new(sides);
+    let (hand_in, handed_in) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 1..count {
+            let (mut worker, hand_in) = (turns.worker(&scanners, log, reference), hand_in.clone());
+            scope.spawn(move || {
+                while let Ok(room) = worker.rooms.recv()
+                    && let Some(scanned) = worker.scan(room)
+                    && hand_in.send(scanned).is_ok()
+                {}
+            });
+        }
+        drop(hand_in);
+        let mut own = turns.worker(&scanners, log, reference);
+        loop {
+            handed_in.try_iter().for_each(|scanned| turns.take(scanned));
+            let scanned = match own.rooms.try_recv() {
+                Ok(room) => own.scan(room),
+                // All of it waits for a chunk that another thread has taken.
+                Err(_) => handed_in.recv().ok(),
+            };
+            let Some(scanned) = scanned else { break };
+            turns.take(scanned);
+        }
+        // The log has ended: nobody has to wait for room.
+        turns.homes.clear();
+        handed_in.iter().for_each(|scanned| turns.take(scanned));
+    });
 }
 
 /// One scanner for each side, and whether its rules look at the text of lines.
 type Scanners = Vec<(Scanner, bool)>;
+/// Room for what the scanners see in a chunk.
+type Room = Vec<Seen>;
 
-/// Scans chunks until there are no more.
-fn work(mut scanners: Scanners, log: &Mutex<Log<'_>>, decided: &Decided<'_>, reference: Wall) {
-    let mut chunk = Chunk::new();
-    loop {
-        let Some(number) = locked(log).next(&mut chunk) else { return };
-        let mut seen = decided.spare();
-        seen.resize_with(scanners.len(), Seen::default);
-        for ((scanner, lines), seen) in scanners.iter_mut().zip(&mut seen) {
-            seen.look(scanner, *lines, chunk.text(), reference);
+/// What takes chunks and scans them, on a thread of its own.
+struct Worker<'a, 'l> {
+    thread: usize,
+    scanners: Scanners,
+    log: &'a Log<'l>,
+    reference: Wall,
+    chunk: Chunk,
+    /// Room for the next chunks. It comes back when they have been decided.
+    rooms: Receiver<Room>,
+}
+
+impl Worker<'_, '_> {
+    /// Scans the next chunk, if there is one.
+    fn scan(&mut self, mut room: Room) -> Option<Scanned> {
+        let number = self.log.next(&mut self.chunk)?;
+        room.resize_with(self.scanners.len(), Seen::default);
+        for ((scanner, lines), seen) in self.scanners.iter_mut().zip(&mut room) {
+            seen.look(scanner, *lines, self.chunk.text(), self.reference);
         }
-        decided.hand_in(number, seen);
+        Some(Scanned { number, thread: self.thread, room })
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// What was seen in a chunk, and by which thread.
+struct Scanned {
+    number: u64,
+    thread: usize,
+    room: Room,
 }
 
-/// The log, and how many of its chunks have been taken.
-struct Log<'a> {
-    chunks: Chunks<'a>,
-    taken: u64,
-    /// Why it could not be read to its end.
-    outcome: io::Result<()>,
-}
-
-impl Log<'_> {
-    /// Reads the next chunk and answers its number; `None` at the end of the log, and where it cannot be read.
-    fn next(&mut self, chunk: &mut Chunk) -> Option<u64> {
-        if self.outcome.is_err() {
-            return None;
-        }
-        match self.chunks.next(chunk) {
-            Ok(true) => {
-                self.taken += 1;
-                Some(self.taken - 1)
-            }
-            Ok(false) => None,
-            Err(error) => {
-                self.outcome = Err(error);
-                None
-            }
-        }
-    }
-}
-
-/// What has been seen, on its way to the judges.
-struct Decided<'a> {
-    queue: Mutex<Queue<'a>>,
-    /// Something has been decided.
-    moved: Condvar,
-    /// Chunks that may have been scanned before the one that is decided next.
-    ahead: u64,
-}
-
-struct Queue<'a> {
+/// What decides, in the order of the log.
+struct Turns<'a> {
     /// The chunk that is decided next.
     next: u64,
-    /// What was seen in chunks, by their number.
-    waiting: BTreeMap<u64, Vec<Seen>>,
-    /// What decides, unless somebody has it.
-    sides: Option<&'a mut [Side]>,
-    /// Decided, to be filled again.
-    spare: Vec<Vec<Seen>>,
+    /// Chunks behind it, by their number.
+    waiting: BTreeMap<u64, Scanned>,
+    sides: &'a mut [Side],
+    /// Where each thread's room goes back to.
+    homes: Vec<Sender<Room>>,
 }
 
-impl<'a> Decided<'a> {
-    fn new(sides: &'a mut [Side], ahead: u64) -> Self {
-        let queue = Queue { next: 0, waiting: BTreeMap::new(), sides: Some(sides), spare: Vec::new() };
-        Self { queue: Mutex::new(queue), moved: Condvar::new(), ahead }
+impl<'a> Turns<'a> {
+    fn new(sides: &'a mut [Side]) -> Self {
+        Self { next: 0, waiting: BTreeMap::new(), sides, homes: Vec::new() }
     }
 
-    /// Something to be filled.
-    fn spare(&self) -> Vec<Seen> {
-        locked(&self.queue).spare.pop().unwrap_or_default()
+    /// One more thread's worker.
+    fn worker<'w, 'l>(&mut self, scanners: &Scanners, log: &'w Log<'l>, reference: Wall) -> Worker<'w, 'l> {
+        let (home, rooms) = mpsc::channel();
+        let thread = self.homes.len();
+        self.homes.push(home);
+        (0..AHEAD).for_each(|_| self.give_back(thread, Room::new()));
+        Worker { thread, scanners: scanners.clone(), log, reference, chunk: Chunk::new(), rooms }
     }
 
-    /// Takes up what was seen in a chunk, and decides what is next as long as nobody else does. Waits while too much is
-    /// ahead of what is decided: whoever has what is next never does.
-    fn hand_in(&self, number: u64, seen: Vec<Seen>) {
-        let mut queue = locked(&self.queue);
-        queue.waiting.insert(number, seen);
-        if let Some(sides) = queue.sides.take() {
-            while let Some(mut seen) = queue.take_next() {
-                drop(queue);
-                for (side, seen) in sides.iter_mut().zip(&mut seen) {
-                    seen.decide(side);
-                }
-                queue = locked(&self.queue);
-                queue.next += 1;
-                queue.spare.push(seen);
-                self.moved.notify_all();
+    /// Takes up what was seen in a chunk, and decides what is next as far as it is there.
+    fn take(&mut self, scanned: Scanned) {
+        self.waiting.insert(scanned.number, scanned);
+        while let Some(Scanned { thread, mut room, .. }) = self.waiting.remove(&self.next) {
+            for (side, seen) in self.sides.iter_mut().zip(&mut room) {
+                seen.decide(side);
             }
-            queue.sides = Some(sides);
+            self.next += 1;
+            self.give_back(thread, room);
         }
-        let full = |queue: &mut Queue<'_>| number >= queue.next + self.ahead;
-        drop(self.moved.wait_while(queue, full).unwrap_or_else(PoisonError::into_inner));
     }
-}
 
-impl Queue<'_> {
-    fn take_next(&mut self) -> Option<Vec<Seen>> {
-        self.waiting.remove(&self.next)
+    fn give_back(&self, thread: usize, room: Room) {
+        // At the end of the log nobody needs it.
+        let _ = self.homes.get(thread).map(|home| home.send(room));
     }
 }
 
@@ -209,27 +197,28 @@ impl Seen {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::OpenOptions;
+    use std::io::Read;
+
     use super::*;
 
     #[test]
     fn what_comes_first_is_decided_first_and_little_is_ahead() {
-        let (threads, count, ahead) = (4, 200, 2);
-        let decided = Decided::new(&mut [], ahead);
-        thread::scope(|scope| {
-            for first in 0..threads {
-                let decided = &decided;
-                scope.spawn(move || {
-                    for number in (first..count).step_by(threads as usize) {
-                        decided.hand_in(number, Vec::new());
-                        let next = locked(&decided.queue).next;
-                        assert!(number < next + ahead, "{number} was ahead of {next}");
-                    }
-                });
-            }
-        });
-        let queue = locked(&decided.queue);
-        assert_eq!((queue.next, queue.waiting.len()), (count, 0));
-        assert!(!queue.spare.is_empty(), "what was decided is filled again");
+        let mut input = io::repeat(b'\n').take(1 << 24);
+        let log = Log::stream(&mut input);
+        let mut turns = Turns::new(&mut []);
+        let mut worker = turns.worker(&Vec::new(), &log, Wall(0));
+        let mut scanned = Vec::new();
+        while let Ok(room) = worker.rooms.try_recv() {
+            scanned.push(worker.scan(room).unwrap());
+        }
+        assert_eq!(scanned.len(), AHEAD);
+        while let Some(last) = scanned.pop() {
+            assert!(worker.rooms.try_recv().is_err(), "the first is not decided");
+            turns.take(last);
+        }
+        assert_eq!((turns.next, turns.waiting.len()), (AHEAD as u64, 0));
+        assert_eq!(worker.rooms.try_iter().count(), AHEAD, "what was decided is filled again");
     }
 
     /// A log that cannot be read to its end.
@@ -245,11 +234,20 @@ mod tests {
 
     #[test]
     fn a_log_that_breaks_off_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        std::fs::write(&path, vec![b'\n'; 1 << 24]).unwrap();
         for count in [1, 2, 5] {
-            let error = replay(&mut [], &mut Broken(30), Wall(0), count).unwrap_err();
+            let read = |log: Log<'_>| replay(&mut [], log, Wall(0), count);
+            let error = read(Log::stream(&mut Broken(30))).unwrap_err();
             assert_eq!(error.to_string(), "broken", "{count} threads");
-            let volume = replay(&mut [], &mut io::repeat(b'\n').take(1 << 24), Wall(0), count).unwrap();
+            let volume = read(Log::stream(&mut io::repeat(b'\n').take(1 << 24))).unwrap();
             assert_eq!(volume.bytes, 1 << 24, "{count} threads");
+            let mut unreadable = OpenOptions::new().append(true).open(&path).unwrap();
+            let error = read(Log::file(&mut unreadable).unwrap()).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(libc::EBADF), "{count} threads");
+            let mut readable = OpenOptions::new().read(true).open(&path).unwrap();
+            assert_eq!(read(Log::file(&mut readable).unwrap()).unwrap().bytes, 1 << 24, "{count} threads");
         }
     }
 }
