@@ -106,7 +106,14 @@ impl Engine {
             self.attacks.add(s.account.unwrap_or_default(), account.0, s.pattern, at, addresses);
             let trouble = Trouble::AccountUnderAttack { addresses };
             let account = s.account.map(Into::into);
-            self.tell(Incident { trouble, address: None, account, at, pattern: s.pattern });
+            self.tell(Incident {
+                trouble,
+                address: None,
+                account,
+                at,
+                pattern: s.pattern,
+                is_doubted: false,
+            });
         }
     }
 
@@ -143,7 +150,9 @@ impl Engine {
 
     /// Somebody logged in with a password.
     pub(super) fn password_login(&mut self, s: &Sighting<'_>, at: Moment, now: Moment) {
-        self.notice_success(s, at, now);
+        if let Some(incident) = self.guessed_right(s, at, now) {
+            self.tell(incident);
+        }
         let account = s.account.map(|account| self.accounts.key(account));
         if let Some(account) = account {
             self.accounts.let_in(account.at(s.pattern.filter));
@@ -151,8 +160,8 @@ impl Engine {
         self.logins.add(s.address, LoginAccounts::of(account), at);
     }
 
-    /// Whether it is good news that a password was right.
-    pub(super) fn notice_success(&mut self, s: &Sighting<'_>, at: Moment, now: Moment) {
+    /// A password was right that an attacker may have guessed.
+    pub(super) fn guessed_right(&mut self, s: &Sighting<'_>, at: Moment, now: Moment) -> Option<Incident> {
         let trail = self.sources.get(s.address).map_or_else(Trail::default, |source| source.trail);
         let guesses = trail.guesses_at(now);
         let within = self.decide.account_within;
@@ -166,13 +175,13 @@ impl Engine {
         let is_news = !self.logins.outnumber(trail.tried(), s.address, now);
         // One guess fewer than would have been a ban: who guesses at speed cannot get further and be let in.
         let suspicious = (self.decide.threshold.0 / 1000 - 1).clamp(LEAST_GUESSES, GUESSES);
-        if is_news && (i32::from(guesses) >= suspicious || is_attacked && guesses >= FEW_GUESSES) {
-            let score = self.score(s.address, at);
-            self.evidence.push(s, Given::NONE, score, at);
-            let trouble =
-                Trouble::SuccessAfterFailures { guesses: guesses.into(), addresses: addresses as u32 };
-            self.tell(Incident::of(trouble, s, at));
+        if !is_news || i32::from(guesses) < suspicious && (!is_attacked || guesses < FEW_GUESSES) {
+            return None;
         }
+        let score = self.score(s.address, at);
+        self.evidence.push(s, Given::NONE, score, at);
+        let trouble = Trouble::SuccessAfterFailures { guesses: guesses.into(), addresses: addresses as u32 };
+        Some(Incident::of(trouble, s, at))
     }
 
     /// A ban that was ordered stands. What many of them lead to is ordered in turn ([`Self::further`]).
@@ -267,7 +276,7 @@ impl Engine {
         true
     }
 
-    fn tell(&mut self, incident: Incident) {
+    pub(super) fn tell(&mut self, incident: Incident) {
         self.count.incidents += 1;
         self.further.push_back(Decision::Incident(incident));
     }
@@ -277,6 +286,6 @@ impl Incident {
     /// An incident of the address that a line is about.
     fn of(trouble: Trouble, s: &Sighting<'_>, at: Moment) -> Self {
         let account = s.account.map(Into::into);
-        Self { trouble, address: Some(s.address), account, at, pattern: s.pattern }
+        Self { trouble, address: Some(s.address), account, at, pattern: s.pattern, is_doubted: false }
     }
 }

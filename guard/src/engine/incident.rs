@@ -18,6 +18,8 @@ pub struct Incident {
     pub at: Moment,
     /// The pattern of that line.
     pub pattern: PatternId,
+    /// Whether that line tells of a login that nobody vouches for: a local user may have written it, as often as he likes.
+    pub is_doubted: bool,
 }
 
 /// What can be noticed.

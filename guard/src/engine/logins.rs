@@ -27,6 +27,11 @@ impl LoginAccounts {
     /// Whoever holds a key speaks for all who share his address.
     pub(super) const TRUSTED: Self = Self(u32::MAX);
 
+    /// Those that an engine of another seed told apart, as one of this seed may take them: it cannot tell them from others.
+    pub fn of_another_seed(self) -> Self {
+        if self == Self::TRUSTED { self } else { Self::default() }
+    }
+
     /// An account that a line may not name.
     pub(super) fn of(account: Option<AccountKey>) -> Self {
         Self(1 << (account.map_or(0, |key| key.0) >> 59))

@@ -21,7 +21,7 @@ use super::sources::{Sources, address_bits};
 use super::storm::Storm;
 use super::trail::Trail;
 use super::witness::Witnesses;
-use super::{BanOrder, Cause, Decision, EngineCount, EngineOptions, Evidence, Prospect};
+use super::{BanOrder, Cause, Decision, EngineCount, EngineOptions, Evidence, Incident, Prospect};
 use crate::config::Decide;
 use crate::dense::{Chance, Seed};
 use crate::feed::List;
@@ -242,7 +242,10 @@ impl Engine {
         self.now = self.now.max(now);
         self.count.sightings += 1;
         if s.kind == Kind::PasswordLogin {
-            self.notice_success(s, at.min(now), now);
+            let incident = self.guessed_right(s, at.min(now), now);
+            if let Some(incident) = incident {
+                self.tell(Incident { is_doubted: true, ..incident });
+            }
         }
     }
 

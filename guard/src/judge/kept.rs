@@ -13,8 +13,8 @@ use crate::time::Clock;
 
 impl Judge {
     /// Takes the store's small things over. Scores that have leaked away meanwhile, and logins that are too long ago, are
-    /// taken out of it.
-    pub(super) fn remember(&mut self, snapshot: &Snapshot, clock: Clock) {
+    /// taken out of it. The engine may have another seed than when it told accounts apart.
+    pub(super) fn remember(&mut self, snapshot: &Snapshot, is_seed_kept: bool, clock: Clock) {
         for strikes in &snapshot.strikes {
             let past = stored::restored_strikes(strikes, clock);
             self.engine.restore_strikes(&past);
@@ -27,7 +27,11 @@ impl Judge {
             self.engine.restore_score(&stored::restored_score(score, clock), clock.moment);
         }
         for login in &snapshot.logins {
-            self.engine.restore_login(&stored::restored_login(login, clock), clock.moment);
+            let mut login = stored::restored_login(login, clock);
+            if !is_seed_kept {
+                login.accounts = login.accounts.of_another_seed();
+            }
+            self.engine.restore_login(&login, clock.moment);
         }
         self.engine.follow();
         let gone = |score: &&StoredScore| self.engine.score(score.address, clock.moment).0 == 0;

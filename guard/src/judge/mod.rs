@@ -143,6 +143,7 @@ impl Judge {
             bans.reserve_ids(BanId(snapshot.last_id + LOST_IDS));
         }
         let recalled = snapshot.engine.as_deref().and_then(Recalled::read);
+        let is_seed_kept = recalled.is_some();
         let seed = recalled.as_ref().map_or(seed, Recalled::seed);
         let mut engine =
             Engine::new(EngineOptions { decide: config.decide.clone(), seed, evidence: EVIDENCE_LINES });
@@ -171,7 +172,7 @@ impl Judge {
             count: Count::default(),
             outcome: Outcome::default(),
         };
-        judge.remember(snapshot, clock);
+        judge.remember(snapshot, is_seed_kept, clock);
         judge
     }
 

@@ -47,7 +47,7 @@ impl Judge {
         let how = if login.kind == Kind::KeyLogin { "key" } else { "password" };
         let because = format!("a log file tells of a {how} login, but there is no such connection");
         let detail = json!({ "because": because, "port": login.port });
-        self.event_that_repeats("doubt", Target::host(login.address), detail, clock);
+        self.event_that_repeats("doubt", (Target::host(login.address), how), detail, clock);
     }
 
     /// Protects the address of a key login.

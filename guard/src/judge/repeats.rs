@@ -1,6 +1,7 @@
-//! Events that an attacker can repeat as often as he likes: bans that are refused, logins that are not believed.
+//! Events that an attacker can repeat as often as he likes: bans that are refused, logins that are not believed, incidents
+//! that only such a login tells of.
 //!
-//! The first about a target is told at once; those that follow within a quarter of an hour are told as one at its end, with
+//! The first of a kind about a target, by one rule or the like, is told at once; those that follow within a quarter of an hour are told as one at its end, with
 //! their number, and so on while there are any. What is known of targets is bounded: when as many are looked after as may
 //! be, what happens to further ones is told together, as of no target.
 
@@ -8,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::Judge;
 use crate::target::Target;
@@ -25,7 +26,14 @@ const PART: usize = 64;
 const TOGETHER: &str = "so many targets are concerned that these are told of together";
 
 /// A kind of event, and what it is about.
-type Subject = (&'static str, Option<Target>);
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Subject {
+    kind: &'static str,
+    /// Nobody where it is about too many.
+    of: Option<Target>,
+    /// What tells apart what happens to one target: the rule that was refused, how somebody logged in, the incident.
+    by: Box<str>,
+}
 
 /// Subjects that were told of less than [`EVERY`] ago.
 #[derive(Debug, Default)]
@@ -53,17 +61,23 @@ struct Told {
 
 impl Repeats {
     /// Something happened. Answers what is to be told at once.
-    fn add(&mut self, kind: &'static str, target: Target, detail: Value, now: Moment) -> Option<Told> {
-        let own = (kind, Some(target));
+    fn add(
+        &mut self,
+        kind: &'static str,
+        (target, by): (Target, &str),
+        detail: Value,
+        now: Moment,
+    ) -> Option<Told> {
+        let own = Subject { kind, of: Some(target), by: by.into() };
         let has_room = self.since.len() < MAX_TARGETS || self.since.contains_key(&own);
-        let subject = if has_room { own } else { (kind, None) };
+        let subject = if has_room { own } else { Subject { kind, of: None, by: "".into() } };
         if let Some(untold) = self.since.get_mut(&subject) {
             untold.times += 1;
             untold.detail = detail;
             return None;
         }
-        self.since.insert(subject, Untold::default());
-        self.due.push_back((now + EVERY, subject));
+        self.since.insert(subject.clone(), Untold::default());
+        self.due.push_back((now + EVERY, subject.clone()));
         Some(Told { subject, times: 1, detail })
     }
 
@@ -76,7 +90,7 @@ impl Repeats {
                 continue;
             };
             let Untold { times, detail } = std::mem::take(untold);
-            self.due.push_back((now + EVERY, subject));
+            self.due.push_back((now + EVERY, subject.clone()));
             return Some(Told { subject, times, detail });
         }
         None
@@ -89,16 +103,17 @@ impl Repeats {
 }
 
 impl Judge {
-    /// Notes that something happened because of the line at hand, which others may repeat: see the module.
+    /// Notes that something happened to a target because of the line at hand, which others may repeat: see the module. `by`
+    /// is what else tells it apart.
     pub(super) fn event_that_repeats(
         &mut self,
         kind: &'static str,
-        target: Target,
+        (target, by): (Target, &str),
         detail: Value,
         clock: Clock,
     ) {
         let detail = self.tagged(detail);
-        if let Some(told) = self.repeats.add(kind, target, detail, clock.moment) {
+        if let Some(told) = self.repeats.add(kind, (target, by), detail, clock.moment) {
             self.tell_repeated(told, clock);
         }
     }
@@ -119,7 +134,7 @@ impl Judge {
     }
 
     fn tell_repeated(&mut self, told: Told, clock: Clock) {
-        let Told { subject: (kind, target), times, mut detail } = told;
+        let Told { subject: Subject { kind, of: target, by }, times, mut detail } = told;
         if target.is_none() {
             detail = json!({ "because": TOGETHER });
         }
@@ -127,7 +142,17 @@ impl Judge {
             detail.insert("times".into(), json!(times));
         }
         let (target_told, because) = (target.map(tracing::field::display), detail["because"].as_str());
-        info!(kind, target = target_told, times, because, "not done");
+        if kind == "incident" {
+            warn!(
+                incident = &*by,
+                target = target_told,
+                times,
+                because,
+                "incident, of which only a log file tells"
+            );
+        } else {
+            info!(kind, target = target_told, times, because, "not done");
+        }
         self.event(kind, target, &detail, clock);
     }
 }
@@ -152,7 +177,7 @@ mod tests {
         for tick in 0..10 * 7200 {
             let now = Moment(tick * SECOND / 10);
             if tick < 10 * 3600 {
-                told.extend(repeats.add("refuse", target(1), json!(tick), now));
+                told.extend(repeats.add("refuse", (target(1), ""), json!(tick), now));
             }
             told.extend(repeats.next(now));
         }
@@ -160,15 +185,21 @@ mod tests {
         assert_eq!(times, [1, 9000, 9000, 9000, 8999], "each is told of once");
         assert_eq!(told[1].detail, json!(9000), "with what the last one was about");
         assert_eq!((repeats.since.len(), repeats.next_due()), (0, None), "who rests is forgotten");
-        assert!(repeats.add("refuse", target(1), json!(0), Moment(7200 * SECOND)).is_some());
+        assert!(repeats.add("refuse", (target(1), ""), json!(0), Moment(7200 * SECOND)).is_some());
     }
 
     #[test]
     fn kinds_and_targets_are_told_apart() {
         let mut repeats = Repeats::default();
-        let mut is_told = |kind, number| repeats.add(kind, target(number), json!(0), Moment(0)).is_some();
+        let mut is_told =
+            |kind, number| repeats.add(kind, (target(number), ""), json!(0), Moment(0)).is_some();
         assert!(is_told("refuse", 1) && is_told("doubt", 1) && is_told("refuse", 2));
         assert!(!is_told("refuse", 1) && !is_told("doubt", 1) && !is_told("refuse", 2));
+        let mut is_told = |rule| repeats.add("refuse", (target(1), rule), json!(0), Moment(0)).is_some();
+        assert!(
+            is_told("offices") && is_told("nights") && !is_told("offices"),
+            "each rule's are counted by themselves"
+        );
     }
 
     #[test]
@@ -176,13 +207,14 @@ mod tests {
         let mut repeats = Repeats::default();
         let count = MAX_TARGETS as u32 + 1000;
         let told: Vec<Told> = (0..count)
-            .filter_map(|number| repeats.add("refuse", target(number), json!(0), Moment(0)))
+            .filter_map(|number| repeats.add("refuse", (target(number), ""), json!(0), Moment(0)))
             .collect();
         assert_eq!(told.len(), MAX_TARGETS + 1);
-        assert_eq!(told[MAX_TARGETS].subject, ("refuse", None));
+        let together = Subject { kind: "refuse", of: None, by: "".into() };
+        assert_eq!(told[MAX_TARGETS].subject, together);
         let late = Moment(EVERY.as_millis() as i64);
         let told = repeats.next(late).unwrap();
-        assert_eq!((told.subject, told.times), (("refuse", None), 999));
+        assert_eq!((told.subject, told.times), (together, 999));
         assert_eq!(repeats.next(late), None);
         assert!(repeats.since.len() == 1 && repeats.due.len() == 1);
     }

@@ -114,7 +114,7 @@ impl Judge {
         if let Some(protection) = self.protection.refusal(target, clock.moment) {
             self.count.refused += 1;
             let detail = json!({ "rule": rule.name(), "because": protection });
-            self.event_that_repeats("refuse", target, detail, clock);
+            self.event_that_repeats("refuse", (target, rule.name()), detail, clock);
             return false;
         }
         let score = self.engine.score(target.address(), clock.moment);

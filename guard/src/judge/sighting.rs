@@ -172,7 +172,7 @@ impl Judge {
                 self.engine.refused(order.target);
                 self.count.refused += 1;
                 let detail = json!({ "filter": filter, "score": score, "because": because });
-                self.event_that_repeats("refuse", order.target, detail, clock);
+                self.event_that_repeats("refuse", (order.target, ""), detail, clock);
                 return false;
             }
             None => {}

@@ -41,13 +41,6 @@ impl Judge {
             (None, Some(last)) => self.lines_against(Target::host(last.address), Some(last), clock),
             (None, None) => Vec::new(),
         };
-        warn!(
-            incident = name,
-            severity,
-            address = incident.address.map(tracing::field::display),
-            account,
-            "incident"
-        );
         let mut detail = Map::from_iter([
             ("incident".to_owned(), json!(name)),
             ("severity".to_owned(), json!(severity)),
@@ -56,7 +49,19 @@ impl Judge {
             ("lines".to_owned(), json!(lines)),
         ]);
         detail.extend(numbers(incident.trouble));
-        self.event_of_line("incident", target, Value::Object(detail), clock);
+        match target.filter(|_| incident.is_doubted) {
+            Some(target) => self.event_that_repeats("incident", (target, name), Value::Object(detail), clock),
+            None => {
+                warn!(
+                    incident = name,
+                    severity,
+                    address = incident.address.map(tracing::field::display),
+                    account,
+                    "incident"
+                );
+                self.event_of_line("incident", target, Value::Object(detail), clock);
+            }
+        }
     }
 
     /// The attacks on accounts that an address took part in, the newest first.
@@ -80,9 +85,8 @@ impl Judge {
 
     /// Tells of a prefix that is not banned because of a login.
     pub(super) fn spared(&mut self, target: Target, login: IpAddr, clock: Clock) {
-        info!(%target, %login, "not banned: somebody has logged in from there");
         let because = format!("somebody has logged in from {login} within a day");
-        self.event("refuse", Some(target), &json!({ "because": because }), clock);
+        self.event_that_repeats("refuse", (target, ""), json!({ "because": because }), clock);
     }
 
     /// Tells that a storm has begun.

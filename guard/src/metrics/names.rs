@@ -92,7 +92,7 @@ metrics! {
     EVICTED Counter "guard_evicted_sources_total" []
         "Addresses forgotten to make room: raise `decide.max_sources` if this grows.";
     GROUPS_EVICTED Counter "guard_evicted_groups_total" []
-        "Accounts under attack and prefixes with banned hosts that were forgotten to make room.";
+        "Accounts under attack, and prefixes whose hosts were banned or have failed, that were forgotten to make room.";
 
     BANS Counter "guard_bans_total" ["rule"]
         "Bans begun or extended, by the filter that led to them; `rule:` and its name for a rule, `manual` for guardctl.";

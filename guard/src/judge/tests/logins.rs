@@ -231,6 +231,46 @@ fn a_login_that_is_doubted_clears_nothing_and_spares_nobody() {
     }
 }
 
+/// A local user writes into the log as often as he likes.
+#[test]
+fn incidents_that_only_a_log_file_tells_of_do_not_fill_the_history() {
+    let forged = Voucher::Sockets(&|_, _| Some(false));
+    let mut world = World::new(&[]);
+    for pid in 1..=4 {
+        let failure = Sighting { pid, port: 0, ..line(Kind::FailedPassword) };
+        world.judge.sighting(&failure, SourceId(0), forged, START);
+    }
+    for _ in 0..200 {
+        world.tell(Kind::PasswordLogin, forged, START);
+    }
+    let incidents = EventQuery { kinds: vec!["incident".into()], ..EventQuery::default() };
+    let told = |world: &World| world.store.events(&incidents).unwrap().events;
+    assert_eq!(told(&world).len(), 1);
+    world.judge.tell_all_repeats(START);
+    world.settle();
+    let times: Vec<_> = told(&world).iter().map(|event| event.event.detail["times"].as_u64()).collect();
+    assert_eq!(times, [Some(199), None], "with their number");
+}
+
+/// Accounts are told apart by a seed that is kept elsewhere than logins.
+#[test]
+fn logins_of_another_seed_tell_no_accounts_apart() {
+    let mut world = World::new(&[]);
+    world.tell(Kind::PasswordLogin, Voucher::Kernel, START);
+    world.keep(START);
+    let accounts =
+        |world: &World| world.judge.engine.logins().map(|login| login.accounts.0).collect::<Vec<_>>();
+    let [known] = accounts(&world)[..] else { panic!("one login") };
+    assert_ne!(known, 0);
+    let mut world = World::start(world.config, world.store, after(60));
+    assert_eq!(accounts(&world), [known]);
+    world.keep(after(60));
+    world.store.write(&[Write::Engine(Box::new([0; 8]))]).unwrap();
+    let mut world = World::start(world.config, world.store, after(120));
+    assert_eq!(accounts(&world), [0], "nothing is known of them");
+    assert!(!world.bans_prefix(after(120)), "and yet somebody has logged in from there");
+}
+
 #[test]
 fn a_login_at_a_service_without_sessions_is_not_doubted() {
     let mut world = World::new(&[]);
