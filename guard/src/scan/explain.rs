@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::filter::{FilterError, Format};
-use super::header;
+use super::header::{self, Header};
 use super::pattern::Found;
 use super::scanner::Scanner;
 use super::set::FilterSet;
@@ -125,8 +125,13 @@ impl Explainer {
         Explanation { bare: bare && matched.is_some(), identifier, at, matched, miss }
     }
 
-    /// Reads a message without any header as each service would.
-    fn read_bare(&self, message: &[u8], readings: &mut Readings) {
+    /// Reads a message without any header as each service would, and as the one does that a tag in front of it names.
+    fn read_bare(&mut self, message: &[u8], readings: &mut Readings) {
+        if let Some(Header { identifier, pid, message, .. }) = header::split_unstamped(message)
+            && let Some(sighting) = self.syslog.message(identifier, pid, None, message)
+        {
+            readings.add(&self.filters, &sighting);
+        }
         for service in 0..self.filters.services() {
             let mut found = Found::default();
             let Some(hit) = self.filters.read(service, message, &mut found) else { continue };

@@ -7,7 +7,8 @@
 //! FreeBSD's syslogd does when asked to, and in its place behind a year, as `OpenWrt`'s logread does. Daemons with a format
 //! of the administrator's write ISO 8601 with a blank, seconds since the epoch (journalctl's `-o short-unix` too), or a year
 //! behind the day (`Nov  1 2026 00:00:00`); `-o short-monotonic` writes the time since boot in brackets, which is no time of
-//! the day. An RFC 5424 line may have lost its priority.
+//! the day. An RFC 5424 line may have lost its priority. metalog writes no host and the program in brackets
+//! (`Nov  1 00:00:00 [ident] text`).
 
 use crate::time::Wall;
 
@@ -171,18 +172,44 @@ pub(super) fn is_hostless(line: &[u8]) -> bool {
         },
         _ => None,
     };
-    rest.is_some_and(|rest| rest.split(|b| *b == b' ').next().is_some_and(|word| word.ends_with(b":")))
+    let first = rest.and_then(|rest| rest.split(|b| *b == b' ').next());
+    first.is_some_and(|word| word.ends_with(b":") || word.starts_with(b"["))
 }
 
 /// `host ident[pid]: message`, or without a host where a local daemon leaves it out.
 #[inline]
 fn split_host<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
+    if rest.first() == Some(&b'[')
+        && let Some(header) = split_bracketed(rest, stamp)
+    {
+        return Some(header);
+    }
     let host = memchr::memchr(b' ', rest)?;
     match rest[..host].last() {
         // The host is left out: this is the tag already.
         Some(b':') => split_tag(rest, stamp),
         _ => split_tag(&rest[host + 1..], stamp).or_else(|| split_leveled(rest, stamp)),
     }
+}
+
+/// `[ident] message` or `[ident]: message`, without a host: what metalog writes.
+#[cold]
+fn split_bracketed<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
+    let end = rest.iter().take(MAX_IDENTIFIER + 4).position(|b| *b == b' ')?;
+    let word = &rest[..end];
+    let identifier = word.strip_suffix(b":").unwrap_or(word).strip_prefix(b"[")?.strip_suffix(b"]")?;
+    // A host may be an address in brackets.
+    let is_name = identifier.first()?.is_ascii_alphabetic() && !identifier.iter().any(|b| b"[:".contains(b));
+    is_name.then_some(Header { stamp, identifier, pid: 0, message: &rest[end + 1..] })
+}
+
+/// What is left of a header where somebody took the stamp away: `ident[7]: message`, `ident: message` or
+/// `host ident[7]: message`. It is no line of a log, but it tells whose message a text is.
+pub(super) fn split_unstamped(line: &[u8]) -> Option<Header<'_>> {
+    split_tag(line, Stamp::None).or_else(|| {
+        let host = memchr::memchr(b' ', line)?;
+        split_tag(&line[host + 1..], Stamp::None).filter(|header| header.pid > 0)
+    })
 }
 
 /// `host auth.info ident[pid]: message` or `<auth.info> host ident[pid]: message`.
@@ -351,7 +378,13 @@ mod tests {
             ("[12345.678901] web1 sshd[123]: text: a b", sshd(123)),
             ("[    5.678901] web1 sshd: text: a b", sshd(0)),
             ("1 2026-11-01T00:00:00Z web1 sshd 123 - - text: a b", sshd(123)),
+            ("Nov 1 00:00:00 web1 sshd[123]: text: a b", sshd(123)),
+            ("Nov 1 00:00:00.123 web1 sshd: text: a b", sshd(0)),
+            ("Nov  1 00:00:00 [sshd] text: a b", sshd(0)),
+            ("Nov  1 00:00:00 [sshd]: text: a b", sshd(0)),
+            ("2026-11-01T00:00:00Z [sshd] text: a b", sshd(0)),
             ("<34>1 2026-11-01T00:00:00Z web1 sshd 123 - - text: a b", sshd(123)),
+            ("Nov  1 00:00:00 [fe80::1] sshd[123]: text: a b", sshd(123)),
             ("<34>1 - web1 sshd - ID [a b=\"]\\\"\"][c] \u{feff}text: a b", sshd(0)),
         ] {
             assert_eq!(parts(line), expected, "{line}");
@@ -371,6 +404,11 @@ mod tests {
             "Sun Nov  1 00:00:00 2026 1.2.3.4:5 sshd: text",
             "Sun 2026-11-01 web1 sshd: text",
             "Nov  1 00:00:00 web1 [1]: x",
+            "Nov  1 00:00:00 [1]: x",
+            "Nov  1 00:00:00 [] x",
+            "Nov  1 00:00:00 [sshd[1]] x",
+            "Nov  1 00:00:00 [fe80::1] x",
+            "Nov  1 00:00:00 web1 [sshd] x",
             // Lines of services' own, with text of a client's at the end.
             "2026-11-01 00:00:00.123 UTC [55] sshd[1]: x",
             "2026-11-01 00:00:00 imap-login: sshd[1]: x",

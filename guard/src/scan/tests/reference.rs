@@ -8,36 +8,36 @@ use regex_automata::meta::Regex;
 use super::{REFERENCE, scanner};
 use crate::sighting::{Kind, Sighting};
 
-/// Some of what sshd writes, each with the kind it is. The free text is greedy and everything is anchored, so what
-/// stands after it is the last that fits, as it must be.
+/// Some of what sshd writes, each with the kind it is. Names are greedy and everything is anchored, so what
+/// stands after one is the last that fits, as it must be; sshd cuts them at a colon.
 const MESSAGES: [(Kind, &str); 9] = [
     (
         Kind::FailedPassword,
-        r"Failed password for (?:invalid user |illegal user )(?<u>(?s-u:.*)) from (?<a>[0-9a-fA-F.:]+)(?: port (?<p>[0-9]{1,5}))?(?: ssh[12])?",
+        r"Failed password for (?:invalid user |illegal user )(?<u>(?s-u:[^:]*)) from (?<a>[0-9a-fA-F.:]+)(?: port (?<p>[0-9]{1,5}))?(?: ssh[12])?",
     ),
     (
         Kind::FailedPassword,
-        r"Failed password for (?<u>(?s-u:.*)) from (?<a>[0-9a-fA-F.:]+)(?: port (?<p>[0-9]{1,5}))?(?: ssh[12])?",
+        r"Failed password for (?<u>(?s-u:[^:]*)) from (?<a>[0-9a-fA-F.:]+)(?: port (?<p>[0-9]{1,5}))?(?: ssh[12])?",
     ),
     (
         Kind::InvalidUser,
-        r"(?:Invalid|Illegal) user (?<u>(?s-u:.*)) from (?<a>[0-9a-fA-F.:]+)(?: port (?<p>[0-9]{1,5}))?",
+        r"(?:Invalid|Illegal) user (?<u>(?s-u:[^:]*)) from (?<a>[0-9a-fA-F.:]+)(?: port (?<p>[0-9]{1,5}))?",
     ),
     (
         Kind::FailedPam,
-        r"pam_unix\(sshd:auth\): authentication failure; logname=(?-u:[^ ]*) uid=[0-9]+ euid=[0-9]+ tty=(?-u:[^ ]*) ruser= rhost=(?<a>[0-9a-fA-F.:]+)(?:  ?user=(?<u>(?s-u:.*)))?",
+        r"pam_unix\(sshd:auth\): authentication failure; logname=(?-u:[^ ]*) uid=[0-9]+ euid=[0-9]+ tty=(?-u:[^ ]*) ruser=(?-u:[^ ]*) rhost=(?<a>[0-9a-fA-F.:]+)(?:  ?user=(?<u>(?s-u:[^:]*)))?",
     ),
     (
         Kind::PreauthClose,
-        r"Connection closed by (?:authenticating|invalid) user (?<u>(?s-u:.*)) (?<a>[0-9a-fA-F.:]+) port (?<p>[0-9]{1,5})(?: \[preauth\])?",
+        r"Connection closed by (?:authenticating|invalid) user (?<u>(?s-u:[^:]*)) (?<a>[0-9a-fA-F.:]+) port (?<p>[0-9]{1,5})(?: \[preauth\])?",
     ),
     (
         Kind::TooManyAttempts,
-        r"(?:error: )?maximum authentication attempts exceeded for (?:invalid user |illegal user )(?<u>(?s-u:.*)) from (?<a>[0-9a-fA-F.:]+) port (?<p>[0-9]{1,5})(?: ssh2)?(?: \[preauth\])?",
+        r"(?:error: )?maximum authentication attempts exceeded for (?:invalid user |illegal user )(?<u>(?s-u:[^:]*)) from (?<a>[0-9a-fA-F.:]+) port (?<p>[0-9]{1,5})(?: ssh2)?(?: \[preauth\])?",
     ),
     (
         Kind::TooManyAttempts,
-        r"(?:error: )?maximum authentication attempts exceeded for (?<u>(?s-u:.*)) from (?<a>[0-9a-fA-F.:]+) port (?<p>[0-9]{1,5})(?: ssh2)?(?: \[preauth\])?",
+        r"(?:error: )?maximum authentication attempts exceeded for (?<u>(?s-u:[^:]*)) from (?<a>[0-9a-fA-F.:]+) port (?<p>[0-9]{1,5})(?: ssh2)?(?: \[preauth\])?",
     ),
     (
         Kind::KeyLogin,
@@ -49,7 +49,7 @@ const MESSAGES: [(Kind, &str); 9] = [
     ),
 ];
 
-const HEADER: &str = r"(?:<[0-9]{1,3}>)?[A-Z](?s-u:..) (?s-u:..) (?s-u:..):(?s-u:..):(?s-u:..) (?-u:[^ ]*[^ :]) (?-u:sshd|sshd-session|sshd-auth)(?:\[[0-9]{1,8}\])?: ";
+const HEADER: &str = r"(?:<[0-9]{1,3}>)?(?:[A-Z](?s-u:..) (?s-u:..) (?s-u:..):(?s-u:..):(?s-u:..)|[A-Z][a-z][a-z] [0-9] [0-9][0-9]:[0-9][0-9]:[0-9][0-9]) (?-u:[^ ]*[^ :]) (?-u:sshd|sshd-session|sshd-auth)(?:\[[0-9]{1,8}\])?: ";
 
 type Seen = (Kind, String, u16, Option<Vec<u8>>);
 

@@ -28,8 +28,10 @@ impl Minute<'_> {
         let (hour, minute) = (padded(&clock[..2])?, two(&clock[3..])?);
         let naive = |year, month, day| naive_seconds(year, month, day, hour, minute);
         let (naive, tail) = match self.notation {
-            Notation::Bsd => {
-                let (month, day) = (month(&date[..3])?, padded(&date[4..6])?);
+            Notation::Bsd | Notation::Unpadded => {
+                let is_padded = self.notation == Notation::Bsd;
+                let day = if is_padded { padded(&date[4..6])? } else { digit(date[4])? };
+                let month = month(&date[..3])?;
                 let year = jiff::Timestamp::from_second(reference).ok()?.to_zoned(local.clone()).year();
                 // The next year comes first: on 31 December a machine may be a little ahead. 29 February looks
                 // back to the last leap year.

@@ -7,6 +7,7 @@
 //! | notation | example | who writes it |
 //! |---|---|---|
 //! | RFC 3164 | `Nov 20 12:00:00`, `Nov 20 12:00:00.123456` | syslog daemons, journalctl, Dovecot, Asterisk |
+//! | RFC 3164, the day not padded | `Nov 1 12:00:00` | logs that went through other programs |
 //! | RFC 3164 with a year | `Nov 20 2026 12:00:00` | syslog daemons, when asked to |
 //! | ISO 8601, RFC 3339 | `2026-11-20T12:00:00.123+01:00`, `2026-11-20 12:00:00,123 CET` | rsyslogd, PostgreSQL, log4j |
 //! | with a day of the week | `Fri 2026-11-20 12:00:00 CET` | journalctl, systemd |
@@ -64,6 +65,8 @@ pub(super) enum Notation {
     Short,
     /// `Nov  1 2026 00:00:00`
     Dated,
+    /// `Nov 1 00:00:00`
+    Unpadded,
     /// `1793491200.123`
     Seconds,
     /// `1793491200123`
@@ -73,12 +76,13 @@ pub(super) enum Notation {
 }
 
 /// Notations with a minute to remember; they come first.
-const REMEMBERED: usize = 8;
+const REMEMBERED: usize = 9;
 
 impl Notation {
     /// Bytes that name the minute, in notations that have one.
     const fn minute(self) -> Option<usize> {
         match self {
+            Self::Unpadded => Some(11),
             Self::Bsd | Self::Short => Some(12),
             Self::Iso | Self::Slashed | Self::Ctime => Some(16),
             Self::Clf | Self::Dashed | Self::Dated => Some(17),

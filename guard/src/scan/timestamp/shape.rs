@@ -114,6 +114,9 @@ fn letters(text: &[u8]) -> Option<(Notation, usize, usize)> {
     if fits(text, b"Aaa _0 00:00:00") {
         return Some((Notation::Bsd, 0, BSD_LENGTH + fraction(&text[BSD_LENGTH..])));
     }
+    if fits(text, b"Aaa 0 00:00:00") {
+        return Some((Notation::Unpadded, 0, 14 + fraction(&text[14..])));
+    }
     if fits(text, b"Aaa _0 0000 00:00:00") {
         return Some((Notation::Dated, 0, 20 + fraction(&text[20..])));
     }

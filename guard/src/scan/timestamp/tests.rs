@@ -123,6 +123,7 @@ fn what_follows_a_stamp_is_not_taken_for_its_zone() {
         ("Fri Nov 20 12:00:00 2026 : Auth: text", ": Auth: text"),
         ("Fri Nov 20 12:00:00 2026 [pid 2] text", "[pid 2] text"),
         ("Nov 20 12:00:00 imap-login: text", "imap-login: text"),
+        ("Nov 2 12:00:00 imap-login: text", "imap-login: text"),
     ] {
         assert_eq!(read(text, REFERENCE).map(|(_, rest)| rest), Some(rest), "{text}");
     }
@@ -156,6 +157,18 @@ fn a_zone_that_only_some_lines_have_is_their_stamps() {
         for text in [without, with, without, with].map(str::as_bytes) {
             assert_eq!(usual.stamp(text), stamp(text), "{}", String::from_utf8_lossy(text));
         }
+    }
+}
+
+#[test]
+fn a_day_that_is_not_padded() {
+    for (text, expected) in
+        [("Nov 2 12:00:00 text", "2026-11-02T11:00:00Z"), ("Nov 2 12:00:00.5 text", "2026-11-02T11:00:00.5Z")]
+    {
+        assert_eq!(read(text, REFERENCE), Some((Some(wall(expected)), "text")), "{text}");
+    }
+    for text in ["Nov    12:00:00", "Nov 0 12:00:00", "Nov x 12:00:00"] {
+        assert_eq!(bsd("UTC0", &format!("{text:<15}")[..15], REFERENCE), None, "{text}");
     }
 }
 
