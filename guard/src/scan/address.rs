@@ -125,8 +125,8 @@ fn long_at_end(text: &[u8]) -> Option<(Bits, usize)> {
 pub(super) fn with_port_at_front(text: &[u8]) -> Option<(Bits, u16, usize)> {
     let window = &text[..text.len().min(MAX_WITH_PORT + 2)];
     let mut length = window.iter().position(|b| !is_address_byte(*b)).unwrap_or(window.len());
-    if length > 0 && text[length - 1] == b':' {
-        // `1.2.3.4:22: text`: no port ends in a colon.
+    if length > 0 && matches!(text[length - 1], b':' | b'.') {
+        // `1.2.3.4:22: text`, or the end of a sentence: no port ends in a colon or a full stop.
         length -= 1;
     }
     let (address, port) = parse_with_port(&text[..length])?;
@@ -363,6 +363,7 @@ mod tests {
             };
             assert_eq!(read(with_port_at_front(text.as_bytes())), expected, "{text}");
             assert_eq!(read(with_port_at_front(format!("{text}: x").as_bytes())), expected, "{text}: x");
+            assert_eq!(read(with_port_at_front(format!("{text}.").as_bytes())), expected, "{text}.");
             assert_eq!(read(with_port_at_end(text.as_bytes())), expected, "{text}");
             assert_eq!(read(with_port_at_end(format!("x {text}").as_bytes())), expected, "x {text}");
         }

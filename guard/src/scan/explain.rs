@@ -12,6 +12,7 @@ use super::header::{self, Header};
 use super::pattern::Found;
 use super::scanner::Scanner;
 use super::set::FilterSet;
+use super::timestamp::stamp;
 use crate::sighting::{Kind, PatternId, Points, Sighting};
 use crate::time::Wall;
 
@@ -85,7 +86,15 @@ impl Explainer {
 
     /// Explains a line: as one of a syslog file, as one of a service's own file, or else, if it has no header, as a bare
     /// message of any service.
+    ///
+    /// What `docker compose logs` prints in front of a line is left out. No file has lines like that.
     pub fn explain(&mut self, line: &[u8], reference: Wall) -> Explanation {
+        let Some(behind) = behind_container(line) else { return self.explain_line(line, reference) };
+        let explanation = self.explain_line(behind, reference);
+        Explanation { bare: explanation.matched.is_some(), ..explanation }
+    }
+
+    fn explain_line(&mut self, line: &[u8], reference: Wall) -> Explanation {
         let header = header::split(line);
         let mut readings = Readings::default();
         if let Some(sighting) = self.syslog.line(line, reference) {
@@ -181,6 +190,19 @@ impl Explainer {
         };
         format!("the line has no syslog header; read as {form} it fits no pattern of a filter in use")
     }
+}
+
+/// What stands behind the name of a container, as `docker compose logs` writes it: `web-1  | `, or a stamp, or both.
+fn behind_container(line: &[u8]) -> Option<&[u8]> {
+    let stamped = line.first().is_some_and(u8::is_ascii_digit).then(|| stamp(line)).flatten();
+    let rest = &line[stamped.map_or(0, |(_, end)| end)..];
+    let is_name = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-' | b'.');
+    let name = rest.iter().take(128).take_while(|b| is_name(b)).count();
+    let blanks = rest[name..].iter().take_while(|b| **b == b' ').count();
+    if name == 0 && stamped.is_none() || name > 0 && blanks == 0 {
+        return None;
+    }
+    rest[name + blanks..].strip_prefix(b"| ")
 }
 
 impl Readings {

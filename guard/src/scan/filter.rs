@@ -385,7 +385,7 @@ macro_rules! files {
 /// The filters guard comes with.
 pub fn shipped() -> Vec<FilterFile> {
     files![
-        "apache" "asterisk" "asterisk-file" "caddy" "dovecot" "dropbear" "exim" "gitea" "gitlab" "gitlab-text" "grafana" "grafana-json" "haproxy" "http" "kernel-firewall" "login" "mariadb" "mysql" "mysql-json" "named" "nextcloud" "nginx" "openvpn" "pam" "postfix" "postgresql" "postgresql-text" "proftpd" "proftpd-file" "recidive" "sshd" "traefik" "vaultwarden" "vsftpd" "wordpress"
+        "apache" "asterisk" "asterisk-file" "caddy" "dovecot" "dropbear" "exim" "gitea" "gitlab" "gitlab-text" "grafana" "grafana-json" "haproxy" "http" "kernel-firewall" "login" "mariadb" "mysql" "mysql-json" "named" "nextcloud" "nginx" "openvpn" "pam" "postfix" "postgresql" "postgresql-text" "proftpd" "proftpd-file" "recidive" "sshd" "traefik" "traefik-json" "traefik-text" "vaultwarden" "vsftpd" "wordpress"
     ]
 }
 

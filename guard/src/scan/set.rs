@@ -93,6 +93,13 @@ pub(super) struct Hit {
     pub(super) points: Points,
 }
 
+impl Hit {
+    /// The same of a line that is shown only and never counts.
+    pub(super) fn shown_only(self) -> Self {
+        Self { kind: Kind::Spoofable, points: Points::default(), ..self }
+    }
+}
+
 impl FilterSet {
     /// The filters the configuration enables: shipped ones, overridden by name and extended by the administrator's.
     pub fn load(config: &Filters) -> Result<Self, FilterError> {

@@ -401,9 +401,10 @@ fn join_peers(parts: Vec<Part>) -> Vec<Part> {
 
 /// A field ends where its kind of byte ends, so no byte of that kind may follow it.
 fn check_neighbours(parts: &[Part]) -> Result<(), String> {
-    for pair in parts.windows(2) {
+    for (at, pair) in parts.windows(2).enumerate() {
+        let is_last = at + 2 == parts.len();
         let meets = match pair {
-            [part, Part::Literal(next)] if part.is_address() && is_punctuation(next) => false,
+            [part, Part::Literal(next)] if part.is_address() && is_punctuation(next, is_last) => false,
             [Part::Field(field), Part::Literal(next)] => next.first().is_some_and(|b| field.takes(*b)),
             [Part::Literal(_), _] | [_, Part::Literal(_)] => false,
             _ => true,
@@ -433,9 +434,9 @@ fn check_before(back: &[Part]) -> Result<(), String> {
     Ok(())
 }
 
-/// A colon or a full stop behind an address: it ends in neither.
-fn is_punctuation(literal: &[u8]) -> bool {
-    matches!(literal, [b':' | b'.', b' ', ..])
+/// A colon or a full stop behind an address: it ends in neither. At the end of a message nothing follows a full stop.
+fn is_punctuation(literal: &[u8], is_last: bool) -> bool {
+    matches!(literal, [b':' | b'.', b' ', ..]) || is_last && literal == b"."
 }
 
 fn at_most_one(parts: &[Part], what: &str, why: &str, is: impl Fn(&Part) -> bool) -> Result<(), String> {

@@ -303,6 +303,31 @@ mod tests {
     }
 
     #[test]
+    fn a_full_stop_ends_a_sentence_and_no_address() {
+        let pattern = "(from <peer>.|by <account> at <address>[.]|of <address>. Then <text>)";
+        for (message, address, port) in [
+            ("from 1.2.3.4.", "1.2.3.4", 0),
+            ("from 1.2.3.4:22.", "1.2.3.4", 22),
+            ("from 2001:db8::1.", "2001:db8::1", 0),
+            ("from [2001:db8::1]:22.", "2001:db8::1", 22),
+            ("by x at 9.9.9.9. at 1.2.3.4", "1.2.3.4", 0),
+            ("by x at 9.9.9.9 at 1.2.3.4.", "1.2.3.4", 0),
+            ("by x at ::1.", "::1", 0),
+            ("of 1.2.3.4. Then 9.9.9.9.", "1.2.3.4", 0),
+        ] {
+            let (found, its, _) = read(pattern, message).unwrap();
+            assert_eq!((found.as_str(), its), (address, port), "{message}");
+        }
+        for message in
+            ["from 1.2.3.4", "from 1.2.3.4..", "from 1.2.3.", "by x at 1.2.3.4.5.", "by x at 1.2.3.4.."]
+        {
+            assert_eq!(read(pattern, message), None, "{message}");
+        }
+        assert!(compile("from <address>.5", Place::Message).is_err());
+        assert!(compile("from <address>.<text>", Place::Message).is_err());
+    }
+
+    #[test]
     fn what_a_field_of_a_record_holds() {
         let forms = compile("<text>sql<text>map<text>", Place::Field).unwrap();
         assert_eq!(forms[0].needle(), b"map");

@@ -1,10 +1,10 @@
 //! Access logs of every web server under the same names.
 //!
-//! Lines are JSON as Caddy and Traefik write it, `HAProxy`'s HTTP and TCP logs, or CLF with what may stand around it. A
-//! field that the server says is not there (`-`, or empty) is not there.
+//! Lines are JSON as Caddy, Traefik and nginx write it, `HAProxy`'s HTTP and TCP logs, CLF with what may stand around it, or Caddy's
+//! console format. A field that the server says is not there (`-`, or empty) is not there.
 
 use super::tree::{NodeId, Tree, Values};
-use super::{clf, haproxy, json, request};
+use super::{clf, console, haproxy, json, request};
 use crate::scan::timestamp::{Stamp, Usual};
 
 /// A field of an access log.
@@ -27,10 +27,12 @@ pub(super) enum Name {
     Referrer,
     /// The request line, if it is not well-formed; then method, path, query and protocol are missing.
     Request,
+    /// How `HAProxy` says the session ended: `PT--` if it kept the client waiting on purpose.
+    Termination,
 }
 
 /// The names, in the order of [`Name`].
-pub(super) const NAMES: [&[u8]; 11] = [
+pub(super) const NAMES: [&[u8]; 12] = [
     b"client",
     b"user",
     b"method",
@@ -42,6 +44,7 @@ pub(super) const NAMES: [&[u8]; 11] = [
     b"agent",
     b"referrer",
     b"request",
+    b"termination",
 ];
 
 impl Name {
@@ -57,6 +60,7 @@ impl Name {
         Self::Agent,
         Self::Referrer,
         Self::Request,
+        Self::Termination,
     ];
 
     pub(super) fn of(name: &[u8]) -> Option<Self> {
@@ -81,6 +85,9 @@ pub(super) enum Time<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Access<'a> {
     fields: [Option<&'a [u8]>; NAMES.len()],
+    /// Whether it is shown only and never counts: because another line tells of the same request, or because a client
+    /// can write such a line.
+    shown_only: bool,
 }
 
 impl<'a> Access<'a> {
@@ -95,6 +102,11 @@ impl<'a> Access<'a> {
     #[inline]
     pub(super) fn get(&self, name: Name) -> Option<&'a [u8]> {
         self.fields[name as usize]
+    }
+
+    /// Whether it is shown only and never counts.
+    pub(super) fn is_shown_only(&self) -> bool {
+        self.shown_only
     }
 
     /// Sets a field, unless the text says that it is missing.
@@ -155,6 +167,7 @@ pub(super) struct Keys {
     tree: Tree,
     caddy: Caddy<NodeId>,
     traefik: Traefik<NodeId>,
+    nginx: Nginx<NodeId>,
 }
 
 /// What Caddy writes (`modules/caddyhttp/server.go` and `marshalers.go`).
@@ -201,6 +214,24 @@ struct Traefik<T> {
     start: T,
 }
 
+/// What nginx writes in a `log_format … escape=json`: the keys are the owner's choice, and mostly the variables' names. The
+/// default way to escape makes no JSON of a quote in a request, and so no record.
+#[derive(Clone, Copy, Debug)]
+struct Nginx<T> {
+    client: T,
+    user: T,
+    request: T,
+    method: T,
+    uri: T,
+    protocol: T,
+    host: T,
+    agent: T,
+    referrer: T,
+    status: T,
+    stamp: T,
+    iso_stamp: T,
+}
+
 impl Keys {
     pub(super) fn new() -> Self {
         let mut tree = Tree::default();
@@ -235,8 +266,22 @@ impl Keys {
             stamp: key("time"),
             start: key("StartUTC"),
         };
+        let nginx = Nginx {
+            client: key("remote_addr"),
+            user: key("remote_user"),
+            request: key("request"),
+            method: key("request_method"),
+            uri: key("request_uri"),
+            protocol: key("server_protocol"),
+            host: key("host"),
+            agent: key("http_user_agent"),
+            referrer: key("http_referer"),
+            status: key("status"),
+            stamp: key("time_local"),
+            iso_stamp: key("time_iso8601"),
+        };
         tree.finish();
-        Self { tree, caddy, traefik }
+        Self { tree, caddy, traefik, nginx }
     }
 }
 
@@ -251,10 +296,16 @@ pub(super) fn read<'a>(
     if line.first()? == &b'{' {
         json::read(line, &keys.tree, values)?;
         let get = |key| Values::get(values, key, line);
-        return keys.caddy.read(get).or_else(|| keys.traefik.read(get));
+        let caddy = keys.caddy.read(get(keys.caddy.logger), get);
+        return caddy.or_else(|| keys.traefik.read(get)).or_else(|| keys.nginx.read(get));
     }
-    let (access, stamp) = clf::read(line, usual).or_else(|| haproxy::read(line))?;
-    Some((access, Time::Known(stamp)))
+    if let Some((access, stamp)) = clf::read(line, usual).or_else(|| haproxy::read(line)) {
+        return Some((access, Time::Known(stamp)));
+    }
+    let entry = console::read(line)?;
+    json::read(entry.object, &keys.tree, values)?;
+    let (access, _) = keys.caddy.read(Some(entry.logger), |key| Values::get(values, key, entry.object))?;
+    Some((Access { shown_only: true, ..access }, Time::Known(Some(entry.stamp))))
 }
 
 /// The host of `192.0.2.1:4711` or `[2001:db8::1]:4711`.
@@ -264,9 +315,16 @@ fn without_port(text: &[u8]) -> Option<&[u8]> {
 }
 
 impl Caddy<NodeId> {
-    fn read<'a>(&self, get: impl Fn(NodeId) -> Option<&'a [u8]>) -> Option<(Access<'a>, Time<'a>)> {
-        // Other loggers tell of the same request with the same keys, `http.log.error` for one: it would count twice.
-        if get(self.logger).is_some_and(|logger| !logger.starts_with(b"http.log.access")) {
+    fn read<'a>(
+        &self,
+        logger: Option<&[u8]>,
+        get: impl Fn(NodeId) -> Option<&'a [u8]>,
+    ) -> Option<(Access<'a>, Time<'a>)> {
+        // Other loggers tell of the same request with the same keys: it would count twice. What `http.log.error` says of a
+        // password is shown, because the log of requests is off by default.
+        let is_error = logger.is_some_and(|logger| logger.starts_with(b"http.log.error"))
+            && get(self.status) == Some(b"401");
+        if !is_error && logger.is_some_and(|logger| !logger.starts_with(b"http.log.access")) {
             return None;
         }
         let peer = get(self.remote).or_else(|| without_port(get(self.remote_with_port)?))?;
@@ -278,6 +336,7 @@ impl Caddy<NodeId> {
         access.set_plain(keys.map(&get));
         access.set_host(get(self.host).unwrap_or_default());
         access.set_target(get(self.uri).unwrap_or_default());
+        access.shown_only = is_error;
         Some((access, Time::Texts([get(self.stamp), None])))
     }
 }
@@ -294,5 +353,28 @@ impl Traefik<NodeId> {
         access.set_host(get(self.host).unwrap_or_default());
         access.set_target(get(self.path).unwrap_or_default());
         Some((access, Time::Texts([get(self.stamp), get(self.start)])))
+    }
+}
+
+impl Nginx<NodeId> {
+    fn read<'a>(&self, get: impl Fn(NodeId) -> Option<&'a [u8]>) -> Option<(Access<'a>, Time<'a>)> {
+        let (client, status) = (get(self.client)?, get(self.status)?);
+        let mut access = Access::of_client(client);
+        match (get(self.request), get(self.uri)) {
+            (Some(request), _) => access.set_request(request),
+            (None, uri) => access.set_target(uri?),
+        }
+        for (name, key) in [
+            (Name::User, self.user),
+            (Name::Method, self.method),
+            (Name::Protocol, self.protocol),
+            (Name::Agent, self.agent),
+            (Name::Referrer, self.referrer),
+        ] {
+            access.set(name, get(key).unwrap_or_default());
+        }
+        access.set(Name::Status, status);
+        access.set_host(get(self.host).unwrap_or_default());
+        Some((access, Time::Texts([get(self.stamp), get(self.iso_stamp)])))
     }
 }

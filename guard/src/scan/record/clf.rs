@@ -2,7 +2,7 @@
 //! `vhost_combined`) or in place of the identity (lighttpd), and with more behind (Traefik, `HAProxy`).
 //!
 //! ```text
-//! [host:port ]client identity user [stamp] "request" status bytes[ "referrer" "agent"[ …]]
+//! [host[:port] ]client identity user [stamp] "request" status bytes[ "referrer" "agent"[ …]]
 //! ```
 //! The client stands in front of everything that it can write. The user is its own choice, with blanks and brackets, but
 //! without a bare quote: nginx writes `\x22`, Apache and lighttpd `\"`. So the first bare quote begins the request, and
@@ -110,13 +110,35 @@ fn split_host(line: &[u8]) -> Option<(Option<&[u8]>, &[u8])> {
     let end = memchr::memchr(b' ', line)?;
     let first = &line[..end];
     // No name that an address can be looked up as holds a colon.
-    let Some(colon) = memchr::memrchr(b':', first) else { return Some((None, line)) };
+    let Some(colon) = memchr::memrchr(b':', first) else {
+        let named = is_client_behind(&line[end + 1..]) && is_name(first);
+        return Some(if named { (Some(first), &line[end + 1..]) } else { (None, line) });
+    };
     let port = &first[colon + 1..];
     let is_port = (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit);
     if !is_port || is_address(first) {
         return Some((None, line));
     }
     Some((Some(first), &line[end + 1..]))
+}
+
+/// Whether what follows a host's name is `client - user [`, each a single word: whatever a client puts into the name of a
+/// host, its own address comes behind that, and makes more words or stands for the user.
+#[inline]
+fn is_client_behind(text: &[u8]) -> bool {
+    if !text.first().is_some_and(|b| address::is_address_byte(*b)) {
+        return false;
+    }
+    let mut words = text.splitn(4, |b| *b == b' ');
+    let mut word = || words.next().unwrap_or_default();
+    let (client, identity, user, rest) = (word(), word(), word(), word());
+    let is_user = !user.is_empty() && !user.contains(&b':') && !is_address(user);
+    is_address(client) && identity == b"-" && is_user && rest.starts_with(b"[")
+}
+
+/// Whether a text can be a host's name and is no address.
+fn is_name(text: &[u8]) -> bool {
+    text.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')) && !is_address(text)
 }
 
 fn is_address(text: &[u8]) -> bool {

@@ -5,8 +5,11 @@
 //! client:port [stamp] frontend backend/server timers status bytes … "request"[ …]
 //! client:port [stamp] frontend backend/server timers bytes …
 //! ```
-//! `HAProxy` writes a quote in a request or a captured header as `#22`. Captured cookies are written as they came; where
-//! there are more than the two quotes of the request, it is left out.
+//! `HAProxy` writes a quote in a request or a captured header as `#22`, and what stands around headers (`{a|b}`) as well.
+//! Captured cookies are written as they came; where there are more than the two quotes of the request, it is left out.
+//!
+//! Which headers are captured, the line does not say. The last one of a request is taken for the agent: it usually is,
+//! and whatever it is, the peer wrote it.
 
 use super::access::{Access, Name};
 use crate::scan::timestamp::{Stamp, stamp};
@@ -44,11 +47,24 @@ pub(super) fn read(text: &[u8]) -> Option<(Access<'_>, Option<Stamp<'_>>)> {
         return None;
     }
     access.set(Name::Status, status);
+    // Behind the two captured cookies.
+    if let Some(termination) = rest.split(|b| *b == b' ').nth(2) {
+        access.set(Name::Termination, termination);
+    }
     let mut quotes = memchr::memchr_iter(b'"', rest);
-    if let (Some(open), Some(close), None) = (quotes.next(), quotes.next(), quotes.next())
+    let open = quotes.next();
+    access.set(Name::Agent, last_captured(&rest[..open.unwrap_or(rest.len())]).unwrap_or_default());
+    if let (Some(open), Some(close), None) = (open, quotes.next(), quotes.next())
         && matches!(rest.get(close + 1), None | Some(b' '))
     {
         access.set_request(&rest[open + 1..close]);
     }
     Some((access, Some(stamp)))
+}
+
+/// The last captured header of the request, which is in the first braces.
+fn last_captured(text: &[u8]) -> Option<&[u8]> {
+    let open = memchr::memchr(b'{', text)? + 1;
+    let close = open + memchr::memchr(b'}', &text[open..])?;
+    text[open..close].rsplit(|b| *b == b'|').next()
 }

@@ -5,10 +5,13 @@
 //! line; those with escapes are decoded into a buffer that is used again for the next line.
 //!
 //! A line that has two readings is no record: invalid JSON, text behind the end, a name that comes twice. `tree` holds
-//! the names, `escape` decodes, `access` knows the logs of web servers, of which `clf` and `haproxy` are text.
+//! the names, `escape` decodes, `access` knows the logs of web servers, of which `clf`, `haproxy` and
+//! `console` are text.
 
 mod access;
 mod clf;
+mod console;
+mod docker;
 mod escape;
 mod haproxy;
 mod json;
@@ -25,6 +28,7 @@ use serde::Deserialize;
 use super::timestamp::{Stamp, Usual, stamp};
 use crate::sighting::Request;
 use access::{Access, Name, Time};
+pub(in crate::scan) use docker::Docker;
 use tree::{NodeId, Tree, Values};
 
 /// Names that one reader can be asked for.
@@ -185,6 +189,11 @@ impl<'a> Record<'a> {
             Found::Named { values, line, nodes, .. } => values.get(*nodes.get(usize::from(field.0))?, line),
             Found::Access { access, names, .. } => access.get((*names.get(usize::from(field.0))?)?),
         }
+    }
+
+    /// Whether it is shown only and never counts: a client can write such a record, or it repeats another.
+    pub(in crate::scan) fn is_shown_only(&self) -> bool {
+        matches!(&self.fields, Found::Access { access, .. } if access.is_shown_only())
     }
 
     /// What an access log tells of the request.

@@ -236,3 +236,71 @@ fn a_line_whose_services_disagree_is_explained_as_nobodys() {
     let line = format!("Nov 20 00:00:00 web1 one[7]: {message}");
     assert_eq!(explained(&plain, &line).0, Some("192.0.2.2".to_owned()));
 }
+
+/// A shipped filter explains these lines so.
+fn explained_by(name: &str, line: &str) -> Option<(String, bool)> {
+    let files: Vec<FilterFile> =
+        crate::scan::shipped().into_iter().filter(|file| file.name == name).collect();
+    let filters = FilterSet::compile(&files, Mode::Normal).unwrap();
+    let explanation = Explainer::new(Arc::new(filters)).unwrap().explain(line.as_bytes(), REFERENCE);
+    explanation.matched.map(|matched| (matched.address.to_string(), explanation.bare))
+}
+
+#[test]
+fn what_stands_in_front_of_a_containers_line_is_left_out_when_it_is_explained() {
+    let line = r#"192.0.2.7 - - [20/Nov/2026:00:00:00 +0000] "GET /.env HTTP/1.1" 404 5"#;
+    for front in ["web-1  | ", "my_app.web.1 | ", "2026-11-20 00:00:00 web-1 | ", "2026-11-20 00:00:00 | "] {
+        let expected = Some(("192.0.2.7".to_owned(), true));
+        assert_eq!(explained_by("http", &format!("{front}{line}")), expected, "{front}");
+    }
+    assert_eq!(explained_by("http", line), Some(("192.0.2.7".to_owned(), false)));
+    for front in ["web-1| ", "web-1 |", "ERROR | ", "a b | ", "| "] {
+        assert_eq!(explained_by("http", &format!("{front}{line}")), None, "{front}");
+    }
+}
+
+#[test]
+fn a_line_that_docker_kept_is_read_and_never_counts() {
+    let mut scanner = super::scanner();
+    let kept = |line: &str| {
+        let line = serde_json::Value::from(format!("{line}\n"));
+        format!(r#"{{"log":{line},"stream":"stdout","time":"2026-11-20T00:00:00.000000001Z"}}"#)
+    };
+    for line in [
+        r#"192.0.2.7 - - [20/Nov/2026:00:00:00 +0000] "GET /.env HTTP/1.1" 404 5"#,
+        "[2026-11-20 00:00:00.000][vaultwarden::api::admin][ERROR] Invalid admin token. IP: 192.0.2.7",
+        r#"{"remoteAddr":"192.0.2.7","message":"Login failed: a (Remote IP: 192.0.2.7)"}"#,
+    ] {
+        let line = kept(line);
+        let sighting = scanner.line(line.as_bytes(), REFERENCE).unwrap();
+        assert_eq!((sighting.address.to_string(), sighting.points.0), ("192.0.2.7".into(), 0), "{line}");
+        assert_eq!(
+            (sighting.kind, sighting.at),
+            (crate::sighting::Kind::Spoofable, Some(REFERENCE)),
+            "{line}"
+        );
+    }
+    for line in [kept("x"), kept(r#"{"log":"y"}"#), r#"{"log":"192.0.2.7"#.to_owned()] {
+        assert!(scanner.line(line.as_bytes(), REFERENCE).is_none(), "{line}");
+    }
+}
+
+#[test]
+fn old_lines_of_gitlab_without_a_stamp_are_explained() {
+    for (line, expected) in [
+        ("November 06, 2026 11:14: Failed Login: username=a ip=192.0.2.7", true),
+        (r#"Started GET "/.env" for 192.0.2.7 at 2026-11-20 00:00:00 +0000"#, true),
+        (
+            r#"Started GET "/.env" for 198.51.100.1 at 2026-11-20 00:00:00 UTC" for 192.0.2.7 at 2026-11-20 00:00:00 UTC"#,
+            true,
+        ),
+        (r#"Started GET "/a/b" for 192.0.2.7 at 2026-11-20 00:00:00 +0000"#, false),
+        ("Smarch 06, 2026 11:14: Failed Login: username=a ip=192.0.2.7", false),
+    ] {
+        assert_eq!(
+            explained_by("gitlab-text", line),
+            expected.then(|| ("192.0.2.7".to_owned(), true)),
+            "{line}"
+        );
+    }
+}

@@ -323,25 +323,98 @@ fn what_is_no_access_log() {
     }
 }
 
+/// Whether a line is a record that never counts.
+fn is_shown_only(line: &str) -> bool {
+    let mut records = Records::new(&Fields::default());
+    records.read(Format::Access, line.as_bytes()).unwrap().is_shown_only()
+}
+
+#[test]
+fn nginx_in_json() {
+    let line = r#"{"time_iso8601":"2026-11-20T12:00:00+00:00","remote_addr":"192.0.2.1","remote_user":"a","request":"GET /.env?x HTTP/1.1","status":"404","http_referer":"","http_user_agent":"x","host":"example.org"}"#;
+    let expected = [
+        "client=192.0.2.1",
+        "user=a",
+        "method=GET",
+        "host=example.org",
+        "path=/.env",
+        "query=x",
+        "protocol=HTTP/1.1",
+        "status=404",
+        "agent=x",
+    ];
+    assert_access(line, &expected);
+    assert!(!is_shown_only(line));
+    let parts = r#""request_method":"GET","request_uri":"/.env?x","server_protocol":"HTTP/1.1""#;
+    assert_access(&line.replace(r#""request":"GET /.env?x HTTP/1.1""#, parts), &expected);
+    for missing in ["remote_addr", "request", "status"] {
+        assert_eq!(access(&line.replace(&format!("\"{missing}\""), "\"other\"")), None, "{missing}");
+    }
+}
+
+#[test]
+fn a_host_may_stand_in_front_without_its_port() {
+    let line = |front: &str| format!(r#"{front} {STAMP} "GET / HTTP/1.1" 401 5"#);
+    for front in ["www.example.org 192.0.2.1 - a", "web_1 2001:db8::1 - -"] {
+        let client = front.split(' ').nth(1).unwrap();
+        assert_eq!(access(&line(front)).unwrap()[0], format!("client={client}"), "{front}");
+    }
+    // What a client may have put there, with its own address behind.
+    for front in [
+        "x 198.51.100.1 - - 192.0.2.1 - -",
+        "x 198.51.100.1 - 192.0.2.1",
+        "x 198.51.100.1 - 192.0.2.1:5",
+        "x 198.51.100.1 - - 192.0.2.1",
+        "x 198.51.100.1 192.0.2.1 - -",
+        "x, 198.51.100.1 - -",
+        "198.51.100.2 198.51.100.1 - -",
+    ] {
+        let client = access(&line(front)).map(|fields| fields[0].clone());
+        assert_ne!(client.as_deref(), Some("client=198.51.100.1"), "{front}");
+    }
+}
+
 #[test]
 fn haproxy_over_http_and_tcp() {
     // Section 8.2.3 of HAProxy's configuration manual, with other addresses.
     let line = r#"192.0.2.1:33317 [20/Nov/2026:12:00:00.655] http-in static/srv1 10/0/30/69/109 200 2750 - - ---- 1/1/1/1/0 0/0 {1wt.eu} {} "GET /index.html?a HTTP/1.1""#;
     assert_access(
         line,
-        &["client=192.0.2.1", "method=GET", "path=/index.html", "query=a", "protocol=HTTP/1.1", "status=200"],
+        &[
+            "client=192.0.2.1",
+            "method=GET",
+            "path=/index.html",
+            "query=a",
+            "protocol=HTTP/1.1",
+            "status=200",
+            "agent=1wt.eu",
+            "termination=----",
+        ],
     );
     assert_eq!(
         read(Format::Access, &[], line.as_bytes()).unwrap().1.as_deref(),
         Some("2026-11-20T12:00:00Z")
     );
     let bad = r#"192.0.2.1:33317 [20/Nov/2026:12:00:00.655] http-in http-in/<NOSRV> -1/-1/-1/-1/0 400 187 - - PR-- 2/2/0/0/0 0/0 {|} "<BADREQ>""#;
-    assert_access(bad, &["client=192.0.2.1", "status=400", "request=<BADREQ>"]);
+    assert_access(bad, &["client=192.0.2.1", "status=400", "request=<BADREQ>", "termination=PR--"]);
     let none = r#"192.0.2.1:33317 [20/Nov/2026:12:00:00.655] web~ web/<NOSRV> -1/-1/-1/-1/+1 -1 +0 - - CR-- 2/2/0/0/0 0/0 "-""#;
-    assert_access(none, &["client=192.0.2.1", "status=-1"]);
+    assert_access(none, &["client=192.0.2.1", "status=-1", "termination=CR--"]);
+    // The last header of the request.
+    let captured = none.replace("0/0 \"", "0/0 {example.org|Nikto/2.5.0} {x|y} \"");
+    assert_access(&captured, &["client=192.0.2.1", "status=-1", "agent=Nikto/2.5.0", "termination=CR--"]);
     // `default_https_log_format`: more behind the request.
     let https = r#"2001:db8::1:443 [20/Nov/2026:12:00:00.655] web~ web/s1 0/0/0/0/0 404 187 - - ---- 1/1/0/0/0 0/0 "GET / HTTP/2.0" 0/0000000000000000/0/0/0 example.org/TLSv1.3/TLS_AES_128_GCM_SHA256"#;
-    assert_access(https, &["client=2001:db8::1", "method=GET", "path=/", "protocol=HTTP/2.0", "status=404"]);
+    assert_access(
+        https,
+        &[
+            "client=2001:db8::1",
+            "method=GET",
+            "path=/",
+            "protocol=HTTP/2.0",
+            "status=404",
+            "termination=----",
+        ],
+    );
     // Section 8.2.2: TCP.
     let tcp = "192.0.2.1:33313 [20/Nov/2026:12:00:00.655] fnt bck/srv1 0/0/5007 212 -- 0/0/0/0/3 0/0";
     assert_access(tcp, &["client=192.0.2.1"]);
@@ -353,7 +426,7 @@ fn haproxy_over_http_and_tcp() {
     assert_eq!(access("Connect from 192.0.2.1:33312 to 198.51.100.7:8012 (www/HTTP)"), None);
     // A captured cookie with a quote, as it came.
     let cookie = r#"192.0.2.1:33317 [20/Nov/2026:12:00:00.655] a b/c 0/0/0/0/0 404 2750 c=" "GET - ---- 1/1/1/1/0 0/0 "GET / HTTP/1.1""#;
-    assert_access(cookie, &["client=192.0.2.1", "status=404"]);
+    assert_eq!(access(cookie).unwrap()[..2], ["client=192.0.2.1", "status=404"]);
 }
 
 #[test]
@@ -389,6 +462,25 @@ fn caddy() {
         |peer: &str| format!(r#"{{"request":{{"remote_addr":"{peer}"}},"user_id":"bob","status":200}}"#);
     assert_access(&older("192.0.2.1:5"), &["client=192.0.2.1", "user=bob", "status=200"]);
     assert_access(&older("[2001:db8::1]:5"), &["client=2001:db8::1", "user=bob", "status=200"]);
+    // The console format, which a client can write lines of.
+    let console = |object: &str| {
+        format!("2026/11/20 12:00:00.524\tINFO\thttp.log.access.log0\thandled request\t{object}")
+    };
+    assert_access(&console(line), &expected);
+    assert!(is_shown_only(&console(line)) && !is_shown_only(line));
+    for broken in [
+        console(line).replace("http.log.access", "http.log.debug"),
+        console(line).replace('\t', " "),
+        console(line).replace("2026/11/20 ", ""),
+        console(&line.replace(r#""client_ip":"203.0.113.9""#, r#""client_ip":"198.51.100.1""#)),
+        console("{"),
+    ] {
+        assert_eq!(access(&broken), None, "{broken}");
+    }
+    // What the error log says of a password is shown; else it is another logger's word on the same request.
+    let error = line.replace("http.log.access.log0", "http.log.error.log0");
+    let refused = error.replace(r#""status":404"#, r#""status":401"#);
+    assert!(access(&refused).is_some() && is_shown_only(&refused));
     // Another logger's word on the same request.
     assert_eq!(access(&line.replace("http.log.access.log0", "http.log.error.log0")), None);
     // Headers of the client's choice.
