@@ -83,7 +83,8 @@ impl Control {
         match search.opened() {
             Some(Ok((enforcer, _))) if !is_missing => leave(enforcer),
             Some(opened) => {
-                if !self.take_backend(opened) {
+                let is_there = self.take_backend(opened);
+                if !is_there {
                     search.failed(now);
                 }
             }
