@@ -69,7 +69,9 @@ fn together(sides: &mut [Side], log: &Log<'_>, reference: Wall, count: usize) {
         drop(hand_in);
         let mut own = turns.worker(&scanners, log, reference);
         loop {
-            handed_in.try_iter().for_each(|scanned| turns.take(scanned));
+            for scanned in handed_in.try_iter() {
+                turns.take(scanned);
+            }
             let scanned = match own.rooms.try_recv() {
                 Ok(room) => own.scan(room),
                 // All of it waits for a chunk that another thread has taken.
@@ -80,7 +82,9 @@ fn together(sides: &mut [Side], log: &Log<'_>, reference: Wall, count: usize) {
         }
         // The log has ended: nobody has to wait for room.
         turns.homes.clear();
-        handed_in.iter().for_each(|scanned| turns.take(scanned));
+        for scanned in handed_in {
+            turns.take(scanned);
+        }
     });
 }
 
