@@ -187,8 +187,8 @@ impl<R: Record> Dense<R> {
         found.map(|at| at as usize)
     }
 
-    /// The record of a key is asked for soon: it is brought near. Two in a hundred times it is another one, which costs
-    /// no more than the wait.
+    /// The record of a key is asked for soon, or put: its place in the index is brought near, and the record if there is
+    /// one. Two in a hundred times it is another one, which costs no more than the wait.
     #[inline]
     pub(crate) fn expect(&self, key: R::Key) {
         if let Some(at) = self.index.guess(key.hash(self.seed))

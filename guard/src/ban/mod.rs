@@ -133,6 +133,14 @@ pub struct BanRef<'a> {
     pub reason: &'a str,
 }
 
+impl Ban {
+    /// The same, read in place.
+    pub fn view(&self) -> BanRef<'_> {
+        let Self { id, target, since, until, ref origin, score, strike, ref reason } = *self;
+        BanRef { id, target, since, until, origin, score, strike, reason }
+    }
+}
+
 impl BanRef<'_> {
     /// The ban as a value of its own.
     pub fn to_ban(self) -> Ban {

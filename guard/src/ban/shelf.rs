@@ -5,7 +5,7 @@ use std::ops::{Bound, RangeBounds};
 use super::cause::CauseId;
 use super::ends::Ends;
 use super::walk::Marks;
-use super::{Ban, BanId};
+use super::{BanId, BanRef};
 use crate::dense::{Dense, Key, Record, Seed, Short48, TargetKey};
 use crate::sighting::Points;
 use crate::target::Target;
@@ -32,7 +32,7 @@ const _: () = assert!(size_of::<Slim<Target>>() == 48);
 const NEVER: i64 = Short48::MAX;
 
 impl<K: Key> Slim<K> {
-    pub(super) fn new(key: K, cause: CauseId, ban: &Ban) -> Self {
+    pub(super) fn new(key: K, cause: CauseId, ban: BanRef<'_>) -> Self {
         Self {
             key,
             cause,
@@ -111,6 +111,11 @@ impl<K: TargetKey> Shelf<K> {
 
     pub(super) fn get(&self, key: K) -> Option<&Slim<K>> {
         self.bans.get(key)
+    }
+
+    /// The ban of a key is asked for soon, or put: what is needed for that is brought near.
+    pub(super) fn expect(&self, key: K) {
+        self.bans.expect(key);
     }
 
     pub(super) fn insert(&mut self, ban: Slim<K>) -> Option<Slim<K>> {

@@ -81,14 +81,19 @@ impl BanTable {
     /// Bans a target until exactly the end given, even where that is earlier. Gives the ban it had back.
     #[expect(clippy::needless_pass_by_value, reason = "the ban goes into the table, as in `insert`")]
     pub fn set(&mut self, ban: Ban) -> Option<Ban> {
+        self.put(ban.view())
+    }
+
+    /// As [`Self::set`], of a ban whose texts stay with the caller.
+    pub fn put(&mut self, ban: BanRef<'_>) -> Option<Ban> {
         let target = ban.target;
         self.reserve_ids(ban.id);
-        let cause = self.causes.take(&ban.origin, &ban.reason, is_ipv4(target));
+        let cause = self.causes.take(ban.origin, ban.reason, is_ipv4(target));
         if let Some(key) = Host4::of(target) {
-            let old = self.hosts4.insert(Slim::new(key, cause, &ban));
+            let old = self.hosts4.insert(Slim::new(key, cause, ban));
             return old.map(|old| self.release(&old));
         }
-        let old = self.others.insert(Slim::new(target, cause, &ban));
+        let old = self.others.insert(Slim::new(target, cause, ban));
         *self.length_of(target) += 1;
         old.map(|old| {
             *self.length_of(target) -= 1;
@@ -99,6 +104,17 @@ impl BanTable {
     /// Makes room for so many more bans, most of them of IPv4 hosts.
     pub fn reserve(&mut self, more: usize) {
         self.hosts4.reserve(more);
+    }
+
+    /// Bans of these targets are asked for soon, or put. Of a large table each would be waited for; asked for ahead of
+    /// time, the waits are one.
+    pub fn expect(&self, targets: impl Iterator<Item = Target>) {
+        for target in targets {
+            match Host4::of(target) {
+                Some(key) => self.hosts4.expect(key),
+                None => self.others.expect(target),
+            }
+        }
     }
 
     /// Begins a comparison: no ban has been met.

@@ -147,7 +147,9 @@ pub(super) fn dump<K: Pod, V: Pod>(
     mut visit: impl FnMut(&K, &V),
 ) -> io::Result<()> {
     let mut scan = Scan::new(empty);
-    while scan.next(map, &mut visit)? {}
+    let mut each =
+        |keys: &[K], values: &[V]| keys.iter().zip(values).for_each(|(key, value)| visit(key, value));
+    while scan.next(map, &mut each)? {}
     Ok(())
 }
 
@@ -177,8 +179,8 @@ impl<K: Pod, V: Pod> Scan<K, V> {
         Self { keys: vec![empty.0; SCAN], values: vec![empty.1; SCAN], at: At::Start }
     }
 
-    /// Reads the next part; whether there may be more.
-    pub(super) fn next(&mut self, map: BorrowedFd<'_>, visit: impl FnMut(&K, &V)) -> io::Result<bool> {
+    /// Reads the next part, whose keys and values `visit` gets side by side; whether there may be more.
+    pub(super) fn next(&mut self, map: BorrowedFd<'_>, visit: impl FnMut(&[K], &[V])) -> io::Result<bool> {
         match self.at {
             At::Start => self.batch(map, None, visit),
             At::Cursor(cursor) => self.batch(map, Some(cursor), visit),
@@ -191,7 +193,7 @@ impl<K: Pod, V: Pod> Scan<K, V> {
         &mut self,
         map: BorrowedFd<'_>,
         cursor: Option<[u8; CURSOR]>,
-        mut visit: impl FnMut(&K, &V),
+        mut visit: impl FnMut(&[K], &[V]),
     ) -> io::Result<bool> {
         let mut tries = 0;
         loop {
@@ -235,7 +237,7 @@ impl<K: Pod, V: Pod> Scan<K, V> {
                 (_, Some(error)) => return Err(error),
             }
             let read = (batch.count as usize).min(room);
-            self.keys[..read].iter().zip(&self.values[..read]).for_each(|(key, value)| visit(key, value));
+            visit(&self.keys[..read], &self.values[..read]);
             let is_end = code == Some(libc::ENOENT);
             self.at = if is_end { At::End } else { At::Cursor(next) };
             return Ok(!is_end);
@@ -246,7 +248,7 @@ impl<K: Pod, V: Pod> Scan<K, V> {
         &mut self,
         map: BorrowedFd<'_>,
         mut key: Option<K>,
-        mut visit: impl FnMut(&K, &V),
+        mut visit: impl FnMut(&[K], &[V]),
     ) -> io::Result<bool> {
         for _ in 0..self.keys.len() {
             let next = &mut self.keys[0];
@@ -256,7 +258,7 @@ impl<K: Pod, V: Pod> Scan<K, V> {
             }
             let next = *next;
             if lookup(map, &next, &mut self.values[..1])? {
-                visit(&next, &self.values[0]);
+                visit(&[next], &self.values[..1]);
             }
             key = Some(next);
         }

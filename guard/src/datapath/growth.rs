@@ -131,7 +131,9 @@ fn copy<K: aya::Pod>(
     let mut scan = Scan::new((empty, Entry::default()));
     let mut part = Vec::new();
     loop {
-        let more = from.scan(&mut scan, |key, entry| part.push((*key, *entry)))?;
+        let more = from.scan(&mut scan, |keys, entries| {
+            part.extend(keys.iter().copied().zip(entries.iter().copied()));
+        })?;
         to.set_all(&part)?;
         part.clear();
         if !more || cancelled.load(Ordering::Relaxed) {

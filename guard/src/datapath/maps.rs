@@ -203,8 +203,8 @@ impl<K: Pod, V: Pod> Table<K, V> {
         batch::dump(self.fd.as_fd(), empty, visit).map_err(self.failed("reading"))
     }
 
-    /// Reads the next part of a walk over this map; whether there may be more.
-    pub fn scan(&self, scan: &mut Scan<K, V>, visit: impl FnMut(&K, &V)) -> Result<bool, DatapathError> {
+    /// Reads the next part of a walk over this map, its keys and its values; whether there may be more.
+    pub fn scan(&self, scan: &mut Scan<K, V>, visit: impl FnMut(&[K], &[V])) -> Result<bool, DatapathError> {
         scan.next(self.fd.as_fd(), visit).map_err(self.failed("reading"))
     }
 

@@ -237,6 +237,21 @@ impl Offenders {
         }
     }
 
+    /// Makes room for so many targets in all, most of them IPv4 hosts.
+    pub(super) fn reserve(&mut self, all: usize) {
+        self.hosts4.all.reserve(all.saturating_sub(self.len()));
+    }
+
+    /// These targets are asked for soon, or put: their places are brought near.
+    pub(super) fn expect_all(&self, targets: impl Iterator<Item = Target>) {
+        for target in targets {
+            match Host4::of(target) {
+                Some(key) => self.hosts4.all.expect(key),
+                None => self.others.all.expect(target),
+            }
+        }
+    }
+
     /// A ban of this target stands until then, whoever decided it.
     pub(super) fn banned(&mut self, target: Target, until: Option<Moment>) {
         let until = until.map_or(NEVER, |until| until.0);

@@ -318,6 +318,16 @@ impl Engine {
         self.offenders.banned(target, until);
     }
 
+    /// Makes room for the bans of so many targets in all, most of them IPv4 hosts.
+    pub fn reserve_offenders(&mut self, all: usize) {
+        self.offenders.reserve(all);
+    }
+
+    /// [`Self::banned`] is about to be told of these targets: see [`BanTable::expect`](crate::ban::BanTable::expect).
+    pub fn expect_offenders(&self, targets: impl Iterator<Item = Target>) {
+        self.offenders.expect_all(targets);
+    }
+
     /// Until [`Self::release`], orders no second ban for targets whose last one should still stand by the ladder:
     /// what is known of them comes back before the bans themselves.
     pub fn presume_banned(&mut self, now: Moment) {

@@ -17,6 +17,8 @@ use crate::time::{Clock, Moment};
 
 /// The origin of a ban that only the kernel knew.
 const RECOVERED: &str = "recovered";
+/// Stored bans whose places in the tables are brought near at once.
+const AHEAD: usize = 64;
 
 /// What was lifted while the store was still giving its bans back, so that it does not bring them back.
 #[derive(Debug, Default)]
@@ -59,12 +61,20 @@ impl Judge {
     pub fn restore(&mut self, bans: &[StoredBan], to_come: u64, clock: Clock) -> Vec<Change> {
         if self.bans.is_empty() {
             let all = bans.len() as u64 + to_come;
-            self.bans.reserve(usize::try_from(all).unwrap_or(0).min(self.decide.max_bans));
+            let room = usize::try_from(all).unwrap_or(0).min(self.decide.max_bans);
+            self.bans.reserve(room);
+            self.engine.reserve_offenders(room);
         }
         let mut new = Vec::with_capacity(bans.len());
         let mut lifted = Vec::new();
-        for stored in bans {
-            let ban = stored::restored(stored, clock);
+        let mut origins = stored::Origins::default();
+        for (number, stored) in bans.iter().enumerate() {
+            if number % AHEAD == 0 {
+                let next = || bans[number..].iter().take(AHEAD).map(|ban| ban.target);
+                self.bans.expect(next());
+                self.engine.expect_offenders(next());
+            }
+            let ban = stored::restored(stored, origins.read(&stored.origin), clock);
             if self.was_lifted(ban.target) {
                 // A ban of later has taken its place in the store.
                 if self.own_ban(ban.target).is_none() {
@@ -83,21 +93,20 @@ impl Judge {
             match self.own_ban(ban.target).map(|newer| newer.until) {
                 None => {
                     new.push(Change::Ban { target: ban.target, id: ban.id, until: ban.until });
-                    self.tell_engine(&ban);
+                    self.tell_engine(ban);
                     if ban.origin.is_forced() {
                         self.protection.force(ban.target);
                     }
-                    let until = ban.until;
-                    self.bans.set(ban);
+                    self.bans.put(ban);
                     // Otherwise each start would give it its whole length anew.
-                    if until < stored.until.map(|until| clock.moment_of(until))
+                    if ban.until < stored.until.map(|until| clock.moment_of(until))
                         && let Some(ban) = self.bans.get(stored.target)
                     {
                         self.outcome.writes.push(Write::Ban(stored::ban(ban, clock)));
                     }
                 }
                 // It has overwritten the stored one already: the one that lasts longer is written again.
-                Some(newer) if ends_later(ban.until, newer) => self.insert(ban, clock),
+                Some(newer) if ends_later(ban.until, newer) => self.insert(ban.to_ban(), clock),
                 Some(_) => {}
             }
         }
@@ -136,7 +145,7 @@ impl Judge {
             if let Some(ban) = self.bans.get(entry.target).map(BanRef::to_ban) {
                 if entry.outlasts(ban.until, clock.moment) {
                     let ban = Ban { until, ..ban };
-                    self.tell_engine(&ban);
+                    self.tell_engine(ban.view());
                     self.insert(ban, clock);
                 }
                 continue;
@@ -155,7 +164,7 @@ impl Judge {
                 reason: "was in force in the kernel when guard started".into(),
             };
             self.event("adopt", Some(ban.target), &json!({ "because": ban.reason }), clock);
-            self.tell_engine(&ban);
+            self.tell_engine(ban.view());
             self.insert(ban, clock);
             kept += 1;
         }
@@ -191,8 +200,8 @@ impl Judge {
 
     /// The engine orders no second ban where one stands, except where only the kernel knew of it: the lines that led to
     /// it may be read again, and say by what filter and which strike it is.
-    fn tell_engine(&mut self, ban: &Ban) {
-        if !is_recovered(&ban.origin) {
+    fn tell_engine(&mut self, ban: BanRef<'_>) {
+        if !is_recovered(ban.origin) {
             self.engine.banned(ban.target, ban.until);
         }
     }

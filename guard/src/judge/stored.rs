@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::ban::{Ban, BanId, BanRef, Origin};
+use crate::ban::{BanId, BanRef, Origin};
 use crate::engine::{KeptLogin, KeptScore, LoginAccounts, Strikes};
 use crate::sighting::Points;
 use crate::store::{StoredBan, StoredLogin, StoredScore, StoredStrikes, Write};
@@ -51,10 +51,10 @@ fn stored(ban: BanRef<'_>, origin: Arc<str>, reason: Arc<str>, clock: Clock) -> 
     }
 }
 
-/// A ban from the store. It began no later than now and ends no later than its own length from now, wherever the wall clock
-/// was when it was stored.
-pub(super) fn restored(stored: &StoredBan, clock: Clock) -> Ban {
-    Ban {
+/// A ban from the store, whose origin [`Origins`] has read. It began no later than now and ends no later than its own length
+/// from now, wherever the wall clock was when it was stored.
+pub(super) fn restored<'a>(stored: &'a StoredBan, origin: &'a Origin, clock: Clock) -> BanRef<'a> {
+    BanRef {
         id: BanId(stored.id.0),
         target: stored.target,
         since: clock.moment_of(stored.since).min(clock.moment),
@@ -62,18 +62,36 @@ pub(super) fn restored(stored: &StoredBan, clock: Clock) -> Ban {
             let length = clock.moment_of(until).since(clock.moment_of(stored.since));
             clock.moment_of(until).min(clock.moment + length)
         }),
-        origin: match stored.origin.split_once(':') {
-            Some(("manual", uid)) => Origin::Manual(uid.parse().unwrap_or(0)),
-            Some(("forced", uid)) => Origin::Forced(uid.parse().unwrap_or(0)),
-            Some(("rule", name)) => Origin::Rule(name.into()),
-            Some(("feed", name)) => Origin::Feed(name.into()),
-            Some((_, name)) => Origin::Filter(name.into()),
-            None if *stored.origin == *"prefix" => Origin::Prefix,
-            None => Origin::Filter((&*stored.origin).into()),
-        },
+        origin,
         score: Points(stored.score),
         strike: stored.strike,
-        reason: (&*stored.reason).into(),
+        reason: &stored.reason,
+    }
+}
+
+/// Origins from the store. Most bans have that of the one before.
+#[derive(Debug, Default)]
+pub(super) struct Origins(Option<(Arc<str>, Origin)>);
+
+impl Origins {
+    /// The origin that a text names.
+    pub(super) fn read(&mut self, text: &Arc<str>) -> &Origin {
+        if self.0.as_ref().is_some_and(|(last, _)| last != text) {
+            self.0 = None;
+        }
+        &self.0.get_or_insert_with(|| (Arc::clone(text), origin_of(text))).1
+    }
+}
+
+fn origin_of(text: &str) -> Origin {
+    match text.split_once(':') {
+        Some(("manual", uid)) => Origin::Manual(uid.parse().unwrap_or(0)),
+        Some(("forced", uid)) => Origin::Forced(uid.parse().unwrap_or(0)),
+        Some(("rule", name)) => Origin::Rule(name.into()),
+        Some(("feed", name)) => Origin::Feed(name.into()),
+        Some((_, name)) => Origin::Filter(name.into()),
+        None if text == "prefix" => Origin::Prefix,
+        None => Origin::Filter(text.into()),
     }
 }
 
@@ -132,5 +150,33 @@ pub(super) fn restored_login(stored: &StoredLogin, clock: Clock) -> KeptLogin {
         address: stored.address,
         last: stored.last.map(|last| clock.moment_of(last)),
         accounts: LoginAccounts(stored.accounts),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_read_as_they_were_stored_whichever_came_before() {
+        let name = || "sshd".into();
+        let all = [
+            Origin::Filter(name()),
+            Origin::Rule(name()),
+            Origin::Feed(name()),
+            Origin::Prefix,
+            Origin::Manual(1000),
+            Origin::Forced(0),
+        ];
+        let texts = all.each_ref().map(origin);
+        let mut origins = Origins::default();
+        for before in 0..all.len() {
+            for (text, origin) in texts.iter().zip(&all) {
+                assert_eq!(origins.read(&texts[before]), &all[before]);
+                assert_eq!(origins.read(text), origin);
+                assert_eq!(origins.read(&(&**text).into()), origin, "the same text elsewhere");
+            }
+        }
+        assert_eq!(origins.read(&"sshd".into()), &Origin::Filter(name()), "of an older store");
     }
 }

@@ -23,6 +23,8 @@ use crate::target::Target;
 const PART: Duration = Duration::from_millis(2);
 /// Bans of the table looked at between two looks at the clock.
 const STEP: usize = 1024;
+/// Entries whose bans in the table are brought near at once.
+const AHEAD: usize = 64;
 /// Deadlines this close are one: a stored end is read back through two clocks, each a millisecond coarse.
 const ROUNDING: u64 = 10_000_000;
 
@@ -167,7 +169,7 @@ impl Xdp {
         let now = desired.now.boot_nanoseconds();
         let (mut foreign, mut repairs) = (Vec::new(), Vec::new());
         let table = K::table(self.datapath.maps());
-        let more = table.scan(scan, |key, value| {
+        let mut look = |key: &K, value: &K::Value| {
             // A prefix whose value tells another length than its key would end the program's search too early.
             let entry = key.entry(value);
             let target = key.target();
@@ -187,6 +189,12 @@ impl Xdp {
                 }
                 (None, Some(entry), Some(unknown)) => unknown.push(live(target, entry, now)),
                 (None, ..) => foreign.push(*key),
+            }
+        };
+        let more = table.scan(scan, |keys, values| {
+            for (keys, values) in keys.chunks(AHEAD).zip(values.chunks(AHEAD)) {
+                desired.bans.expect(keys.iter().map(|key| key.target()));
+                keys.iter().zip(values).for_each(|(key, value)| look(key, value));
             }
         })?;
         self.drift.foreign += foreign.len() as u64;

@@ -184,7 +184,7 @@ pub(super) fn sizes(maps: &Maps) -> Result<[Option<u64>; PLACES], EnforceError> 
 fn size_if_small<K: Key>(table: &Table<K, K::Value>) -> Result<Option<u64>, EnforceError> {
     let mut scan = Scan::new((K::EMPTY, K::Value::default()));
     let mut count = 0;
-    while table.scan(&mut scan, |_, _| count += 1)? {
+    while table.scan(&mut scan, |keys, _| count += keys.len() as u64)? {
         if count > COUNTED {
             return Ok(None);
         }

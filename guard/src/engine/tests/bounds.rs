@@ -1,5 +1,7 @@
 //! Memory is bounded, and the worst stay in it.
 
+use std::ops::Range;
+
 use super::*;
 
 #[test]
@@ -206,4 +208,20 @@ fn nothing_is_kept_where_no_evidence_is_wanted() {
     let mut engine = Engine::new(options);
     engine.observe(&line(ATTACKER, Kind::FailedPassword, 1), JOURNAL, Moment(0), Moment(0));
     assert!(engine.evidence(ATTACKER.parse().unwrap()).is_empty());
+}
+
+#[test]
+fn room_for_bans_that_come_back_is_made_once() {
+    let mut engine = Scene::new().engine;
+    let address = |n: u32| Target::host(IpAddr::from((0x0a00_0000 + n).to_be_bytes()));
+    let tell = |engine: &mut Engine, more: Range<u32>| {
+        more.for_each(|n| engine.banned(address(n), Some(Moment(HOUR))));
+    };
+    tell(&mut engine, 0..1000);
+    engine.reserve_offenders(50_000);
+    let before = engine.bytes();
+    tell(&mut engine, 0..50_000);
+    assert_eq!(engine.bytes(), before);
+    engine.reserve_offenders(50_000);
+    assert_eq!(engine.bytes(), before, "all are there");
 }
