@@ -275,6 +275,9 @@ fn who_is_listed_starts_with_points() {
     log.guesses(listed, 2);
     daemon.await_drop(listed);
     assert!(!daemon.drops(attacker_v4(1)));
+    let why = daemon.json(&format!("why {listed}"));
+    let told = serde_json::json!({ "feed": "test", "points": 3.0 });
+    assert_eq!((&why["lines"][0]["listed"], &why["lines"][0]["score"]), (&told, &4.0.into()), "{why}");
 }
 
 /// So many entries, each tenth line of them rubbish; every other one of two `editions` differs.

@@ -439,3 +439,39 @@ proptest! {
         }
     }
 }
+
+/// Each of a hundred /24 with its hosts, four times over, and the wider ranges around them; some with ends.
+#[test]
+fn a_huge_allowlist_that_overlaps_and_contradicts_itself_protects_all_it_names() {
+    let minute = Some(Wall(CLOCK.wall.0 + 60_000));
+    let entry = |target: Target, until| Allowance { target: target.into(), until, comment: String::new() };
+    let host = |net: u8, host: u8| Target::host(IpAddr::from([20, 0, net, host]));
+    let mut targets = Vec::new();
+    for net in 0..100 {
+        for last in 0..=254 {
+            // One that has ended, one that ends, and for every other host one that does not.
+            targets.extend([entry(host(net, last), Some(CLOCK.wall)), entry(host(net, last), minute)]);
+            if last % 2 == 0 {
+                targets.extend([entry(host(net, last), None), entry(host(net, last), minute)]);
+            }
+        }
+        targets.push(entry(Target::prefix(IpAddr::from([20, 0, net, 0]), 24).unwrap(), minute));
+    }
+    targets.push(entry(target("20.0.0.0/8"), Some(CLOCK.wall)));
+    let count = targets.len();
+    assert!(count > 70_000, "{count}");
+    let protection = Protection::new(&Allow { targets, ..Allow::default() }, CLOCK);
+    for net in [0u8, 57, 99] {
+        for last in [0u8, 1, 254, 255] {
+            let known = |at| protection.refusal(host(net, last), at).is_some();
+            assert!(known(NOW), "{net} {last}");
+            assert_eq!(known(at(60)), last % 2 == 0 && last < 255, "{net} {last}: what has no end goes on");
+        }
+    }
+    assert_eq!(protection.refusal(target("20.0.100.1"), NOW), None, "what has ended allows nothing");
+    assert!(protection.refusal(target("20.0.0.0/9"), at(60)).is_some(), "it covers many of them");
+    assert_eq!(
+        protection.targets(at(60)).iter().filter(|t| target("20.0.0.0/8").overlaps(**t)).count(),
+        12_800
+    );
+}
