@@ -11,8 +11,7 @@ use anyhow::{Context, Result, ensure};
 use guard::scan::{FilterSet, Mode, Scanner};
 use guard::sighting::{Kind, PatternId, Points, Sighting, SourceId};
 use guard::source::journald::{JournalReader, NAME, Options};
-use guard::source::{Closed, Delivery, Entry, Position, Scan, Scanned, Sender, Sink, Stop};
-use guard::time::Wall;
+use guard::source::{Closed, Delivery, Entry, Position, Reading, Scan, Scanned, Sender, Sink, Stop};
 
 /// systemd's own writer of journals (Debian package `systemd-journal-remote`).
 const WRITER: &str = "/lib/systemd/systemd-journal-remote";
@@ -94,7 +93,7 @@ fn write(folder: &Path, entries: u64) -> Result<()> {
 struct Every(&'static [u8]);
 
 impl Scan for Every {
-    fn lines(&mut self, _: &[u8], _: Wall, _: &mut dyn FnMut(&Sighting<'_>)) -> Scanned {
+    fn lines(&mut self, _: &[u8], _: Reading, _: &mut dyn FnMut(&Sighting<'_>)) -> Scanned {
         Scanned::default()
     }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 use harness::{
     ADMIN, Arena, Client, Daemon, GUARDED_V4, GUARDED_V6, Journald, LogFile, METRICS, Metrics, Options, Sshd,
     attacker_v4, attacker_v6, connects, missing_for_network_tests, missing_for_xdp_tests, pings, poll_until,
-    run, skip,
+    program, run, skip,
 };
+use serde_json::Value;
 
 #[test]
 fn an_attack_ends_in_xdp() {
@@ -86,6 +87,23 @@ fn an_account_of_the_server_cannot_have_anybody_banned_through_the_journal() {
 }
 
 #[test]
+fn a_log_that_is_written_in_another_zone_leads_to_bans() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::of_another_zone(3600);
+    let daemon = Daemon::start(&arena.host, Options::nftables().file(log.path()));
+    poll_until(Duration::from_secs(60), "the zone is known", || {
+        log.guesses(attacker_v4(1), 1);
+        let state = daemon.json("status")["sources"][0]["state"].clone();
+        (state == "reading; it is written in another zone, 60 min behind this machine's").then_some(())
+    });
+    log.guesses(attacker_v4(0), 5);
+    daemon.await_drop(attacker_v4(0));
+}
+
+#[test]
 fn a_live_session_of_the_administrator_outlasts_his_own_mistakes() {
     if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
@@ -157,6 +175,45 @@ fn log_lines_become_drops_within_moments() {
 }
 
 #[test]
+fn the_daemons_own_log_tells_whom_it_banned() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::new();
+    let rules = tempfile::tempdir().unwrap();
+    let rule =
+        "[[rule]]\nname = \"no-oracle\"\nwhen = { user = \"oracle\" }\nthen = { ban = \"permanent\" }\n";
+    std::fs::write(rules.path().join("10-test.toml"), rule).unwrap();
+    let more = format!("[decide]\nrules = \"{}\"\n", rules.path().display());
+    let daemon = Daemon::start(&arena.host, Options { more, ..Options::nftables() }.file(log.path()));
+    let (filtered, ruled, scored) = (attacker_v4(0), attacker_v4(1), attacker_v4(2));
+    log.guesses(scored, 2);
+    log.guesses(filtered, 5);
+    log.sshd(1, &format!("Failed password for oracle from {ruled} port 4711 ssh2"));
+    daemon.await_drop(filtered);
+    daemon.await_drop(ruled);
+
+    let log = daemon.log();
+    let mut explain = Command::new(program("guardctl"));
+    explain.args(["explain", "--json", "--filter", "recidive"]).args(log.lines());
+    let answers = run(&mut explain);
+    let banned: Vec<Value> = answers
+        .lines()
+        .flat_map(|answer| {
+            let mut answer: Value = serde_json::from_str(answer).unwrap();
+            answer["matches"]
+                .as_array_mut()
+                .unwrap()
+                .iter_mut()
+                .map(|one| one["address"].take())
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(banned, [filtered.to_string(), ruled.to_string()], "{log}");
+}
+
+#[test]
 fn observing_decides_and_lets_pass() {
     if let Some(reason) = missing_for_xdp_tests() {
         return skip(&reason);
@@ -194,9 +251,7 @@ fn a_forged_key_login_in_a_log_file_is_doubted() {
         log.sshd(77, &claim);
         poll_until(Duration::from_secs(10), "the doubt is recorded", || {
             let events = daemon.json("events");
-            let doubted = |event: &serde_json::Value| {
-                event["kind"] == "doubt" && event["target"] == address.to_string()
-            };
+            let doubted = |event: &Value| event["kind"] == "doubt" && event["target"] == address.to_string();
             events.as_array()?.iter().any(doubted).then_some(())
         });
         let check = daemon.json(&format!("check {address}"));

@@ -59,16 +59,23 @@ impl Rsyslog {
 #[derive(Debug)]
 pub struct LogFile {
     path: PathBuf,
+    /// By how many seconds the clock of its writer's zone stands back behind this machine's.
+    behind: i64,
     _folder: TempDir,
 }
 
 impl LogFile {
     /// An empty one.
     pub fn new() -> Self {
+        Self::of_another_zone(0)
+    }
+
+    /// An empty one whose writer lives by a zone so many seconds behind this machine's.
+    pub fn of_another_zone(behind: i64) -> Self {
         let folder = TempDir::with_prefix("guard-log-").expect("a temporary folder can be made");
         let path = folder.path().join("auth.log");
         fs::write(&path, "").expect("the folder is ours");
-        Self { path, _folder: folder }
+        Self { path, behind, _folder: folder }
     }
 
     /// Its path.
@@ -76,10 +83,10 @@ impl LogFile {
         &self.path
     }
 
-    /// Adds a line of sshd, stamped with the time now.
+    /// Adds a line of sshd, stamped with the time now, as its writer's zone has it.
     pub fn sshd(&self, pid: u32, message: &str) {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
-        let line = format!("{} host sshd[{pid}]: {message}\n", traditional_stamp(now));
+        let line = format!("{} host sshd[{pid}]: {message}\n", traditional_stamp(now - self.behind));
         let mut file = OpenOptions::new().append(true).open(&self.path).expect("the file is there");
         file.write_all(line.as_bytes()).expect("the line can be written");
     }

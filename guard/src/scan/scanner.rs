@@ -16,7 +16,7 @@ use super::pattern::Found;
 use super::set::{FilterSet, Hit};
 use super::timestamp::{BSD_LENGTH, Stamps};
 use crate::sighting::{Sighting, Take};
-use crate::source::{Entry, Scan, Scanned, Sender};
+use crate::source::{Entry, Reading, Scan, Scanned, Sender};
 use crate::time::Wall;
 
 /// Scans lines and journal entries with a set of filters.
@@ -266,8 +266,11 @@ impl Scanner {
 }
 
 impl Scan for Scanner {
-    fn lines(&mut self, chunk: &[u8], reference: Wall, hit: &mut dyn FnMut(&Sighting<'_>)) -> Scanned {
-        self.scan(chunk, reference, |sighting| hit(sighting))
+    fn lines(&mut self, chunk: &[u8], reading: Reading, hit: &mut dyn FnMut(&Sighting<'_>)) -> Scanned {
+        self.stamps.stand_back(reading.behind);
+        let before = self.stamps.zoned();
+        let scanned = self.scan(chunk, reading.at, |sighting| hit(sighting));
+        Scanned { zoned: self.stamps.zoned() - before, ..scanned }
     }
 
     fn wants(&self, identifier: &[u8]) -> bool {

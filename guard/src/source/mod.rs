@@ -25,9 +25,9 @@ pub const MAX_LINE: usize = 64 * 1024;
 pub trait Scan: Send {
     /// Looks through the lines of a chunk in order and calls `hit` for each sighting. Every line ends with a
     /// newline, except that a cut line and the last line of a rotated file may end without one, always as the
-    /// last of their chunk. No line is longer than [`MAX_LINE`] without its newline. `reference` is when the
-    /// chunk was read: what stamps without a year or zone are read against.
-    fn lines(&mut self, chunk: &[u8], reference: Wall, hit: &mut dyn FnMut(&Sighting<'_>)) -> Scanned;
+    /// last of their chunk. No line is longer than [`MAX_LINE`] without its newline. `reading` is what stamps without a
+    /// year or zone are read against.
+    fn lines(&mut self, chunk: &[u8], reading: Reading, hit: &mut dyn FnMut(&Sighting<'_>)) -> Scanned;
 
     /// Whether any filter takes journal entries with this `SYSLOG_IDENTIFIER`. Asked once per file and
     /// identifier; entries of other identifiers are never read.
@@ -41,6 +41,16 @@ pub trait Scan: Send {
     fn entry<'a>(&'a mut self, entry: &Entry<'a>) -> Option<Sighting<'a>>;
 }
 
+/// What the stamps of a chunk are read against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// When it was read.
+    pub at: Wall,
+    /// By how many milliseconds stamps that name no zone stand back behind this machine's time, because whoever writes
+    /// them lives by another zone.
+    pub behind: i64,
+}
+
 /// What one call of [`Scan::lines`] went through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Scanned {
@@ -50,6 +60,8 @@ pub struct Scanned {
     pub known: u64,
     /// Lines that a pattern matched.
     pub matched: u64,
+    /// Stamps of such lines that say which zone they are of.
+    pub zoned: u64,
 }
 
 /// Who sent a journal entry, as the kernel told journald.

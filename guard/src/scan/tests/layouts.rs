@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::{REFERENCE, scanner};
 use crate::scan::Scanner;
 use crate::sighting::Sighting;
+use crate::source::{Reading, Scan};
 
 /// All that a sighting says, in a form that outlives the text.
 fn seen(sighting: &Sighting<'_>) -> String {
@@ -20,6 +21,27 @@ fn together(scanner: &mut Scanner, lines: &[Vec<u8>]) -> Vec<String> {
     let mut all = Vec::new();
     scanner.scan(&lines.join(&b'\n'), REFERENCE, |sighting| all.push(seen(sighting)));
     all
+}
+
+#[test]
+fn lines_without_a_zone_stand_back_and_the_others_are_counted() {
+    let behind = 3_600_000;
+    let failed = "host sshd[7]: Failed password for root from 203.0.113.7 port 4711 ssh2";
+    for (stamp, zoned) in [
+        ("Nov 20 12:00:00", false),
+        ("2026-11-20T12:00:00", false),
+        ("2026-11-20T12:00:00Z", true),
+        ("2026-11-20T12:00:00.5+01:00", true),
+    ] {
+        let line = format!("{stamp} {failed}\n");
+        let usual = scanner().line(line.trim_end().as_bytes(), REFERENCE).unwrap().at.unwrap();
+        let reading = Reading { at: REFERENCE, behind };
+        let mut times = Vec::new();
+        let scanned = scanner()
+            .lines(line.repeat(9).as_bytes(), reading, &mut |s| times.push(s.at.unwrap().0 - usual.0));
+        assert_eq!(times, [if zoned { 0 } else { behind }; 9], "{stamp}");
+        assert_eq!(scanned.zoned, if zoned { 9 } else { 0 }, "{stamp}");
+    }
 }
 
 /// What stands in front of the tag in most lines of a log: one notation, one zone, one host.

@@ -21,8 +21,8 @@ pub(super) struct Minute<'a> {
 }
 
 impl Minute<'_> {
-    /// Seconds since the epoch. `local` is the zone of stamps without one.
-    pub(super) fn seconds(&self, local: &TimeZone, reference: i64) -> Option<i64> {
+    /// Seconds since the epoch, and whether no zone is named: then it is `local`.
+    pub(super) fn seconds(&self, local: &TimeZone, reference: i64) -> Option<(i64, bool)> {
         let (date, tail) = (self.text, self.tail);
         let clock = &date[date.len() - 5..];
         let (hour, minute) = (padded(&clock[..2])?, two(&clock[3..])?);
@@ -37,7 +37,7 @@ impl Minute<'_> {
                 // back to the last leap year.
                 return (-8..=1).rev().filter(|_| tail.is_empty()).find_map(|back| {
                     let seconds = in_zone(local, naive(year + back, month, day)?, reference)?;
-                    (seconds <= reference + AHEAD).then_some(seconds)
+                    (seconds <= reference + AHEAD).then_some((seconds, true))
                 });
             }
             Notation::Iso | Notation::Slashed => {
@@ -57,11 +57,11 @@ impl Minute<'_> {
             }
             Notation::Seconds | Notation::Milliseconds | Notation::Boot => return None,
         };
-        match zone::read(tail)? {
-            Zone::Fixed(offset) => Some(naive - offset),
-            Zone::Local => in_zone(local, naive, reference),
-            Zone::Named(zone) => in_zone(&zone, naive, reference),
-        }
+        Some(match zone::read(tail)? {
+            Zone::Fixed(offset) => (naive - offset, false),
+            Zone::Local => (in_zone(local, naive, reference)?, true),
+            Zone::Named(zone) => (in_zone(&zone, naive, reference)?, false),
+        })
     }
 }
 

@@ -20,8 +20,8 @@
 //! | epoch | `1646861401.52`, `1646861401520` | Squid, JSON logs |
 //! | since boot | `[  123.456789]` | the kernel |
 //!
-//! A stamp without a zone is local. One without a year has the year that brings it nearest to the reference (when the
-//! line was read) without lying more than a day after it. In the hour that a clock change repeats, the reading
+//! A stamp without a zone is local, or stands back by as much as [`Stamps::stand_back`] was told. One without a year has
+//! the year that brings it nearest to the reference (when the line was read) without lying more than a day after it. In the hour that a clock change repeats, the reading
 //! nearest to the reference is taken.
 
 mod civil;
@@ -110,6 +110,10 @@ impl Stamp<'_> {
 #[derive(Clone, Debug)]
 pub(super) struct Stamps {
     zone: TimeZone,
+    /// By how many milliseconds stamps without a zone stand back.
+    behind: i64,
+    /// How many stamps with a zone have been read.
+    zoned: u64,
     known: [Option<Known>; REMEMBERED],
 }
 
@@ -124,6 +128,8 @@ struct Known {
     part: i64,
     /// Seconds since the epoch.
     seconds: i64,
+    /// Whether it names no zone.
+    is_local: bool,
 }
 
 /// Longest text that names a minute.
@@ -132,13 +138,24 @@ const MOST_MINUTE: usize = 17;
 impl Stamps {
     /// Reads stamps without a zone in `zone`.
     pub(super) fn new(zone: TimeZone) -> Self {
-        Self { zone, known: [None; REMEMBERED] }
+        Self { zone, behind: 0, zoned: 0, known: [None; REMEMBERED] }
+    }
+
+    /// Stamps without a zone stand back by so many milliseconds from here on: they are of another zone.
+    pub(super) fn stand_back(&mut self, behind: i64) {
+        self.behind = behind;
+    }
+
+    /// How many stamps have been read that say which zone they are of.
+    pub(super) fn zoned(&self) -> u64 {
+        self.zoned
     }
 
     /// The time a stamp says; `None` if it is none, or tells the time since boot.
     #[inline]
     pub(super) fn read(&mut self, stamp: Stamp<'_>, reference: Wall) -> Option<Wall> {
         let Some(length) = stamp.notation.minute() else {
+            self.zoned += 1;
             return civil::epoch(stamp.notation, stamp.text);
         };
         let (minute, rest) = stamp.text.split_at_checked(length)?;
@@ -148,20 +165,21 @@ impl Stamps {
         let tail = &rest[length..];
         let part = reference.seconds().div_euclid(BELIEVED);
         let known = &mut self.known[stamp.notation as usize];
-        let seconds = match known {
-            Some(known) if known.part == part && known.is(minute, tail) => known.seconds,
+        let (seconds, is_local) = match known {
+            Some(known) if known.part == part && known.is(minute, tail) => (known.seconds, known.is_local),
             _ => {
                 let read = Minute { notation: stamp.notation, text: minute, tail };
-                let seconds = read.seconds(&self.zone, reference.seconds())?;
+                let said = read.seconds(&self.zone, reference.seconds())?;
                 // A later reference never means an earlier time, so between two that agree all do.
                 let (first, last) = (part * BELIEVED, part * BELIEVED + BELIEVED - 1);
-                let same = |reference| read.seconds(&self.zone, reference) == Some(seconds);
-                *known =
-                    if same(first) && same(last) { Known::new(minute, tail, part, seconds) } else { None };
-                seconds
+                let same = |reference| read.seconds(&self.zone, reference) == Some(said);
+                *known = if same(first) && same(last) { Known::new(minute, tail, part, said) } else { None };
+                said
             }
         };
-        (second <= 60).then(|| Wall((seconds + second) * 1000 + millis))
+        self.zoned += u64::from(!is_local);
+        let behind = if is_local { self.behind } else { 0 };
+        (second <= 60).then(|| Wall((seconds + second) * 1000 + millis + behind))
     }
 
     /// An RFC 3164 stamp, exactly [`BSD_LENGTH`] bytes.
@@ -183,13 +201,14 @@ impl Stamps {
 }
 
 impl Known {
-    fn new(minute: &[u8], tail: &[u8], part: i64, seconds: i64) -> Option<Self> {
+    fn new(minute: &[u8], tail: &[u8], part: i64, (seconds, is_local): (i64, bool)) -> Option<Self> {
         let mut known = Self {
             minute: [0; MOST_MINUTE],
             tail: [0; shape::MOST_TAIL],
             tail_length: tail.len(),
             part,
             seconds,
+            is_local,
         };
         known.minute.get_mut(..minute.len())?.copy_from_slice(minute);
         known.tail.get_mut(..tail.len())?.copy_from_slice(tail);

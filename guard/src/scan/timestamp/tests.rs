@@ -238,6 +238,29 @@ fn what_is_no_stamp() {
 }
 
 #[test]
+fn stamps_without_a_zone_stand_back_and_no_others() {
+    let mut stamps = Stamps::new(berlin());
+    let mut read = |text: &str, behind: i64| {
+        stamps.stand_back(behind);
+        let (stamp, _) = stamp(text.as_bytes()).unwrap();
+        stamps.read(stamp, wall("2026-11-20T12:00:00Z")).unwrap().to_string()
+    };
+    for text in ["Nov 20 12:00:05", "2026-11-20 12:00:05", "2026/11/20 12:00:05", "Fri Nov 20 12:00:05 2026"]
+    {
+        for (behind, time) in [(0, "11"), (3_600_000, "12"), (3_600_000, "12"), (0, "11")] {
+            assert_eq!(read(text, behind), format!("2026-11-20T{time}:00:05Z"), "{text}");
+        }
+    }
+    for text in
+        ["2026-11-20T12:00:05Z", "20/Nov/2026:12:00:05 +0000", "2026-11-20T13:00:05+01:00", "1795176005"]
+    {
+        for behind in [0, 3_600_000, 3_600_000] {
+            assert_eq!(read(text, behind), "2026-11-20T12:00:05Z", "{text}");
+        }
+    }
+}
+
+#[test]
 fn the_year_comes_from_the_reference() {
     let cases = [
         ("Nov  1 00:00:05", "2026-11-20T00:00:00Z", "2026-11-01T00:00:05Z"),

@@ -14,6 +14,7 @@ mod identity;
 mod position;
 mod reader;
 mod tail;
+mod zone;
 
 use std::io;
 use std::path::Path;

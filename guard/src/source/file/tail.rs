@@ -3,6 +3,7 @@
 //! The files are kept in reading order: what rotation moved away comes first and stays open for a while, because
 //! its writer may not have noticed yet; the file that has the path now comes last.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
@@ -17,9 +18,10 @@ use super::followed::{Followed, Origin};
 use super::identity::{FINGERPRINT, Identity, modified};
 use super::position::{self, Mark};
 use super::reader::{Reader, Step};
+use super::zone::Zone;
 use crate::sighting::SourceId;
 use crate::source::watch::{Watch, WatchId};
-use crate::source::{Batch, Position, ReadCount, Scan, SourceStatus};
+use crate::source::{Batch, Position, ReadCount, Reading, Scan, SourceStatus};
 use crate::time::{Wall, boot_nanoseconds};
 
 /// Files of one path that are open at once. With more, the oldest is ended without waiting for its writer.
@@ -51,6 +53,8 @@ pub(super) struct Tail {
     /// Since when the path stands for nothing.
     absent_since: Option<Instant>,
     state: State,
+    /// What its stamps without a zone mean.
+    zone: Zone,
     /// Gaps found between files, for the next batch.
     gaps: u64,
     /// Whether there may be something to read.
@@ -148,6 +152,7 @@ impl Tail {
             found: origin != Origin::Named,
             absent_since: None,
             state: State::New,
+            zone: Zone::default(),
             gaps: 0,
             dirty: true,
             moved: true,
@@ -484,7 +489,7 @@ impl Tail {
         while at < self.logs.len() {
             self.logs[at].look();
             let ending = self.is_ending(at, linger);
-            match self.logs[at].take(buffer, scan, &mut batch, ending) {
+            match self.logs[at].take(buffer, (scan, &mut self.zone), &mut batch, ending) {
                 Ok(Step::More) => self.dirty = true,
                 Ok(Step::End) if ending => self.close(at, watch),
                 Ok(Step::End) => at += 1,
@@ -559,25 +564,29 @@ impl Tail {
 
     /// Whether `status` is still what there is to say, however far behind.
     pub(super) fn says(&self, status: &SourceStatus) -> bool {
-        status.healthy == (self.state == State::Reading)
-            && match &self.state {
-                State::Wrong(why) => status.state == *why,
-                State::New | State::Reading => status.healthy,
-            }
+        status.healthy == (self.state == State::Reading) && status.state == self.words()
     }
 
     pub(super) fn source(&self) -> SourceId {
         self.source
     }
 
+    fn words(&self) -> Cow<'_, str> {
+        match (&self.state, self.zone.behind()) {
+            (State::New, _) => "opening".into(),
+            (State::Reading, 0) => "reading".into(),
+            (State::Reading, behind) => {
+                let minutes = behind / 60_000;
+                format!("reading; it is written in another zone, {minutes} min behind this machine's").into()
+            }
+            (State::Wrong(why), _) => why.into(),
+        }
+    }
+
     pub(super) fn status(&self) -> SourceStatus {
         SourceStatus {
             name: self.path.to_string_lossy().into_owned(),
-            state: match &self.state {
-                State::New => "opening".to_owned(),
-                State::Reading => "reading".to_owned(),
-                State::Wrong(why) => why.clone(),
-            },
+            state: self.words().into_owned(),
             healthy: self.state == State::Reading,
             behind: self.logs.iter().map(|log| log.reader.behind()).sum(),
         }
@@ -608,7 +617,7 @@ impl Log {
     fn take(
         &mut self,
         buffer: &mut [u8],
-        scan: &mut dyn Scan,
+        (scan, zone): (&mut dyn Scan, &mut Zone),
         batch: &mut Batch,
         ending: bool,
     ) -> io::Result<Step> {
@@ -618,7 +627,16 @@ impl Log {
             if first == 0 {
                 first = boot_nanoseconds();
             }
-            let scanned = scan.lines(chunk, Wall::now(), &mut |sighting| batch.push(sighting));
+            let reading = Reading { at: Wall::now(), behind: zone.behind() };
+            let mut seen = *zone;
+            let scanned = scan.lines(chunk, reading, &mut |sighting| {
+                seen.note(sighting.at, reading);
+                batch.push(sighting);
+            });
+            // Lines that say their zone say nothing of the others'.
+            if scanned.zoned == 0 {
+                *zone = seen;
+            }
             batch.read.add(&ReadCount {
                 lines: scanned.lines,
                 known: scanned.known,

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::sighting::{Kind, PatternId, Points, Sighting, SourceId};
-use crate::source::{Batch, Entry, Position, ReadCount, Scanned, Sender};
+use crate::source::{Batch, Entry, Position, ReadCount, Reading, Scanned, Sender};
 use crate::time::{Wall, boot_nanoseconds};
 
 mod kernel;
@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct EveryLine;
 
 impl Scan for EveryLine {
-    fn lines(&mut self, chunk: &[u8], _: Wall, hit: &mut dyn FnMut(&Sighting<'_>)) -> Scanned {
+    fn lines(&mut self, chunk: &[u8], _: Reading, hit: &mut dyn FnMut(&Sighting<'_>)) -> Scanned {
         let mut scanned = Scanned::default();
         for line in chunk.split_inclusive(|b| *b == b'\n') {
             scanned.lines += 1;

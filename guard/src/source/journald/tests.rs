@@ -14,8 +14,7 @@ use std::thread::JoinHandle;
 
 use super::*;
 use crate::sighting::{Kind, PatternId, Points, Sighting};
-use crate::source::{Entry, ReadCount, Scanned, Sender};
-use crate::time::Wall;
+use crate::source::{Entry, ReadCount, Reading, Scanned, Sender};
 
 mod compressed;
 mod many;
@@ -31,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 struct Sshd;
 
 impl Scan for Sshd {
-    fn lines(&mut self, _: &[u8], _: Wall, _: &mut dyn FnMut(&Sighting<'_>)) -> Scanned {
+    fn lines(&mut self, _: &[u8], _: Reading, _: &mut dyn FnMut(&Sighting<'_>)) -> Scanned {
         Scanned::default()
     }
 

@@ -7,9 +7,9 @@ use crate::source::file::folder::Listings;
 struct Writing(PathBuf, Vec<&'static str>);
 
 impl Scan for Writing {
-    fn lines(&mut self, chunk: &[u8], at: Wall, hit: &mut dyn FnMut(&Sighting<'_>)) -> Scanned {
+    fn lines(&mut self, chunk: &[u8], reading: Reading, hit: &mut dyn FnMut(&Sighting<'_>)) -> Scanned {
         self.1.pop().into_iter().for_each(|text| append(&self.0, text));
-        EveryLine.lines(chunk, at, hit)
+        EveryLine.lines(chunk, reading, hit)
     }
 
     fn wants(&self, _: &[u8]) -> bool {
