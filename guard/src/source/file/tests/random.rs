@@ -12,79 +12,114 @@ impl Dice {
     }
 }
 
+/// A log, and the lines that were written to it and its predecessors.
+struct Log {
+    path: PathBuf,
+    lines: Vec<String>,
+    /// Whether the last line has no newline yet.
+    half: bool,
+    rotations: u32,
+}
+
+impl Log {
+    /// Writes some lines, the first of them behind half a line if there is one.
+    fn write(&mut self, what: &str, count: u64) {
+        for _ in 0..count {
+            let text = format!("{what} {}", self.lines.len());
+            match self.lines.last_mut().filter(|_| self.half) {
+                Some(last) => last.push_str(&text),
+                None => self.lines.push(text.clone()),
+            }
+            self.half = false;
+            append(&self.path, &format!("{text}\n"));
+        }
+    }
+
+    fn write_half(&mut self, what: &str) {
+        if !self.half {
+            let text = format!("half {what} ");
+            append(&self.path, &text);
+            self.lines.push(text);
+            self.half = true;
+        }
+    }
+
+    /// By rename; half a line stays the last of its file.
+    fn rotate(&mut self) {
+        if self.path.exists() {
+            self.rotations += 1;
+            fs::rename(&self.path, beside(&self.path, &format!(".{}", self.rotations))).unwrap();
+            append(&self.path, "");
+            self.half = false;
+        }
+    }
+}
+
+/// Goes on where a reader that has ended was, and keeps what it delivered.
+fn again(log: &Log, dead: Run, options: Options, left: usize) -> Run {
+    let mut run = Run::with(&log.path, dead.position, options, left);
+    run.lines = dead.lines;
+    run.count = dead.count;
+    run
+}
+
 #[test]
-fn random_actions_with_random_kills_equal_the_written_lines() {
+fn random_actions_with_random_kills_and_pauses_equal_the_written_lines() {
     for seed in 0..40 {
-        let (_dir, log) = place();
-        append(&log, "");
+        let (_dir, path) = place();
+        append(&path, "");
         let options = Options { linger: Duration::from_millis(5), ..Options::default() };
         let mut dice = Dice(seed);
-        let mut written = Vec::new();
-        let mut run = Run::with(&log, None, options, usize::MAX).reading();
-        let (mut half, mut rotations) = (false, 0);
+        let mut run = Run::with(&path, None, options, usize::MAX).reading();
+        let mut log = Log { path, lines: Vec::new(), half: false, rotations: 0 };
         for step in 0..120 {
+            let what = format!("{seed} {step}");
+            let is_whole = !log.half && log.path.exists();
             match dice.roll(9) {
-                0..=2 => {
-                    for _ in 0..=dice.roll(5) {
-                        let text = format!("{seed} {step} {}", written.len());
-                        if half {
-                            written.last_mut().map(|last: &mut String| last.push_str(&text)).unwrap();
-                            half = false;
-                        } else {
-                            written.push(text.clone());
-                        }
-                        append(&log, &format!("{text}\n"));
-                    }
-                }
-                3 if !half => {
-                    written.push(format!("half {step} "));
-                    append(&log, written.last().unwrap());
-                    half = true;
-                }
-                // By rename; half a line stays the last of its file.
-                4 if log.exists() => {
-                    rotations += 1;
-                    fs::rename(&log, beside(&log, &format!(".{rotations}"))).unwrap();
-                    append(&log, "");
-                    half = false;
-                }
+                0..=2 => log.write(&what, 1 + dice.roll(5)),
+                3 => log.write_half(&what),
+                4 => log.rotate(),
                 // By copy and truncation, when the reader has everything: what it has not is lost by nature.
-                5 if !half && log.exists() => {
-                    let all = written.len();
-                    run.until("before truncation", |run| run.lines.len() >= all);
-                    fs::copy(&log, beside(&log, ".copy")).unwrap();
-                    File::options().write(true).truncate(true).open(&log).unwrap();
-                }
-                // Deleted, when the reader has everything; for a while nothing is there.
-                7 if !half && log.exists() => {
-                    let all = written.len();
-                    run.until("before deletion", |run| run.lines.len() >= all);
-                    fs::remove_file(&log).unwrap();
+                5 if is_whole => {
+                    run.until("before truncation", |run| run.lines.len() >= log.lines.len());
+                    fs::copy(&log.path, beside(&log.path, ".copy")).unwrap();
+                    File::options().write(true).truncate(true).open(&log.path).unwrap();
                 }
                 // A kill: what was delivered stands, the rest comes again from the last position.
                 6 => {
                     let left = if dice.roll(2) == 0 { usize::MAX } else { 3 };
-                    let before = run.end();
-                    run = Run::with(&log, before.position, options, left);
-                    run.lines = before.lines;
-                    run.count = before.count;
+                    run = again(&log, run.end(), options, left);
                     if left != usize::MAX {
-                        let dead = run.end();
-                        run = Run::with(&log, dead.position, options, usize::MAX);
-                        run.lines = dead.lines;
-                        run.count = dead.count;
+                        run = again(&log, run.end(), options, usize::MAX);
                     }
+                }
+                // Deleted, when the reader has everything; for a while nothing is there.
+                7 if is_whole => {
+                    run.until("before deletion", |run| run.lines.len() >= log.lines.len());
+                    fs::remove_file(&log.path).unwrap();
+                }
+                // A pause: the log goes on while no reader is there.
+                8 => {
+                    let dead = run.end();
+                    for action in 0..=dice.roll(6) {
+                        let what = format!("{what} away {action}");
+                        match dice.roll(4) {
+                            0 | 1 => log.write(&what, 1 + dice.roll(5)),
+                            2 => log.write_half(&what),
+                            _ => log.rotate(),
+                        }
+                    }
+                    run = again(&log, dead, options, usize::MAX);
                 }
                 _ => {}
             }
         }
-        if half {
-            append(&log, "\n");
+        if log.half {
+            append(&log.path, "\n");
         }
-        let all = written.len();
-        run.until(&format!("seed {seed}"), |run| run.lines.len() >= all);
+        run.until(&format!("seed {seed}"), |run| run.lines.len() >= log.lines.len());
         let run = run.end();
-        let (mut got, mut expected) = (run.lines, written);
+        let (mut got, mut expected) = (run.lines, log.lines);
         got.sort();
         expected.sort();
         assert_eq!(got, expected, "seed {seed}");
