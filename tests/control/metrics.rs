@@ -1,12 +1,13 @@
 //! What Prometheus gets from a running daemon.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
 use harness::{
     Arena, Daemon, GUARDED_V4, GUARDED_V6, LogFile, METRICS, Metrics, Options, attacker_v4, attacker_v6,
-    missing_for_xdp_tests, pings, poll_until, run, skip,
+    missing_for_network_tests, missing_for_xdp_tests, pings, poll_until, run, skip,
 };
 
 #[test]
@@ -73,6 +74,44 @@ fn metrics_tell_of_an_attack() {
             });
         }
     }
+}
+
+#[test]
+fn a_fault_of_a_source_is_told_of_until_it_is_over() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    let arena = Arena::new();
+    let log = LogFile::new();
+    let daemon = Daemon::start(&arena.host, Options::nftables().file(log.path()));
+    let name = log.path().display().to_string();
+    let metrics = || Metrics::scrape(&arena.host, METRICS).expect("it listens");
+    let fault = format!("guard_source_fault{{source=\"{name}\",fault=\"gaps\"}}");
+    let is_problem = || daemon.json("status")["problems"].to_string().contains("lines were lost");
+
+    // Who has read the line has seen what stands behind it.
+    fs::write(log.path(), "a line\nhalf of anoth").unwrap();
+    poll_until(Duration::from_secs(10), "it is read", || {
+        (metrics().count(&format!("guard_source_lines_total{{source=\"{name}\"}}")) == 1).then_some(())
+    });
+    assert_eq!(metrics().count(&fault), 0);
+    assert!(!is_problem());
+    fs::write(log.path(), "x\n").unwrap();
+    poll_until(Duration::from_secs(20), "it is told of", || is_problem().then_some(()));
+    assert_eq!(metrics().count(&fault), 1);
+    assert_eq!(metrics().count(&format!("guard_source_gaps_total{{source=\"{name}\"}}")), 1);
+    let events = daemon.json("events --kind source");
+    let events = events.as_array().unwrap();
+    assert_eq!(events.len(), 1, "{events:?}");
+    let detail = &events[0]["detail"];
+    assert_eq!((&detail["source"], &detail["fault"]), (&name.as_str().into(), &"gaps".into()), "{detail}");
+
+    // It is over at the latest when the file is read no more.
+    let text = fs::read_to_string(daemon.config()).unwrap();
+    fs::write(daemon.config(), text.replace(&format!("{{ path = \"{name}\" }}"), "")).unwrap();
+    daemon.json("reload");
+    poll_until(Duration::from_secs(20), "it is over", || (!is_problem()).then_some(()));
+    assert!(!metrics().text().contains(&fault), "{}", metrics().text());
 }
 
 #[test]

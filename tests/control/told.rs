@@ -5,8 +5,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use harness::{
-    Arena, Background, Daemon, LogFile, Options, attacker_v4, missing_for_xdp_tests, poll_until, program,
-    skip,
+    Arena, Background, Daemon, LogFile, METRICS, Metrics, Options, attacker_v4, missing_for_network_tests,
+    missing_for_xdp_tests, poll_until, program, skip,
 };
 use serde_json::Value;
 
@@ -88,6 +88,47 @@ fn events_are_chosen_and_followed() {
     daemon.json("unban 198.51.100.7");
     shows("198.51.100.7");
     assert_eq!(followed().lines().count(), 2, "each once");
+}
+
+#[test]
+fn what_others_wrote_moves_no_cursor_and_turns_no_text() {
+    if let Some(reason) = missing_for_network_tests() {
+        return skip(&reason);
+    }
+    const HOSTILE: &str = "\x1b[2J\u{202e}x\u{9b}31m\u{2066}";
+    let arena = Arena::new();
+    let log = LogFile::new();
+    let daemon = Daemon::start(&arena.host, Options::nftables().file(log.path()));
+    let attacker = attacker_v4(0);
+    for port in 40_000..40_005 {
+        log.sshd(port, &format!("Failed password for {HOSTILE}\r from {attacker} port {port} ssh2"));
+    }
+    daemon.await_drop(attacker);
+
+    let is_inert = |text: &str| {
+        let raw = |c: char| {
+            (c.is_control() && c != '\n')
+                || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        };
+        !text.contains(raw)
+    };
+    for (asked, shows) in [
+        (format!("why {attacker}"), true),
+        (format!("check {attacker}"), false),
+        ("events".to_owned(), true),
+        ("list".to_owned(), false),
+        ("status".to_owned(), false),
+    ] {
+        for form in ["", "--json "] {
+            let reply = daemon.ctl(&format!("{form}{asked}"));
+            assert!(is_inert(&reply.output) && is_inert(&reply.errors), "{form}{asked}: {reply:?}");
+            let shown = reply.output.contains("x1b[2J");
+            assert!(shown || !(shows && form == "--json "), "{form}{asked} shows it: {reply:?}");
+        }
+    }
+    assert!(is_inert(&daemon.log()), "{:?}", daemon.log());
+    let metrics = Metrics::scrape(&arena.host, METRICS).expect("it listens");
+    assert!(is_inert(metrics.text()), "{metrics:?}");
 }
 
 #[test]

@@ -29,6 +29,11 @@ impl Metrics {
         Some(Self(body.to_owned()))
     }
 
+    /// All of it, as it came.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+
     /// The value of a sample that is a whole number.
     #[track_caller]
     pub fn count(&self, sample: &str) -> u64 {
