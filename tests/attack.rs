@@ -9,15 +9,13 @@ use std::time::Duration;
 use harness::{
     ADMIN, Arena, Client, Daemon, GUARDED_V4, GUARDED_V6, Journald, LogFile, METRICS, Metrics, Options, Sshd,
     attacker_v4, attacker_v6, connects, missing_for_network_tests, missing_for_xdp_tests, pings, poll_until,
-    program, run, skip,
+    program, run, skip, skip_if,
 };
 use serde_json::Value;
 
 #[test]
 fn an_attack_ends_in_xdp() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let sshd = Sshd::with_rsyslog(&arena);
     let daemon = Daemon::start(&arena.host, Options::xdp().file(sshd.log_file()));
@@ -32,9 +30,7 @@ fn an_attack_ends_in_xdp() {
 
 #[test]
 fn an_attack_ends_in_nftables() {
-    if let Some(reason) = missing_for_network_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_network_tests());
     let arena = Arena::new();
     let sshd = Sshd::with_rsyslog(&arena);
     let daemon = Daemon::start(&arena.host, Options::nftables().file(sshd.log_file()));
@@ -43,9 +39,7 @@ fn an_attack_ends_in_nftables() {
 
 #[test]
 fn an_attack_is_seen_through_the_journal() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     if !Journald::is_installed() {
         return skip("systemd-journald is not installed");
     }
@@ -57,9 +51,7 @@ fn an_attack_is_seen_through_the_journal() {
 
 #[test]
 fn an_account_of_the_server_cannot_have_anybody_banned_through_the_journal() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     if !Journald::is_installed() {
         return skip("systemd-journald is not installed");
     }
@@ -88,9 +80,7 @@ fn an_account_of_the_server_cannot_have_anybody_banned_through_the_journal() {
 
 #[test]
 fn a_log_that_is_written_in_another_zone_leads_to_bans() {
-    if let Some(reason) = missing_for_network_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_network_tests());
     let arena = Arena::new();
     let log = LogFile::of_another_zone(3600);
     let daemon = Daemon::start(&arena.host, Options::nftables().file(log.path()));
@@ -105,9 +95,7 @@ fn a_log_that_is_written_in_another_zone_leads_to_bans() {
 
 #[test]
 fn a_live_session_of_the_administrator_outlasts_his_own_mistakes() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let sshd = Sshd::with_rsyslog(&arena);
     let daemon = Daemon::start(&arena.host, Options::xdp().file(sshd.log_file()));
@@ -138,9 +126,7 @@ fn a_live_session_of_the_administrator_outlasts_his_own_mistakes() {
 
 #[test]
 fn a_session_opened_by_a_key_and_a_code_is_one_of_a_key() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let sshd = Sshd::with_two_factors(&arena);
     let daemon = Daemon::start(&arena.host, Options::xdp().file(sshd.log_file()));
@@ -154,9 +140,7 @@ fn a_session_opened_by_a_key_and_a_code_is_one_of_a_key() {
 
 #[test]
 fn log_lines_become_drops_within_moments() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
@@ -176,9 +160,7 @@ fn log_lines_become_drops_within_moments() {
 
 #[test]
 fn the_daemons_own_log_tells_whom_it_banned() {
-    if let Some(reason) = missing_for_network_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_network_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let rules = tempfile::tempdir().unwrap();
@@ -215,9 +197,7 @@ fn the_daemons_own_log_tells_whom_it_banned() {
 
 #[test]
 fn observing_decides_and_lets_pass() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let options = Options { arguments: vec!["--observe"], ..Options::xdp() }.file(log.path());
@@ -236,9 +216,7 @@ fn observing_decides_and_lets_pass() {
 
 #[test]
 fn a_forged_key_login_in_a_log_file_is_doubted() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
@@ -265,9 +243,7 @@ fn a_forged_key_login_in_a_log_file_is_doubted() {
 
 #[test]
 fn a_key_login_protects_across_a_restart() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let sshd = Sshd::with_rsyslog(&arena);
     let options = Options { more: "[allow]\nkey_login_for = \"1h\"\n".into(), ..Options::xdp() };
@@ -292,9 +268,7 @@ fn a_key_login_protects_across_a_restart() {
 
 #[test]
 fn a_restart_is_no_fresh_start_for_an_attacker() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let mut daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use harness::{
     ADMIN, Arena, Daemon, GUARDED_V4, GUARDED_V6, LogFile, METRICS, Metrics, Options, Reply, attacker_v4,
-    attacker_v6, missing_for_xdp_tests, pings, poll_until, program, skip,
+    attacker_v6, missing_for_xdp_tests, pings, poll_until, program, skip_if,
 };
 use serde_json::{Value, json};
 
@@ -45,9 +45,7 @@ fn guardctl(arguments: &[&str], input: &str) -> Reply {
 
 #[test]
 fn bans_by_hand_come_and_go() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let daemon = Daemon::start(&arena.host, Options::xdp());
     let address = attacker_v4(0);
@@ -72,9 +70,7 @@ fn bans_by_hand_come_and_go() {
 
 #[test]
 fn a_prefix_covers_its_hosts_until_one_of_them_is_allowed() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let daemon = Daemon::start(&arena.host, Options::xdp());
     // Attackers 0 to 5 are .10 to .15; a prefix with the host's own address in it would be refused.
@@ -96,9 +92,7 @@ fn a_prefix_covers_its_hosts_until_one_of_them_is_allowed() {
 
 #[test]
 fn what_is_protected_cannot_be_banned() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     arena.host.ip(&format!("route add default via {ADMIN}"));
     let daemon = Daemon::start(&arena.host, Options::xdp());
@@ -120,9 +114,7 @@ fn what_is_protected_cannot_be_banned() {
 
 #[test]
 fn reading_commands_answer_in_json() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
@@ -231,9 +223,7 @@ fn old_logs_are_replayed_without_a_daemon() {
 
 #[test]
 fn every_ban_is_lifted_at_once() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     for options in [Options::xdp(), Options::nftables()] {
         let mut daemon = Daemon::start(&arena.host, options);
@@ -265,9 +255,7 @@ fn every_ban_is_lifted_at_once() {
 
 #[test]
 fn only_root_changes_anything() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let daemon = Daemon::start(&arena.host, Options::xdp());
     // Everybody reaches the socket, so that only who asks decides.
@@ -307,9 +295,7 @@ fn only_root_changes_anything() {
 #[test]
 fn a_full_ban_table_is_told_of_and_keeps_bans_by_hand() {
     const MOST: u64 = 1000;
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let more = format!("[decide]\nmax_bans = {MOST}\nthreshold = 1\nprefix_hosts = 0\n");
@@ -342,9 +328,7 @@ fn a_full_ban_table_is_told_of_and_keeps_bans_by_hand() {
 
 #[test]
 fn a_mistake_in_the_configuration_keeps_nobody_from_the_daemon() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let mut daemon = Daemon::start(&arena.host, Options::xdp());
     let address = attacker_v4(0);
@@ -385,9 +369,7 @@ fn a_mistake_in_the_configuration_keeps_nobody_from_the_daemon() {
 
 #[test]
 fn a_ban_for_good_is_not_shortened_by_hand() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let mut daemon = Daemon::start(&arena.host, Options::xdp());
     let address = attacker_v4(0);

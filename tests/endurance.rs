@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use harness::{
     Arena, Daemon, Flood, GUARDED_V4, GUARDED_V6, LogFile, Options, attacker_v4, attacker_v6, counter,
-    missing_for_network_tests, missing_for_xdp_tests, pings, poll_until, run, skip,
+    missing_for_network_tests, missing_for_xdp_tests, pings, poll_until, run, skip_if,
 };
 use rustix::process::Signal;
 
@@ -24,9 +24,7 @@ use stored::{FIRST_STORED, in_an_hour, store_bans};
 #[test]
 fn a_killed_daemon_leaves_bans_and_their_ends_in_the_kernel() {
     for options in [Options::xdp(), Options::nftables()] {
-        if let Some(reason) = missing_for_xdp_tests() {
-            return skip(&reason);
-        }
+        skip_if!(missing_for_xdp_tests());
         let arena = Arena::new();
         let mut daemon = Daemon::start(&arena.host, options);
         let (short, long) = (attacker_v4(0), attacker_v6(0));
@@ -54,9 +52,7 @@ fn a_killed_daemon_leaves_bans_and_their_ends_in_the_kernel() {
 #[test]
 fn no_banned_packet_passes_while_the_daemon_restarts() {
     for (options, enough) in [(Options::xdp(), 1_000_000), (Options::nftables(), 300_000)] {
-        if let Some(reason) = missing_for_xdp_tests() {
-            return skip(&reason);
-        }
+        skip_if!(missing_for_xdp_tests());
         let arena = Arena::new();
         let mut daemon = Daemon::start(&arena.host, options);
         let place = SocketAddr::new(GUARDED_V4, 9);
@@ -85,9 +81,7 @@ fn no_banned_packet_passes_while_the_daemon_restarts() {
 
 #[test]
 fn a_flushed_ruleset_is_back_within_five_seconds() {
-    if let Some(reason) = missing_for_network_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_network_tests());
     let arena = Arena::new();
     let daemon = Daemon::start(&arena.host, Options::nftables());
     daemon.json(&format!("ban {} {}", attacker_v4(0), attacker_v6(0)));
@@ -126,9 +120,7 @@ fn a_flushed_ruleset_is_back_within_five_seconds() {
 
 #[test]
 fn a_wrong_reload_keeps_the_old_configuration() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let mut daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
@@ -161,9 +153,7 @@ fn a_wrong_reload_keeps_the_old_configuration() {
 #[test]
 fn unlock_takes_everything_out_of_the_kernel() {
     for options in [Options::xdp(), Options::nftables()] {
-        if let Some(reason) = missing_for_xdp_tests() {
-            return skip(&reason);
-        }
+        skip_if!(missing_for_xdp_tests());
         let arena = Arena::new();
         let daemon = Daemon::start(&arena.host, options);
         daemon.json(&format!("ban {} {}", attacker_v4(0), attacker_v6(0)));
@@ -183,9 +173,7 @@ fn unlock_takes_everything_out_of_the_kernel() {
 
 #[test]
 fn a_wrong_file_at_a_signal_is_a_problem_until_it_is_right() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let mut daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
@@ -213,9 +201,7 @@ fn a_wrong_file_at_a_signal_is_a_problem_until_it_is_right() {
 
 #[test]
 fn a_file_added_by_a_reload_is_read_and_nothing_is_read_twice() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let (first, second) = (LogFile::new(), LogFile::new());
     let daemon = Daemon::start(&arena.host, Options::xdp().file(first.path()));
@@ -255,9 +241,7 @@ fn a_file_added_by_a_reload_is_read_and_nothing_is_read_twice() {
 #[test]
 fn a_large_store_is_restored_while_commands_answer_and_attackers_are_banned() {
     const BANS: u32 = 300_000;
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let mut daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use guard::time::Wall;
 use harness::{
     Arena, Daemon, Flood, GUARDED_V4, GUARDED_V6, Options, attacker_v4, attacker_v6, counter,
-    missing_for_xdp_tests, pings, poll_until, skip,
+    missing_for_xdp_tests, pings, poll_until, skip_if,
 };
 
 #[path = "stored.rs"]
@@ -18,9 +18,7 @@ use stored::{FIRST_STORED, in_an_hour, store_bans};
 #[test]
 fn what_ended_while_the_daemon_was_away_is_gone_from_list_kernel_and_store() {
     for options in [Options::xdp(), Options::nftables()] {
-        if let Some(reason) = missing_for_xdp_tests() {
-            return skip(&reason);
-        }
+        skip_if!(missing_for_xdp_tests());
         let arena = Arena::new();
         let mut daemon = Daemon::start(&arena.host, options);
         // One that the kernel holds over its end, and one that only the store knows.
@@ -62,9 +60,7 @@ fn what_ended_while_the_daemon_was_away_is_gone_from_list_kernel_and_store() {
 #[test]
 fn fifty_thousand_ends_at_one_moment_open_no_gap_for_a_ban_that_goes_on() {
     const BANS: u32 = 50_000;
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let mut daemon = Daemon::start(&arena.host, Options::xdp());
     let (permanent, ending) = (attacker_v4(0), attacker_v4(1));

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use harness::{
     ADMIN, Arena, Background, Daemon, FeedServer, Flood, GUARDED_V4, GUARDED_V6, LogFile, Metrics, Options,
-    attacker_v4, attacker_v6, counter, missing_for_xdp_tests, pings, poll_until, run, skip,
+    attacker_v4, attacker_v6, counter, missing_for_xdp_tests, pings, poll_until, run, skip, skip_if,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -37,9 +37,7 @@ fn problems(daemon: &Daemon<'_>) -> String {
 #[test]
 fn a_feed_is_banned_around_what_is_protected_and_follows_its_server() {
     for options in [Options::xdp(), Options::nftables()] {
-        if let Some(reason) = missing_for_xdp_tests() {
-            return skip(&reason);
-        }
+        skip_if!(missing_for_xdp_tests());
         let arena = Arena::new();
         // The first prefix holds the guarded host itself.
         let (first, second, third) = (attacker_v4(0), attacker_v6(0), attacker_v4(1));
@@ -97,9 +95,7 @@ fn a_feed_is_banned_around_what_is_protected_and_follows_its_server() {
 #[test]
 fn a_restart_without_its_server_opens_no_gap_and_a_feed_that_goes_leaves_nothing() {
     for options in [Options::xdp(), Options::nftables()] {
-        if let Some(reason) = missing_for_xdp_tests() {
-            return skip(&reason);
-        }
+        skip_if!(missing_for_xdp_tests());
         let arena = Arena::new();
         let listed = attacker_v4(0);
         let server = FeedServer::new(&arena.host, format!("{listed}\n198.51.100.0/24\n"));
@@ -217,9 +213,7 @@ impl TlsServer {
 
 #[test]
 fn a_server_is_believed_if_the_right_authority_vouches_for_it_by_its_name() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     if Command::new("openssl").arg("version").output().is_err() {
         return skip("openssl is not installed");
     }
@@ -260,9 +254,7 @@ fn a_server_is_believed_if_the_right_authority_vouches_for_it_by_its_name() {
 
 #[test]
 fn who_is_listed_starts_with_points() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let listed = attacker_v4(0);
@@ -307,9 +299,7 @@ fn guesser(number: u32) -> IpAddr {
 fn a_long_feed_is_swapped_without_a_stall() {
     // A program that is not optimised needs minutes for a million beside two threads that send.
     const ENTRIES: u32 = if cfg!(debug_assertions) { 200_000 } else { 1_000_000 };
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let (steady, clean) = (attacker_v4(0), attacker_v4(7));

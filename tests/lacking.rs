@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use harness::{
     Arena, Daemon, Denied, GUARDED_V4, Options, attacker_v4, missing_for_network_tests,
-    missing_for_xdp_tests, pings, poll_until, program_without_object, run, skip,
+    missing_for_xdp_tests, pings, poll_until, program_without_object, run, skip, skip_if,
 };
 
 #[test]
@@ -15,9 +15,7 @@ fn a_build_without_the_packet_program_runs_on_nftables_and_says_so() {
     let Some(guardctl) = program_without_object("guardctl") else {
         return skip("guard is not built without its object: cargo xtask test does that");
     };
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let options = |backend| Options { backend, denied: Denied::Object, ..Options::xdp() };
     let daemon = Daemon::start(&arena.host, options("auto"));
@@ -41,9 +39,7 @@ fn a_build_without_the_packet_program_runs_on_nftables_and_says_so() {
 
 #[test]
 fn without_nf_tables_in_the_kernel_the_fallback_is_named_as_missing() {
-    if let Some(reason) = missing_for_network_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_network_tests());
     let arena = Arena::new();
     let options = Options { denied: Denied::NfTables, ..Options::nftables() };
     let mut daemon = Daemon::spawn(&arena.host, options);
@@ -54,9 +50,7 @@ fn without_nf_tables_in_the_kernel_the_fallback_is_named_as_missing() {
 
 #[test]
 fn the_program_nft_is_not_needed() {
-    if let Some(reason) = missing_for_network_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_network_tests());
     let arena = Arena::new();
     let daemon = Daemon::start(&arena.host, Options { denied: Denied::Nft, ..Options::nftables() });
     daemon.json(&format!("ban {}", attacker_v4(0)));
@@ -69,9 +63,7 @@ fn the_program_nft_is_not_needed() {
 
 #[test]
 fn without_btf_xdp_works_all_the_same_and_doctor_tells() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let daemon = Daemon::start(&arena.host, Options { denied: Denied::Btf, ..Options::xdp() });
     daemon.json(&format!("ban {}", attacker_v4(0)));
@@ -85,9 +77,7 @@ fn without_btf_xdp_works_all_the_same_and_doctor_tells() {
 
 #[test]
 fn without_bpffs_guard_takes_nftables_and_says_why() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let auto = Options { backend: "auto", ..Options::xdp() };
     let daemon = Daemon::start(&arena.host, Options { denied: Denied::Bpffs, ..auto });
@@ -111,9 +101,7 @@ fn without_bpffs_guard_takes_nftables_and_says_why() {
 /// Where nothing can be enforced at the start, guard watches, says so, and tries again by itself.
 #[test]
 fn where_no_backend_could_be_opened_bans_are_in_force_once_one_can() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     // The table's name belongs to somebody else, as long as he runs.
     let mut owner = arena

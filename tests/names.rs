@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use harness::{
     Arena, Daemon, Dnsmasq, GUARDED_V4, GUARDED_V6, LogFile, Metrics, Options, attacker_v4, attacker_v6,
-    missing_for_xdp_tests, pings, poll_until, skip,
+    missing_for_xdp_tests, pings, poll_until, skip_if,
 };
 use serde_json::Value;
 
@@ -31,9 +31,7 @@ fn await_addresses(daemon: &Daemon<'_>, wanted: &[&str]) {
 
 #[test]
 fn the_addresses_of_a_name_are_never_banned_and_follow_its_server() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let configured = format!("targets = [{{ target = \"{}\", comment = \"office\" }}]\n", Dnsmasq::NAME);
     for options in [Options::xdp(), Options::nftables()] {
         let arena = Arena::new();
@@ -105,9 +103,7 @@ fn the_addresses_of_a_name_are_never_banned_and_follow_its_server() {
 
 #[test]
 fn names_are_allowed_by_hand_for_a_time() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let address = attacker_v4(0);
     let server = Dnsmasq::start(&arena.host, &[address]);

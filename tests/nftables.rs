@@ -18,7 +18,7 @@ use guard::sighting::Points;
 use guard::target::Target;
 use guard::time::Moment;
 use harness::{
-    Arena, Flood, GUARDED_V4, GUARDED_V6, attacker_v4, attacker_v6, counter, pings, poll_until, run,
+    Arena, Flood, GUARDED_V4, GUARDED_V6, attacker_v4, attacker_v6, counter, pings, poll_until, run, skip_if,
 };
 
 const SOON: Duration = Duration::from_secs(10);
@@ -593,9 +593,7 @@ fn random_changes_end_as_a_naive_model_has_them() {
 
 /// A guarded host with an enforcer on it, and attackers who can try.
 fn guarded(test: impl FnOnce(&Arena, &mut Nftables) + Send) {
-    if let Some(reason) = harness::missing_for_nftables_tests() {
-        return harness::skip(&reason);
-    }
+    skip_if!(harness::missing_for_nftables_tests());
     let arena = Arena::new();
     arena.host.enter(|| test(&arena, &mut Nftables::open(&Config::default(), "").unwrap()));
 }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use harness::{
     Arena, Daemon, Denied, GUARDED_V4, LogFile, Namespace, Options, attach_foreign_xdp, attacker_v4,
     config_text, foreign_xdp, missing_for_network_tests, missing_for_xdp_tests, pings, poll_until, program,
-    run, skip,
+    run, skip_if,
 };
 
 /// Runs guard to its end.
@@ -48,9 +48,7 @@ fn a_wrong_configuration_is_named_by_line_and_starts_nothing() {
 
 #[test]
 fn a_second_daemon_on_the_same_state_is_refused() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let mut daemon = Daemon::start(&arena.host, Options::xdp());
     let config = daemon.config();
@@ -64,9 +62,7 @@ fn a_second_daemon_on_the_same_state_is_refused() {
 
 #[test]
 fn a_missing_log_file_is_named_and_awaited() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let path = log.path().with_file_name("later.log");
@@ -86,9 +82,7 @@ fn a_missing_log_file_is_named_and_awaited() {
 
 #[test]
 fn the_xdp_program_of_others_stays() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let theirs = attach_foreign_xdp(&arena.host, Arena::INTERFACE);
     let daemon = Daemon::start(&arena.host, Options { backend: "auto", ..Options::xdp() });
@@ -108,9 +102,7 @@ fn the_xdp_program_of_others_stays() {
 
 #[test]
 fn without_root_guard_says_how_to_start_it() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let options = Options { denied: Denied::Privileges, ..Options::xdp() };
     let mut daemon = Daemon::spawn(&arena.host, options);
@@ -121,9 +113,7 @@ fn without_root_guard_says_how_to_start_it() {
 
 #[test]
 fn an_observer_without_root_names_what_it_cannot_read() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     fs::set_permissions(log.path(), fs::Permissions::from_mode(0o600)).unwrap();
@@ -139,9 +129,7 @@ fn an_observer_without_root_names_what_it_cannot_read() {
 
 #[test]
 fn without_capabilities_guard_observes_and_says_so() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let options = Options { backend: "auto", denied: Denied::Capabilities, ..Options::xdp() };
     let daemon = Daemon::start(&arena.host, options);
@@ -155,9 +143,7 @@ fn without_capabilities_guard_observes_and_says_so() {
 
 #[test]
 fn a_ban_gives_way_to_an_address_that_becomes_the_hosts_own() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     for options in [Options::xdp(), Options::nftables()] {
         let arena = Arena::new();
         let daemon = Daemon::start(&arena.host, options);
@@ -188,9 +174,7 @@ fn a_ban_gives_way_to_an_address_that_becomes_the_hosts_own() {
 
 #[test]
 fn a_wrong_filter_is_named_by_line_and_changes_nothing() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let folder = tempfile::tempdir().unwrap();
@@ -230,9 +214,7 @@ fn a_wrong_filter_is_named_by_line_and_changes_nothing() {
 
 #[test]
 fn a_taken_port_costs_the_metrics_only() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let taken = arena.host.enter(|| TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = taken.local_addr().unwrap();
@@ -246,9 +228,7 @@ fn a_taken_port_costs_the_metrics_only() {
 
 #[test]
 fn a_host_without_a_way_to_the_outside_is_told_until_it_has_one() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let host = Namespace::new();
     let daemon = Daemon::start(&host, Options { interface: None, ..Options::xdp() });
     let problems = || daemon.json("status")["problems"].to_string();
@@ -265,9 +245,7 @@ fn a_host_without_a_way_to_the_outside_is_told_until_it_has_one() {
 
 #[test]
 fn an_interface_that_appears_is_covered_within_a_second() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let daemon = Daemon::start(&arena.host, Options { interface: None, ..Options::xdp() });
     let banned: IpAddr = "198.51.100.7".parse().unwrap();
@@ -300,9 +278,7 @@ fn an_interface_that_appears_is_covered_within_a_second() {
 
 #[test]
 fn threads_that_end_unasked_are_told_and_started_again() {
-    if let Some(reason) = missing_for_network_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_network_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let mut daemon = Daemon::start(&arena.host, Options::nftables().file(log.path()));

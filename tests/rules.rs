@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use harness::{
     Arena, Daemon, GUARDED_V4, LogFile, Metrics, Options, attacker_v4, missing_for_xdp_tests, pings,
-    poll_until, skip,
+    poll_until, skip_if,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -99,9 +99,7 @@ continue = true
 
 #[test]
 fn rules_ban_ignore_simulate_and_run() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let (log, rules) = (LogFile::new(), Rules::new(FOUR));
     let daemon = Daemon::start(&arena.host, rules.options(&log));
@@ -176,9 +174,7 @@ fn rules_ban_ignore_simulate_and_run() {
 
 #[test]
 fn a_command_that_fails_is_a_problem_until_the_next_succeeds() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let rules = Rules::new(
@@ -246,9 +242,7 @@ impl Receiver {
 
 #[test]
 fn a_webhook_is_told_of_what_a_rule_saw() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let receiver = Receiver::new(&arena.host);
@@ -302,9 +296,7 @@ fn a_webhook_is_told_of_what_a_rule_saw() {
 
 #[test]
 fn a_ban_of_a_rule_outlives_the_daemon() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let (log, rules) = (LogFile::new(), Rules::new(FOUR));
     let mut daemon = Daemon::start(&arena.host, rules.options(&log));

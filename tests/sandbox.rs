@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use harness::{
     ADMIN, Arena, Daemon, Denied, GUARDED_V4, GUARDED_V6, Journald, Options, Sshd, attacker_v4, attacker_v6,
-    missing_for_xdp_tests, pings, poll_until, program, run, skip,
+    missing_for_xdp_tests, pings, poll_until, program, run, skip_if,
 };
 
 /// Where the SSH server listens.
@@ -27,9 +27,7 @@ fn as_the_unit(journal: &Path) -> Options {
 
 #[test]
 fn the_units_capabilities_are_enough_for_an_attack_and_a_restart() {
-    if let Some(reason) = missing() {
-        return skip(&reason);
-    }
+    skip_if!(missing());
     let arena = Arena::new();
     let sshd = Sshd::with_journald_at(&arena, PORT);
     let mut daemon = Daemon::start(&arena.host, as_the_unit(sshd.journal_folder()));
@@ -66,9 +64,7 @@ fn the_units_capabilities_are_enough_for_an_attack_and_a_restart() {
 /// Of a session whose log line names no port only the server's own port tells which connection it may be.
 #[test]
 fn a_session_without_a_port_is_found_at_an_ssh_server_on_another_port() {
-    if let Some(reason) = missing() {
-        return skip(&reason);
-    }
+    skip_if!(missing());
     let arena = Arena::new();
     let sshd = Sshd::with_journald_at(&arena, PORT);
     let folder = tempfile::tempdir().unwrap();
@@ -104,9 +100,7 @@ fn a_session_without_a_port_is_found_at_an_ssh_server_on_another_port() {
 /// Whoever logged in with a password has no other protection: guardctl tells where its own session comes from.
 #[test]
 fn nobody_bans_the_session_he_sits_in() {
-    if let Some(reason) = missing() {
-        return skip(&reason);
-    }
+    skip_if!(missing());
     let arena = Arena::new();
     let sshd = Sshd::with_journald_at(&arena, PORT);
     let daemon = Daemon::start(&arena.host, as_the_unit(sshd.journal_folder()));
@@ -130,9 +124,7 @@ fn nobody_bans_the_session_he_sits_in() {
 
 #[test]
 fn pins_whose_folder_is_removed_come_back_before_a_restart_needs_them() {
-    if let Some(reason) = missing() {
-        return skip(&reason);
-    }
+    skip_if!(missing());
     let arena = Arena::new();
     let sshd = Sshd::with_journald_at(&arena, PORT);
     let mut daemon = Daemon::start(&arena.host, as_the_unit(sshd.journal_folder()));
@@ -155,9 +147,7 @@ fn pins_whose_folder_is_removed_come_back_before_a_restart_needs_them() {
 /// it, nothing can be made in its place.
 #[test]
 fn pins_that_cannot_be_made_again_are_told_and_hold_nothing_up() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let options = Options { before: Some("true".into()), ..Options::xdp() };
     let mut daemon = Daemon::start(&arena.host, options);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use harness::{
     Arena, Daemon, GUARDED_V4, LogFile, Metrics, Options, SmallDisk, attacker_v4, missing_for_xdp_tests,
-    pings, poll_until, skip,
+    pings, poll_until, skip_if,
 };
 use serde_json::Value;
 
@@ -17,9 +17,7 @@ const SMALL: u32 = 2 << 20;
 
 #[test]
 fn a_full_disk_costs_no_ban() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let mut daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
@@ -43,9 +41,7 @@ fn a_full_disk_costs_no_ban() {
 
 #[test]
 fn a_read_only_disk_costs_no_ban() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let mut daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
@@ -72,9 +68,7 @@ fn a_read_only_disk_costs_no_ban() {
 
 #[test]
 fn garbage_in_the_state_opens_no_gap() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let mut daemon = Daemon::start(&arena.host, Options::xdp());
     let banned = attacker_v4(0);
@@ -103,9 +97,7 @@ const DURABLE: Duration = Duration::from_millis(50);
 
 #[test]
 fn a_ban_outlives_a_kill_fifty_milliseconds_after_the_kernel_has_it() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let mut daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
@@ -123,9 +115,7 @@ fn a_ban_outlives_a_kill_fifty_milliseconds_after_the_kernel_has_it() {
 
 #[test]
 fn a_newer_state_is_refused_while_the_kernel_goes_on() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     for options in [Options::xdp(), Options::nftables()] {
         let mut daemon = Daemon::start(&arena.host, options);

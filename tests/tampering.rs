@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use guard_common::{ABI, map};
 use harness::{
     Arena, Daemon, GUARDED_V4, GUARDED_V6, Metrics, Options, attacker_v4, attacker_v6, fill_map,
-    missing_for_xdp_tests, pings, poll_until, put_map_entry, skip, take_map_entry,
+    missing_for_xdp_tests, pings, poll_until, put_map_entry, skip_if, take_map_entry,
 };
 
 /// Time in which a difference must be put right, and a second for a slow machine.
@@ -20,9 +20,7 @@ const REPAIR: Duration = Duration::from_secs(6);
 
 #[test]
 fn pins_removed_under_a_running_daemon_are_back_and_hold_after_its_death() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let mut daemon = Daemon::start(&arena.host, Options::xdp());
     daemon.json(&format!("ban {} {}", attacker_v4(0), attacker_v6(0)));
@@ -44,9 +42,7 @@ fn pins_removed_under_a_running_daemon_are_back_and_hold_after_its_death() {
 
 #[test]
 fn a_daemon_that_finds_its_maps_gone_makes_them_anew_from_the_store() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let mut daemon = Daemon::start(&arena.host, Options::xdp());
     daemon.json(&format!("ban {} 203.0.113.12/31", attacker_v6(0)));
@@ -66,9 +62,7 @@ fn a_daemon_that_finds_its_maps_gone_makes_them_anew_from_the_store() {
 
 #[test]
 fn entries_that_others_delete_add_and_change_are_put_right_and_counted() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let daemon = Daemon::start(&arena.host, Options::xdp());
     let (deleted, changed, added) = (attacker_v4(0), attacker_v6(0), attacker_v4(1));
@@ -105,9 +99,7 @@ fn entries_that_others_delete_add_and_change_are_put_right_and_counted() {
 fn bans_that_a_full_map_does_not_take_are_repeated_until_they_hold() {
     /// Bans of one command, more than the map has room for.
     const BATCH: u8 = 20;
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let daemon = Daemon::start(&arena.host, Options::xdp());
     daemon.json(&format!("ban {}", attacker_v4(0)));

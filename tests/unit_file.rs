@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use harness::{Arena, Daemon, Notified, Options, missing_for_xdp_tests, skip};
+use harness::{Arena, Daemon, Notified, Options, missing_for_xdp_tests, skip, skip_if};
 use rustix::process::Signal;
 
 /// The highest exposure the unit may have, in tenths. systemd's scale goes from 0 to 10.
@@ -80,9 +80,7 @@ fn a_reload_checks_the_file_first_and_stopping_keeps_the_bans() {
 #[test]
 fn the_service_manager_is_told_of_every_turn() {
     const SOON: Duration = Duration::from_secs(20);
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let manager = Notified::new();
     let watchdog = Duration::from_secs(3);

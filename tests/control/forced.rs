@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use harness::{
     ADMIN, Arena, Daemon, GUARDED_V4, GUARDED_V6, Options, Sshd, attacker_v4, attacker_v6,
-    missing_for_xdp_tests, pings, poll_until, skip,
+    missing_for_xdp_tests, pings, poll_until, skip_if,
 };
 
 /// What holds the attackers of the arena, and more.
@@ -19,9 +19,7 @@ fn each(options: Options) -> Options {
 
 #[test]
 fn a_forced_ban_of_what_is_allowed_drops_and_its_neighbours_pass() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     for options in [each(Options::xdp()), each(Options::nftables())] {
         let backend = options.backend;
@@ -84,9 +82,7 @@ fn a_forced_ban_of_what_is_allowed_drops_and_its_neighbours_pass() {
 
 #[test]
 fn force_covers_gateways_and_private_ranges_but_not_loopback() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     arena.host.ip(&format!("route add default via {ADMIN}"));
     let daemon = Daemon::start(&arena.host, Options::xdp());
@@ -106,9 +102,7 @@ fn force_covers_gateways_and_private_ranges_but_not_loopback() {
 
 #[test]
 fn who_is_logged_in_by_the_systems_records_is_protected_while_he_is_connected() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let sshd = Sshd::with_rsyslog(&arena);
     let logins = tempfile::tempdir().unwrap();

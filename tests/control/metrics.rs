@@ -7,14 +7,12 @@ use std::time::Duration;
 
 use harness::{
     Arena, Daemon, GUARDED_V4, GUARDED_V6, LogFile, METRICS, Metrics, Options, attacker_v4, attacker_v6,
-    missing_for_network_tests, missing_for_xdp_tests, pings, poll_until, run, skip,
+    missing_for_network_tests, missing_for_xdp_tests, pings, poll_until, run, skip_if,
 };
 
 #[test]
 fn metrics_tell_of_an_attack() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     // With the address that is usual, and with another one.
     let other: SocketAddr = "127.0.0.1:19555".parse().unwrap();
     for (options, address, backend, interface, map) in [
@@ -78,9 +76,7 @@ fn metrics_tell_of_an_attack() {
 
 #[test]
 fn a_fault_of_a_source_is_told_of_until_it_is_over() {
-    if let Some(reason) = missing_for_network_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_network_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let daemon = Daemon::start(&arena.host, Options::nftables().file(log.path()));
@@ -116,9 +112,7 @@ fn a_fault_of_a_source_is_told_of_until_it_is_over() {
 
 #[test]
 fn metrics_can_be_off() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let more = "[metrics]\nlisten = \"off\"\n".into();
     let daemon = Daemon::start(&arena.host, Options { more, ..Options::xdp() });

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use harness::{
     Arena, Background, Daemon, LogFile, METRICS, Metrics, Options, attacker_v4, missing_for_network_tests,
-    missing_for_xdp_tests, poll_until, program, skip,
+    missing_for_xdp_tests, poll_until, program, skip_if,
 };
 use serde_json::Value;
 
@@ -16,9 +16,7 @@ fn targets(list: &Value) -> Vec<&str> {
 
 #[test]
 fn bans_are_chosen_and_sorted() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
@@ -48,9 +46,7 @@ fn bans_are_chosen_and_sorted() {
 
 #[test]
 fn events_are_chosen_and_followed() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let daemon = Daemon::start(&arena.host, Options::xdp());
     daemon.json("ban 198.51.100.7 198.51.100.8 198.51.99.0/24");
@@ -92,10 +88,9 @@ fn events_are_chosen_and_followed() {
 
 #[test]
 fn what_others_wrote_moves_no_cursor_and_turns_no_text() {
-    if let Some(reason) = missing_for_network_tests() {
-        return skip(&reason);
-    }
     const HOSTILE: &str = "\x1b[2J\u{202e}x\u{9b}31m\u{2066}";
+
+    skip_if!(missing_for_network_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let daemon = Daemon::start(&arena.host, Options::nftables().file(log.path()));
@@ -133,9 +128,7 @@ fn what_others_wrote_moves_no_cursor_and_turns_no_text() {
 
 #[test]
 fn why_tells_the_score_line_by_line_and_the_way_back() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let mut daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));
@@ -180,9 +173,7 @@ fn why_tells_the_score_line_by_line_and_the_way_back() {
 
 #[test]
 fn a_reload_says_what_it_changed_and_a_wrong_file_changes_nothing() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let daemon = Daemon::start(&arena.host, Options::xdp().file(log.path()));

@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use harness::{Arena, Daemon, LogFile, Options, attacker_v4, attacker_v6, missing_for_network_tests, skip};
+use harness::{
+    Arena, Daemon, LogFile, Options, attacker_v4, attacker_v6, missing_for_network_tests, skip_if,
+};
 
 use super::stored_address;
 
 #[test]
 fn a_kill_between_guesses_misses_and_doubles_nothing() {
-    if let Some(reason) = missing_for_network_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_network_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let mut daemon = started_before(&arena, &log);
@@ -47,9 +47,7 @@ fn a_kill_between_guesses_misses_and_doubles_nothing() {
 #[test]
 fn kills_at_any_point_ban_each_attacker_once_and_nobody_else() {
     const ATTACKERS: u32 = 240;
-    if let Some(reason) = missing_for_network_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_network_tests());
     let arena = Arena::new();
     let log = LogFile::new();
     let mut daemon = started_before(&arena, &log);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use harness::{
     Arena, Daemon, GUARDED_V4, MemoryGroup, Metrics, Options, attacker_v4, missing_for_xdp_tests, pings,
-    poll_until, skip,
+    poll_until, skip, skip_if,
 };
 use serde_json::Value;
 
@@ -28,9 +28,7 @@ fn held(daemon: &Daemon<'_>) -> u64 {
 
 #[test]
 fn what_finds_no_memory_is_told_and_in_force_once_there_is_some() {
-    if let Some(reason) = missing_for_xdp_tests() {
-        return skip(&reason);
-    }
+    skip_if!(missing_for_xdp_tests());
     let group = match MemoryGroup::new() {
         Ok(group) => group,
         Err(reason) => return skip(&reason),

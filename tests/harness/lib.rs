@@ -57,9 +57,7 @@ mod tests {
 
     #[test]
     fn a_wrong_password_reaches_the_log_file() {
-        if let Some(reason) = missing_for_network_tests() {
-            return skip(&reason);
-        }
+        crate::skip_if!(missing_for_network_tests());
         let arena = Arena::new();
         let sshd = Sshd::with_rsyslog(&arena);
         for (attacker, account) in [(attacker_v4(0), "root"), (attacker_v6(0), "nobody-here")] {
@@ -79,9 +77,7 @@ mod tests {
 
     #[test]
     fn a_wrong_password_reaches_the_journal() {
-        if let Some(reason) = missing_for_network_tests() {
-            return skip(&reason);
-        }
+        crate::skip_if!(missing_for_network_tests());
         if !Journald::is_installed() {
             return skip("systemd-journald is not installed");
         }
@@ -99,9 +95,7 @@ mod tests {
 
     #[test]
     fn a_foreign_program_is_attached_and_recognised() {
-        if let Some(reason) = missing_for_network_tests() {
-            return skip(&reason);
-        }
+        crate::skip_if!(missing_for_network_tests());
         let arena = Arena::new();
         assert_eq!(foreign_xdp(&arena.host, Arena::INTERFACE), None);
         let id = attach_foreign_xdp(&arena.host, Arena::INTERFACE);
@@ -111,9 +105,7 @@ mod tests {
 
     #[test]
     fn packets_are_counted() {
-        if let Some(reason) = missing_for_network_tests() {
-            return skip(&reason);
-        }
+        crate::skip_if!(missing_for_network_tests());
         let arena = Arena::new();
         assert!(pings(&arena.outside, attacker_v4(0), GUARDED_V4));
         assert!(pings(&arena.outside, attacker_v6(0), GUARDED_V6));

@@ -19,6 +19,16 @@ pub fn skip(reason: &str) {
         .expect("the file named by GUARD_TEST_SKIPS can be written");
 }
 
+/// Ends the calling test as one that cannot run here if something is missing for it: the reason, or `None`.
+#[macro_export]
+macro_rules! skip_if {
+    ($missing:expr) => {
+        if let Some(reason) = $missing {
+            return $crate::skip(&reason);
+        }
+    };
+}
+
 /// What this machine lacks for tests that make network namespaces, or `None`.
 pub fn missing_for_namespaces() -> Option<String> {
     if !rustix::process::geteuid().is_root() {

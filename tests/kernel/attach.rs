@@ -84,9 +84,7 @@ fn xdp_on(name: &str) -> Option<links::XdpState> {
 
 #[test]
 fn native_on_veth_and_there_without_the_daemon() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     in_namespace(|| {
         pair("g0", "g1");
         let mut world = World::on(named("g0"), 256, false);
@@ -113,9 +111,7 @@ fn native_on_veth_and_there_without_the_daemon() {
 /// The kernel takes the outermost tag out of the packet before it runs a program in generic mode.
 #[test]
 fn generic_mode_drops_what_native_mode_does() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     in_namespace(|| {
         // Neither a bridge nor a macvlan has a native mode.
         ip("link add br0 address 02:00:00:00:00:01 type bridge mcast_snooping 0");
@@ -162,9 +158,7 @@ fn generic_mode_drops_what_native_mode_does() {
 
 #[test]
 fn growth_under_traffic_lets_nothing_through() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     in_namespace(|| {
         pair("g0", "g1");
         let mut world = World::on(named("g0"), 64, false);
@@ -185,9 +179,7 @@ fn growth_under_traffic_lets_nothing_through() {
 
 #[test]
 fn a_foreign_program_is_left_alone() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     in_namespace(|| {
         pair("g0", "g1");
         let foreign = World::on(named("g0"), 256, false);
@@ -207,9 +199,7 @@ fn a_foreign_program_is_left_alone() {
 
 #[test]
 fn an_interface_that_comes_back_is_attached_again() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     in_namespace(|| {
         pair("g0", "g1");
         let mut world = World::on(Interfaces::Auto, 256, false);
@@ -262,9 +252,7 @@ impl Drop for Elsewhere {
 
 #[test]
 fn an_interface_with_the_index_of_one_that_was_moved_is_attached() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     in_namespace(|| {
         let elsewhere = Elsewhere::new();
         pair("g0", "g1");
@@ -286,9 +274,7 @@ fn an_interface_with_the_index_of_one_that_was_moved_is_attached() {
 
 #[test]
 fn auto_takes_no_loopback_and_no_port_of_a_bridge() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     in_namespace(|| {
         ip("link set lo up");
         pair("g0", "g1");
@@ -310,9 +296,7 @@ fn auto_takes_no_loopback_and_no_port_of_a_bridge() {
 
 #[test]
 fn a_missing_interface_is_told() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     in_namespace(|| {
         let mut world = World::on(named("g0"), 256, false);
         assert_eq!(state(&mut world, "g0").mode, "none");
@@ -324,9 +308,7 @@ fn a_missing_interface_is_told() {
 
 #[test]
 fn another_version_is_refused_with_the_way_out() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     in_namespace(|| {
         pair("g0", "g1");
         let mut world = World::on(named("g0"), 256, false);

@@ -5,9 +5,7 @@ use crate::opened::Opened;
 
 #[test]
 fn the_benchmark_object_runs() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let opened = Opened::bench("bench");
     for program in ["guard_random4", "guard_random6", "guard_empty4", "guard_empty6", "guard_lpm4"] {
         let run = opened.datapath.test_run_of(program, &frame("203.0.113.7", &[]), 1000).unwrap();

@@ -13,9 +13,7 @@ use crate::world::{World, ahead, ban, past, target};
 
 #[test]
 fn banned_sources_drop_and_neighbours_pass() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     world.ban(&[
         "203.0.113.7",
@@ -61,9 +59,7 @@ fn banned_sources_drop_and_neighbours_pass() {
 
 #[test]
 fn tags_are_looked_through_to_four() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     world.ban(&["203.0.113.7", "2001:db8::7"]);
     for source in ["203.0.113.7", "2001:db8::7"] {
@@ -81,9 +77,7 @@ fn tags_are_looked_through_to_four() {
 /// A banned neighbour must still be asked and answered about link addresses: a router may be its only way.
 #[test]
 fn neighbour_discovery_is_never_dropped() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     world.ban(&["fe80::7", "2001:db8::/64"]);
     for source in ["fe80::7", "2001:db8::7"] {
@@ -105,9 +99,7 @@ fn neighbour_discovery_is_never_dropped() {
 
 #[test]
 fn options_fragments_and_extension_headers_change_nothing() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     world.ban(&["203.0.113.7", "2001:db8::7"]);
     for words in 0..=10 {
@@ -137,9 +129,7 @@ const FRAGMENT: u8 = 44;
 /// each alone and in a chain, at every depth of tags: the source is before all of them.
 #[test]
 fn no_extension_header_hides_the_source() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     world.ban(&["2001:db8::7"]);
     let pad = [1, 4, 0, 0, 0, 0];
@@ -185,9 +175,7 @@ fn no_extension_header_hides_the_source() {
 
 #[test]
 fn truncated_frames_are_judged_by_what_they_hold() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     world.ban(&["203.0.113.7", "2001:db8::7"]);
     for (source, header) in [("203.0.113.7", 16), ("2001:db8::7", 24)] {
@@ -210,9 +198,7 @@ fn truncated_frames_are_judged_by_what_they_hold() {
 
 #[test]
 fn what_is_not_ip_passes() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     world.ban(&["0.0.0.0/0", "::/0"]);
     for kind in [0x0806, 0x88cc, 0x8035, 0x888e, 0x0004] {
@@ -224,9 +210,7 @@ fn what_is_not_ip_passes() {
 
 #[test]
 fn the_allowlist_is_over_any_ban() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     world.ban(&["203.0.113.7", "203.0.113.0/24", "2001:db8::/32", "2001:db8::7"]);
     world
@@ -246,9 +230,7 @@ fn the_allowlist_is_over_any_ban() {
 
 #[test]
 fn an_ended_ban_passes_and_never_hides_a_wider_one() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     let mut set = |text: &str, until| world.xdp().apply(&[ban(target(text), 1, until)]).unwrap();
     set("203.0.113.7", past());
@@ -275,9 +257,7 @@ fn an_ended_ban_passes_and_never_hides_a_wider_one() {
 
 #[test]
 fn every_length_may_be_nested() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     let chain = |text: &str, longest: u8| -> Vec<Change> {
         let address: IpAddr = text.parse().unwrap();
@@ -293,9 +273,7 @@ fn every_length_may_be_nested() {
 
 #[test]
 fn observing_counts_and_passes() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::on(Interfaces::Named(Vec::new()), 1024, true);
     world.ban(&["203.0.113.7"]);
     assert!(!world.drops(&frame("203.0.113.7", &[])));
@@ -307,9 +285,7 @@ fn observing_counts_and_passes() {
 
 #[test]
 fn each_ban_counts_its_packets_and_extension_keeps_them() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     world.ban(&["203.0.113.7", "198.51.100.0/24"]);
     let packet = frame("203.0.113.7", &[]);
@@ -331,9 +307,7 @@ fn each_ban_counts_its_packets_and_extension_keeps_them() {
 /// Each length alone, so that no wider ban helps: its first and last address drop, those beside it pass.
 #[test]
 fn every_length_covers_exactly_its_addresses() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     for (text, longest) in [("203.0.113.7", 32_u8), ("2001:db8:5:6:7:8:9:a", 128)] {
         for length in 1..=longest {
             let mut world = World::new();
@@ -361,9 +335,7 @@ fn every_length_covers_exactly_its_addresses() {
 /// The header's length decides nothing: what is counted is the frame, padding and further buffers included.
 #[test]
 fn bytes_are_those_of_the_frame() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     world.ban(&["203.0.113.7", "2001:db8::7"]);
     let mut sum = 0;
@@ -390,9 +362,7 @@ fn bytes_are_those_of_the_frame() {
 /// Random bans, extensions, ends and removals against the naive model: a list that is searched from end to end.
 #[test]
 fn the_program_agrees_with_a_naive_model() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::on(Interfaces::Named(Vec::new()), 64, false);
     let mut random = Random(0x5eed);
     let mut model: HashMap<Target, bool> = HashMap::new();

@@ -52,9 +52,7 @@ fn times_turned_out() -> u64 {
 
 #[test]
 fn growth_keeps_every_ban_and_its_counters() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::on(Interfaces::Named(Vec::new()), 256, false);
     world.ban(&["203.0.113.7"]);
     assert!(world.drops(&frame("203.0.113.7", &[])));
@@ -75,9 +73,7 @@ fn growth_keeps_every_ban_and_its_counters() {
 
 #[test]
 fn what_is_pinned_is_taken_over() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::on(Interfaces::Named(Vec::new()), 256, false);
     let changes: Vec<Change> = (0..3000).map(|n| ban(host4(n), n.into(), None)).collect();
     world.xdp().apply(&changes).unwrap();
@@ -92,9 +88,7 @@ fn what_is_pinned_is_taken_over() {
 
 #[test]
 fn a_larger_capacity_is_taken_at_start() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::on(Interfaces::Named(Vec::new()), 256, false);
     world.ban(&["203.0.113.7"]);
     world.capacity = 5000;
@@ -105,9 +99,7 @@ fn a_larger_capacity_is_taken_at_start() {
 
 #[test]
 fn a_hundred_thousand_in_one_batch() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     let changes: Vec<Change> = (0..100_000).map(|n| ban(host4(n * 7), n.into(), None)).collect();
     world.xdp().apply(&changes).unwrap();
@@ -124,9 +116,7 @@ fn a_hundred_thousand_in_one_batch() {
 #[test]
 fn a_large_map_grows_while_bans_come_and_go() {
     const FULL: u32 = 940_000;
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::on(Interfaces::Named(Vec::new()), 1 << 20, false);
     for from in (0..FULL).step_by(20_000) {
         let chunk: Vec<Change> = (from..from + 20_000).map(|n| ban(far_host4(n), n.into(), None)).collect();
@@ -179,9 +169,7 @@ fn a_large_map_grows_while_bans_come_and_go() {
 /// The bitmaps grow with hosts, networks and prefixes, and what was marked before stays so.
 #[test]
 fn bitmaps_grow_with_the_bans() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     world.ban(&[
         "203.0.113.7",
@@ -221,9 +209,7 @@ fn bitmaps_grow_with_the_bans() {
 
 #[test]
 fn reconciling_puts_right_what_differs() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     let mut bans = BanTable::default();
     for (id, text) in ["203.0.113.7", "198.51.100.0/24", "2001:db8::/64", "2001:db8::7", "2001:db8::/40"]
@@ -260,9 +246,7 @@ fn reconciling_puts_right_what_differs() {
 
 #[test]
 fn a_comparison_in_parts_puts_all_right_while_bans_come_and_go() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     let mut bans = BanTable::default();
     // Held and wanted, held and foreign, wanted and missing: 20,000 of each.
@@ -303,9 +287,7 @@ fn a_comparison_in_parts_puts_all_right_while_bans_come_and_go() {
 
 #[test]
 fn a_start_finds_what_only_the_kernel_knows_and_what_it_lacks() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     let held: Vec<Change> = (0..10_000).map(|n| ban(host4(n), n.into(), ahead())).collect();
     world.xdp().apply(&held).unwrap();
@@ -342,9 +324,7 @@ fn a_start_finds_what_only_the_kernel_knows_and_what_it_lacks() {
 #[test]
 fn a_ban_that_comes_while_taken_over_maps_are_read_is_in_force_at_once() {
     const HELD: u32 = 40_000;
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     let held: Vec<Change> = (0..HELD).map(|n| ban(host4(n), n.into(), None)).collect();
     world.xdp().apply(&held).unwrap();
@@ -384,9 +364,7 @@ fn a_ban_that_comes_while_taken_over_maps_are_read_is_in_force_at_once() {
 
 #[test]
 fn what_only_the_kernel_knows_is_in_force_until_it_is_adopted() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     let held = [target("203.0.113.7"), target("198.51.100.0/24"), target("2001:db8::7")];
     world.xdp().apply(&held.map(|target| ban(target, 1, None))).unwrap();
@@ -402,9 +380,7 @@ fn what_only_the_kernel_knows_is_in_force_until_it_is_adopted() {
 /// As where another backend, or none, was in use while the table was filled.
 #[test]
 fn new_maps_that_lack_what_the_table_holds_get_it_at_once() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     let mut bans = BanTable::default();
     for text in ["203.0.113.7", "2001:db8::/64"] {
@@ -416,9 +392,7 @@ fn new_maps_that_lack_what_the_table_holds_get_it_at_once() {
 
 #[test]
 fn bans_put_back_into_new_maps_are_in_force_at_once() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::on(Interfaces::Named(Vec::new()), 1024, false);
     let mut to_come = 40_000;
     for from in (0..40_000).step_by(2000) {
@@ -434,9 +408,7 @@ fn bans_put_back_into_new_maps_are_in_force_at_once() {
 
 #[test]
 fn pins_that_others_remove_come_back() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     let mut bans = BanTable::default();
     bans.set(wanted(target("203.0.113.7"), 1, None));
@@ -449,9 +421,7 @@ fn pins_that_others_remove_come_back() {
 
 #[test]
 fn a_removed_folder_comes_back_with_every_pin() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     let mut bans = BanTable::default();
     bans.set(wanted(target("203.0.113.7"), 1, None));
@@ -466,9 +436,7 @@ fn a_removed_folder_comes_back_with_every_pin() {
 /// A program is loaded over what is pinned: in place of a map without a pin it would get an empty one.
 #[test]
 fn growth_after_pins_were_removed_keeps_every_ban() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::on(Interfaces::Named(Vec::new()), 256, false);
     world.ban(&["203.0.113.7"]);
     fs::remove_dir_all(&world.bpffs).unwrap();
@@ -480,9 +448,7 @@ fn growth_after_pins_were_removed_keeps_every_ban() {
 
 #[test]
 fn removal_leaves_nothing() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut world = World::new();
     world.ban(&["203.0.113.7"]);
     world.xdp().remove().unwrap();

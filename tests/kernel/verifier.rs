@@ -13,9 +13,7 @@ const TOLERANCE: u32 = 10;
 /// Programs that need more and more instructions are refused one day, by the oldest verifier first.
 #[test]
 fn no_program_costs_the_verifier_more_than_recorded() {
-    if let Some(reason) = crate::world::missing() {
-        return harness::skip(&reason);
-    }
+    harness::skip_if!(crate::world::missing());
     let mut counts = Opened::shipped("verifier").datapath.verified().unwrap();
     counts.extend(Opened::bench("verifier-bench").datapath.verified().unwrap());
     assert!(counts.contains_key("guard_xdp"), "{counts:?}");

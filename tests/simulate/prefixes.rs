@@ -156,9 +156,10 @@ fn guesses(judge: &mut Judge, naive: &mut Naive, chance: &mut Chance, clock: Clo
     let (first, net) = (chance.below(8), *chance.pick(&NETS));
     let is_ipv6 = chance.one_in(2);
     for host in first..first + hosts {
-        let address = match is_ipv6 {
-            true => host_of(net, host),
-            false => std::net::Ipv4Addr::from_bits(0x2d00_0000 + host as u32 * 16).into(),
+        let address = if is_ipv6 {
+            host_of(net, host)
+        } else {
+            std::net::Ipv4Addr::from_bits(0x2d00_0000 + host as u32 * 16).into()
         };
         for _ in 0..5 {
             let guess = Sighting {

@@ -28,6 +28,7 @@ impl LoginAccounts {
     pub(super) const TRUSTED: Self = Self(u32::MAX);
 
     /// Those that an engine of another seed told apart, as one of this seed may take them: it cannot tell them from others.
+    #[must_use]
     pub fn of_another_seed(self) -> Self {
         if self == Self::TRUSTED { self } else { Self::default() }
     }

@@ -49,19 +49,12 @@ impl Judge {
             ("lines".to_owned(), json!(lines)),
         ]);
         detail.extend(numbers(incident.trouble));
-        match target.filter(|_| incident.is_doubted) {
-            Some(target) => self.event_that_repeats("incident", (target, name), Value::Object(detail), clock),
-            None => {
-                warn!(
-                    incident = name,
-                    severity,
-                    address = incident.address.map(tracing::field::display),
-                    account,
-                    "incident"
-                );
-                self.event_of_line("incident", target, Value::Object(detail), clock);
-            }
+        if let Some(target) = target.filter(|_| incident.is_doubted) {
+            return self.event_that_repeats("incident", (target, name), Value::Object(detail), clock);
         }
+        let address = incident.address.map(tracing::field::display);
+        warn!(incident = name, severity, address, account, "incident");
+        self.event_of_line("incident", target, Value::Object(detail), clock);
     }
 
     /// The attacks on accounts that an address took part in, the newest first.

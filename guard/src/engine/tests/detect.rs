@@ -461,7 +461,7 @@ fn four_56_of_a_48_ban_it_and_nothing_wider_follows() {
     for site in 0..8 {
         for net in 0..16 {
             for host in 0..20 {
-                let address = format!("2001:db8:{site:x}:{:x}::{host:x}", (net / 4) << 8 | net % 4);
+                let address = format!("2001:db8:{site:x}:{:x}::{host:x}", ((net / 4) << 8) | (net % 4));
                 scene.wait(SECOND).fail(&address);
                 while let Some(decision) = scene.engine.further() {
                     let Decision::Ban(order) = decision else { panic!("{decision:?}") };

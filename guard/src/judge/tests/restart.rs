@@ -124,7 +124,7 @@ impl Machine {
 
     /// What is known in the end: bans, scores, strikes, and who is spared.
     fn knows(&self, clock: Clock) -> impl PartialEq + std::fmt::Debug + use<> {
-        let bans: Vec<_> = self.judge.bans().iter().map(|ban| ban.to_ban()).collect();
+        let bans: Vec<_> = self.judge.bans().iter().map(crate::ban::BanRef::to_ban).collect();
         let mut bans: Vec<_> =
             bans.into_iter().map(|b| (b.target, b.since, b.until, b.score, b.strike, b.reason)).collect();
         bans.sort();
