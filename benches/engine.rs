@@ -11,8 +11,8 @@ use guard::sighting::{Kind, PatternId, Points, Sighting, SourceId};
 use guard::target::Target;
 use guard::time::{Clock, Moment, Wall};
 
-use crate::detectors;
 use crate::table::verdict;
+use crate::{detectors, restored};
 
 /// One measured figure.
 #[derive(Clone, Debug)]
@@ -75,6 +75,9 @@ pub fn measure() -> anyhow::Result<Vec<Figure>> {
     detectors::flood(&mut figures);
     for bans in [10_000, 100_000, 1_000_000] {
         table(bans, &mut figures);
+    }
+    for bans in [10_000, 100_000, 1_000_000] {
+        restored::measure(bans, &mut figures)?;
     }
     Ok(figures)
 }

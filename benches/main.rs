@@ -17,6 +17,7 @@ mod memory;
 mod more_filters;
 mod page;
 mod peers;
+mod restored;
 mod rules;
 mod runner;
 mod scan;

@@ -141,7 +141,7 @@ fn rules_ban_ignore_simulate_and_run() {
     assert!(!daemon.drops(attacker_v4(1)) && !daemon.drops(attacker_v4(2)));
     let why = daemon.json(&format!("why {}", attacker_v4(1)));
     assert_eq!((&why["score"], &why["lines"]), (&"0".into(), &serde_json::json!([])), "{why}");
-    assert_eq!((&why["ignored"]["rules"], &why["ignored"]["times"]), (&"scanner-of-ours".into(), &30.into()));
+    assert_eq!((&why["ignored"]["rule"], &why["ignored"]["times"]), (&"scanner-of-ours".into(), &30.into()));
     assert_eq!(daemon.json("status")["problems"], Value::Array(Vec::new()));
 
     // Only what is a mistake is refused.

@@ -217,7 +217,7 @@ fn canned(request: &Request) -> Answer {
                     ..line()
                 },
             ],
-            ignored: Some(IgnoredLines { rules: "monitor".into(), times: 8, last: line() }),
+            ignored: Some(IgnoredLines { rule: "monitor".into(), times: 8, last: line() }),
             attacks: vec![AccountAttack {
                 account: "root".into(),
                 filter: "sshd".into(),

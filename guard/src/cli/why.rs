@@ -133,8 +133,8 @@ fn lines(screen: &mut Screen<'_>, why: &Why, now: Wall) -> io::Result<()> {
 /// What rules have ignored.
 fn ignored(screen: &mut Screen<'_>, why: &Why, now: Wall) -> io::Result<()> {
     let Some(ignored) = &why.ignored else { return Ok(()) };
-    let (rules, last) = (&ignored.rules, &ignored.last);
-    screen.heading(&format!("Ignored by rule {rules}: {}", counted(ignored.times, "line")))?;
+    let (rule, last) = (&ignored.rule, &ignored.last);
+    screen.heading(&format!("Ignored by rule {rule}: {}", counted(ignored.times, "line")))?;
     screen.line(&[
         Piece(Style::Faint, format!("  {:<14}", ago(&last.at.to_string(), now))),
         plain(format!("{} {}, the last", last.filter, last.kind)),

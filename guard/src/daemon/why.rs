@@ -69,7 +69,7 @@ impl Control {
             score: views::points(score),
             threshold: views::points(engine.threshold_of(target, clock.moment)),
             lines,
-            ignored: target.is_host().then(|| self.judge.ignored(address).cloned()).flatten(),
+            ignored: target.is_host().then(|| self.judge.ignored(address)).flatten(),
             attacks: if target.is_host() { self.judge.attacks_by(address, clock) } else { Vec::new() },
             bans,
             strikes,

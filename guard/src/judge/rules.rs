@@ -21,8 +21,8 @@ const TEXT: usize = 256;
 /// What rules want done about one sighting.
 #[derive(Debug)]
 pub(super) struct Ruling {
-    /// The names of the rules that have it not scored; empty if none does.
-    pub(super) ignored_by: String,
+    /// The first rule that has it not scored.
+    pub(super) ignored_by: Option<Arc<Rule>>,
     /// Its points.
     pub(super) points: Points,
     /// The names of the rules that changed them.
@@ -63,7 +63,7 @@ impl Judge {
             return None;
         }
         let mut ruling = Ruling {
-            ignored_by: verdict.names(|does| *does == Does::Ignore),
+            ignored_by: verdict.ignores().cloned(),
             points: verdict.points(sighting.points),
             scored_by: verdict.names(|does| matches!(does, Does::Score(_))),
             ban: verdict.ban().map(|(rule, term)| (Arc::clone(rule), term)),

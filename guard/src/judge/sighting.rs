@@ -69,11 +69,11 @@ impl Judge {
             self.ban_by_rule(&ruling, sighting, clock) || banned
         } else {
             let banned = self.ban_by_rule(&ruling, sighting, clock);
-            if ruling.ignored_by.is_empty() {
-                self.observe(&scored, via, voucher, clock) || banned
-            } else {
-                self.note_ignored(&ruling.ignored_by, sighting, clock);
+            if let Some(rule) = &ruling.ignored_by {
+                self.note_ignored(rule, sighting, clock);
                 banned
+            } else {
+                self.observe(&scored, via, voucher, clock) || banned
             }
         };
         self.engine.ruled_by("");

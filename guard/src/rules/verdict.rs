@@ -39,17 +39,17 @@ impl<'r> Verdict<'r> {
         self.of(true)
     }
 
-    /// Whether the sighting is not scored.
-    pub fn ignores(self) -> bool {
-        self.acts().any(|(_, action)| action.does == Does::Ignore)
-    }
-
     /// The points of the sighting, which gives so many by itself.
     pub fn points(self, points: Points) -> Points {
         self.acts().fold(points, |points, (_, action)| match &action.does {
             Does::Score(scoring) => scoring.apply(points),
             _ => points,
         })
+    }
+
+    /// The first rule that has it not scored.
+    pub fn ignores(self) -> Option<&'r Arc<Rule>> {
+        self.acts().find_map(|(rule, action)| (action.does == Does::Ignore).then_some(rule))
     }
 
     /// The names of the rules that do a thing, with commas between them.

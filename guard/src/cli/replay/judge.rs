@@ -127,7 +127,7 @@ impl Judge {
         let facts = Facts::of(sighting, self.filters.filter_name(sighting.pattern.filter));
         let verdict = self.rules.judge(&facts, self.now);
         let scored = Sighting { points: verdict.points(sighting.points), ..*sighting };
-        let ignored = verdict.ignores();
+        let ignored = verdict.ignores().is_some();
         let ban = verdict.ban().map(|(rule, term)| (Origin::Rule(rule.name().into()), term));
         if sighting.kind.is_benign() {
             self.observe(&scored, at);

@@ -411,7 +411,7 @@ fn lines_say_which_rule_and_which_feed_their_points_are_of() {
         "{lines:?}"
     );
     let ignored = court.judge.ignored(LISTED.parse().unwrap()).unwrap();
-    assert_eq!((&*ignored.rules, ignored.times), ("monitor", 1));
+    assert_eq!((&*ignored.rule, ignored.times), ("monitor", 1));
     assert!(ignored.last.line.contains("about monitor"), "{ignored:?}");
     assert!(court.judge.ignored(ATTACKER.parse().unwrap()).is_none());
 
