@@ -8,7 +8,9 @@
 //! of the administrator's write ISO 8601 with a blank, seconds since the epoch (journalctl's `-o short-unix` too), or a year
 //! behind the day (`Nov  1 2026 00:00:00`); `-o short-monotonic` writes the time since boot in brackets, which is no time of
 //! the day. An RFC 5424 line may have lost its priority. metalog writes no host and the program in brackets
-//! (`Nov  1 00:00:00 [ident] text`).
+//! (`Nov  1 00:00:00 [ident] text`). A level in words may stand in columns in front of the program (`INFO    ident[7]: text`), and a
+//! label in front of the message: Solaris's message id (`ident[7]: [ID 800047 auth.info] text`), or facility and level
+//! (`ident[7]: [auth.info]: text`).
 
 use crate::time::Wall;
 
@@ -114,12 +116,14 @@ pub(super) const FACILITIES: [[u8; 4]; 16] = [
     *b"news", *b"ntp.", *b"secu", *b"sysl", *b"user", *b"uucp",
 ];
 
+/// How the levels of a priority are written.
+const LEVELS: [&[u8]; 11] = [
+    b"emerg", b"panic", b"alert", b"crit", b"err", b"error", b"warn", b"warning", b"notice", b"info",
+    b"debug",
+];
+
 /// A priority in words: `daemon.info`.
 fn is_priority(word: &[u8]) -> bool {
-    const LEVELS: [&[u8]; 11] = [
-        b"emerg", b"panic", b"alert", b"crit", b"err", b"error", b"warn", b"warning", b"notice", b"info",
-        b"debug",
-    ];
     let mut parts = word.splitn(2, |b| *b == b'.');
     let facility = parts.next().unwrap_or_default();
     word.first_chunk().is_some_and(|front| FACILITIES.contains(front))
@@ -212,11 +216,14 @@ pub(super) fn split_unstamped(line: &[u8]) -> Option<Header<'_>> {
     })
 }
 
-/// `host auth.info ident[pid]: message` or `<auth.info> host ident[pid]: message`.
+/// `host auth.info ident[pid]: message`, `<auth.info> host ident[pid]: message` or `INFO    ident[pid]: message`.
 #[cold]
 fn split_leveled<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
     let mut words = rest.splitn(3, |b| *b == b' ');
     let (first, second) = (words.next()?, words.next()?);
+    if second.is_empty() && LEVELS.iter().any(|level| level.eq_ignore_ascii_case(first)) {
+        return split_tag(rest[first.len()..].trim_ascii_start(), stamp);
+    }
     let in_brackets = first.strip_prefix(b"<").and_then(|first| first.strip_suffix(b">"));
     if is_priority(in_brackets.unwrap_or(second)) { split_tag(words.next()?, stamp) } else { None }
 }
@@ -226,7 +233,41 @@ fn split_leveled<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
 fn split_tag<'a>(rest: &'a [u8], stamp: Stamp<'a>) -> Option<Header<'a>> {
     let end = rest.iter().take(MAX_IDENTIFIER + 16).position(|b| *b == b' ')?;
     let (identifier, pid) = split_pid(rest[..end].strip_suffix(b":")?)?;
-    Some(Header { stamp, identifier, pid, message: &rest[end + 1..] })
+    let message = &rest[end + 1..];
+    let message = if may_be_labelled(message) { skip_label(message) } else { message };
+    Some(Header { stamp, identifier, pid, message })
+}
+
+/// Whether a message may begin with a label, by its first bytes. At least five of them are looked at.
+#[inline(always)]
+pub(super) fn may_be_labelled(opening: &[u8]) -> bool {
+    opening.first() == Some(&b'[') && is_label_front(opening)
+}
+
+#[cold]
+fn is_label_front(opening: &[u8]) -> bool {
+    let front = opening.get(1..).unwrap_or_default();
+    front.starts_with(b"ID ") || front.first_chunk().is_some_and(|front| FACILITIES.contains(front))
+}
+
+/// What stands behind `[ID 800047 auth.info] ` or `[auth.info]: `; all of the message if it begins otherwise.
+#[cold]
+fn skip_label(message: &[u8]) -> &[u8] {
+    let behind = |message: &'_ [u8]| -> Option<usize> {
+        let end = message.iter().take(MAX_IDENTIFIER).position(|b| *b == b']')?;
+        let label = message.get(1..end)?;
+        let (priority, ends) = match label.strip_prefix(b"ID ") {
+            Some(id) => {
+                let space = id.iter().position(|b| *b == b' ')?;
+                bytes::number(&id[..space])?;
+                (&id[space + 1..], &b"] "[..])
+            }
+            None => (label, &b"]: "[..]),
+        };
+        let fits = is_priority(priority) && message[end..].starts_with(ends);
+        fits.then_some(end + ends.len())
+    };
+    behind(message).map_or(message, |at| &message[at..])
 }
 
 /// `ident[pid]` or `ident`.
@@ -381,6 +422,10 @@ mod tests {
             ("Nov 1 00:00:00 web1 sshd[123]: text: a b", sshd(123)),
             ("Nov 1 00:00:00.123 web1 sshd: text: a b", sshd(0)),
             ("Nov  1 00:00:00 [sshd] text: a b", sshd(0)),
+            ("Nov  1 00:00:00 web1 sshd[123]: [ID 800047 auth.info] text: a b", sshd(123)),
+            ("Nov  1 00:00:00 web1 sshd[123]: [authpriv.notice]: text: a b", sshd(123)),
+            ("2026-11-01T00:00:00Z INFO    sshd[123]: text: a b", sshd(123)),
+            ("Nov  1 00:00:00 warning  sshd: text: a b", sshd(0)),
             ("Nov  1 00:00:00 [sshd]: text: a b", sshd(0)),
             ("2026-11-01T00:00:00Z [sshd] text: a b", sshd(0)),
             ("<34>1 2026-11-01T00:00:00Z web1 sshd 123 - - text: a b", sshd(123)),
@@ -388,6 +433,27 @@ mod tests {
             ("<34>1 - web1 sshd - ID [a b=\"]\\\"\"][c] \u{feff}text: a b", sshd(0)),
         ] {
             assert_eq!(parts(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_label() {
+        for message in [
+            "[ID x auth.info] text",
+            "[ID 1 auth.loud] text",
+            "[ID 1 auth.info]: text",
+            "[ID 1 auth.info]text",
+            "[ID 1] text",
+            "[auth.info] text",
+            "[auth.loud]: text",
+            "[auth.info]:text",
+            "[auth.info",
+            "[user] text",
+            "[ID ",
+            "[",
+        ] {
+            let line = format!("Nov  1 00:00:00 web1 sshd[1]: {message}");
+            assert_eq!(parts(&line), Some(("sshd".to_owned(), 1, message.to_owned())), "{line}");
         }
     }
 
@@ -423,6 +489,8 @@ mod tests {
             "1 web1 sshd 123 - - x",
             "Nov  1 00:00:00 web1 auth.loud sshd: x",
             "Nov  1 00:00:00 web1 x.info sshd: x",
+            "Nov  1 00:00:00 web1    sshd: x",
+            "Nov  1 00:00:00 LOUD    sshd: x",
             "Nov  1 00:00:00 web1 auth.info auth.info sshd: x",
             "Nov  1 00:00:00 <auth.info> <auth.info> web1 sshd: x",
             "Nov  1 00:00:00 <auth.info> web1 auth.info sshd: x",

@@ -149,6 +149,10 @@ impl Scanner {
         };
         let Some(messages) = self.filters.messages(service) else { return unknown };
         let opening = front.opening(usize::from(tag.end)).to_le_bytes();
+        // What such a message means stands behind its label.
+        if header::may_be_labelled(&opening) {
+            return unknown;
+        }
         let start = messages.start(&opening);
         let lead = Lead { service: service as u16, at: start.unwrap_or_default(), means: start.is_some() };
         self.familiar.keep(front, tag, lead);
