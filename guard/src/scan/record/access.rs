@@ -85,8 +85,8 @@ pub(super) enum Time<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Access<'a> {
     fields: [Option<&'a [u8]>; NAMES.len()],
-    /// Whether it is shown only and never counts: because another line tells of the same request, or because a client
-    /// can write such a line.
+    /// Whether it is shown only and never counts: because another line tells of the same request, because a client can
+    /// write such a line, or because who asked may be out of a header.
     shown_only: bool,
 }
 
@@ -200,7 +200,8 @@ struct Traefik<T> {
     peer: T,
     /// The peer, or what `X-Forwarded-For` says. 1.x believes that header from anybody, later versions only from
     /// `forwardedHeaders.trustedIPs` unless `forwardedHeaders.insecure` is set. Where it differs from the peer, the peer
-    /// is a proxy or the header is made up: nobody is blamed.
+    /// is a proxy or the header is made up: nobody is blamed. Where the log's owner keeps this field and not the peer's, the
+    /// line is shown only.
     host_of_client: T,
     user: T,
     method: T,
@@ -343,11 +344,20 @@ impl Caddy<NodeId> {
 
 impl Traefik<NodeId> {
     fn read<'a>(&self, get: impl Fn(NodeId) -> Option<&'a [u8]>) -> Option<(Access<'a>, Time<'a>)> {
-        let client = without_port(get(self.peer)?)?;
-        if get(self.host_of_client).is_some_and(|host| host != client) {
+        let (peer, host) = (get(self.peer).and_then(without_port), get(self.host_of_client));
+        // With the peer left out of the log's fields, nothing tells a header's word from it.
+        let is_unchecked = get(self.peer).is_none();
+        let client = if is_unchecked { host? } else { peer? };
+        if host.is_some_and(|host| host != client) {
+            return None;
+        }
+        // Other JSON has a host too: these are what makes it a request.
+        let (path, status) = (get(self.path), get(self.status));
+        if is_unchecked && (path.is_none() || status.is_none()) {
             return None;
         }
         let mut access = Access::of_client(client);
+        access.shown_only = is_unchecked;
         let keys = [self.user, self.method, self.protocol, self.agent, self.referrer, self.status];
         access.set_plain(keys.map(&get));
         access.set_host(get(self.host).unwrap_or_default());

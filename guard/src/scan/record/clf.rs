@@ -46,9 +46,8 @@ pub(super) fn read<'a>(line: &'a [u8], usual: &mut Usual) -> Option<(Access<'a>,
         Some(host) => access.set_host(host),
         None => access.set_host(identity),
     }
-    if user != b"\"\"" {
-        access.set(Name::User, user);
-    }
+    access
+        .set(Name::User, user.strip_prefix(b"\"").and_then(|user| user.strip_suffix(b"\"")).unwrap_or(user));
     access.set_request(request);
     access.set(Name::Status, status);
     if let Some((referrer, tail)) = tail.strip_prefix(b" ").and_then(quoted) {
@@ -77,9 +76,8 @@ fn front<'a>(text: &'a [u8], usual: &mut Usual) -> Option<Front<'a>> {
         let quote = from + memchr::memchr(b'"', text.get(from..)?)?;
         if is_escaped(text, quote) {
             from = quote + 1;
-        } else if text[quote..].starts_with(b"\"\" [") && text[..quote].ends_with(b" ") {
-            // Apache's way to write a user without a name.
-            from = quote + 2;
+        } else if let Some(behind) = behind_quoted_user(text, quote) {
+            from = behind;
         } else {
             break quote;
         }
@@ -87,6 +85,15 @@ fn front<'a>(text: &'a [u8], usual: &mut Usual) -> Option<Front<'a>> {
     let (open, stamp) = stamp_before(text, request, |text| usual.stamp(text))?;
     let (identity, user) = text[..open].strip_suffix(b" ")?.split_at_checked(memchr::memchr(b' ', text)?)?;
     Some(Front { identity, user: user.strip_prefix(b" ")?, stamp, request })
+}
+
+/// Where a user ends that is written in quotes, which begin here: as some formats do, and Apache if it is without a name.
+/// The user stands between the identity, which is one word, and the stamp.
+#[inline]
+fn behind_quoted_user(text: &[u8], quote: usize) -> Option<usize> {
+    let identity = text[..quote].strip_suffix(b" ")?;
+    let (_, rest) = quoted(&text[quote..]).filter(|_| !identity.contains(&b' '))?;
+    rest.starts_with(b" [").then(|| text.len() - rest.len())
 }
 
 /// The stamp in brackets right before a quote, with one blank between, and where its bracket is.

@@ -88,6 +88,25 @@ fn common_log_format_and_its_relatives() {
         &format!(r#"host.example.net - - {STAMP} "GET / HTTP/1.1" 200 -"#),
         &["client=host.example.net", "method=GET", "path=/", "protocol=HTTP/1.1", "status=200"],
     );
+    // A user in quotes, as it comes, with an escaped quote, and one that imitates a stamp.
+    for (user, meant) in [
+        ("bob", "bob"),
+        ("bob smith", "bob smith"),
+        (r#"a\" [b"#, r#"a\" [b"#),
+        ("a [20/Nov/2026]", "a [20/Nov/2026]"),
+    ] {
+        assert_access(
+            &format!(r#"192.0.2.1 - "{user}" {STAMP} "GET / HTTP/1.1" 401 -"#),
+            &[
+                "client=192.0.2.1",
+                &format!("user={meant}"),
+                "method=GET",
+                "path=/",
+                "protocol=HTTP/1.1",
+                "status=401",
+            ],
+        );
+    }
     // Apache: a user without a name.
     assert_access(
         &format!(r#"192.0.2.1 - "" {STAMP} "GET / HTTP/1.1" 401 5"#),
@@ -519,8 +538,24 @@ fn traefik() {
         let named = line.replace(r#""ClientHost":"203.0.113.9""#, &format!(r#""ClientHost":"{host}""#));
         assert_eq!(access(&named), None, "{host}");
     }
+    // The owner has left the peer out: shown, because the other may be a header's word.
+    let shown = |line: &str, is_shown: bool| {
+        let fields = Fields::default();
+        let mut records = Records::new(&fields);
+        let record = records.read(Format::Access, line.as_bytes());
+        assert_eq!(record.map(|record| record.is_shown_only()), Some(is_shown), "{line}");
+    };
+    shown(line, false);
     let without_peer = line.replace(r#""ClientAddr":"203.0.113.9:40126","#, "");
-    assert_eq!(access(&without_peer), None);
+    assert_eq!(access(&without_peer).unwrap()[0], "client=203.0.113.9");
+    shown(&without_peer, true);
+    let few =
+        r#"{"DownstreamStatus":404,"RequestPath":"/a","ClientHost":"2001:db8::9","RequestMethod":"GET"}"#;
+    assert_access(few, &["client=2001:db8::9", "method=GET", "path=/a", "status=404"]);
+    // A peer that cannot be read, and what is no request.
+    assert_eq!(access(&line.replace("203.0.113.9:40126", "x")), None);
+    assert_eq!(access(r#"{"ClientHost":"203.0.113.9","RequestPath":"/a"}"#), None);
+    assert_eq!(access(r#"{"ClientHost":"203.0.113.9","DownstreamStatus":404}"#), None);
 }
 
 proptest! {
