@@ -250,7 +250,11 @@ fn protections_have_the_last_word_and_a_flood_of_refusals_is_bounded() {
         );
     }
     assert!(court.judge.bans().is_empty());
-    assert_eq!(court.kinds(), ["refuse", "refuse"], "one of each address in 400 seconds");
+    assert_eq!(
+        court.kinds(),
+        ["refuse"; 4],
+        "of each address one by the rule and one by its score in 400 seconds"
+    );
     assert!(court.events[0].1["because"].as_str().unwrap().contains("loopback"));
 }
 

@@ -263,6 +263,7 @@ fn incidents_that_only_a_log_file_tells_of_do_not_fill_the_history() {
 fn logins_of_another_seed_tell_no_accounts_apart() {
     let mut world = World::new(&[]);
     world.tell(Kind::PasswordLogin, Voucher::Kernel, START);
+    world.judge.keep_recalled(START);
     world.keep(START);
     let accounts =
         |world: &World| world.judge.engine.logins().map(|login| login.accounts.0).collect::<Vec<_>>();
