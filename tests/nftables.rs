@@ -240,7 +240,10 @@ fn what_others_take_away_is_put_back() {
             ("flush set inet guard ban4_32", 0),
             ("delete element inet guard ban4_31 { 203.0.113.12 }", 0),
             ("add element inet guard ban4_32 { 203.0.113.15 }", 0),
-            ("add element inet guard ban4_32 { 203.0.113.10 timeout 1h expires 5s }", 0),
+            (
+                "delete element inet guard ban4_32 { 203.0.113.10 }; add element inet guard ban4_32 { 203.0.113.10 timeout 1h expires 5s }",
+                0,
+            ),
             (
                 "flush ruleset; add table inet guard; add chain inet guard prerouting { type filter hook input priority 0; policy accept; }",
                 1,

@@ -12,7 +12,7 @@ use clap::ValueEnum;
 
 use crate::fuzz::Fuzzer;
 use crate::workspace::Workspace;
-use crate::{ebpf, mounts, packages, process, vm};
+use crate::{ebpf, mounts, packages, process};
 pub use binaries::Suite;
 pub use tally::Tally;
 
@@ -50,8 +50,6 @@ enum Step {
     Fuzz,
     /// Tests of the built programs on real kernels, servers and journals
     E2e,
-    /// The kernels that servers run, each in an emulated machine
-    Vm,
 }
 
 impl Step {
@@ -60,7 +58,7 @@ impl Step {
     }
 
     fn runs_programs(self) -> bool {
-        matches!(self, Self::Unit | Self::E2e | Self::Vm)
+        matches!(self, Self::Unit | Self::E2e)
     }
 }
 
@@ -102,9 +100,8 @@ pub fn run(workspace: &Workspace, options: &Options) -> ExitCode {
                 }
             }
             (Step::E2e, Some(suite)) => report.time("e2e", || suite.run_e2e(workspace, filter)),
-            (Step::Vm, Some(suite)) => report.time("vm", || boot(workspace, suite, filter)),
             // The build has failed and is counted.
-            (Step::Unit | Step::E2e | Step::Vm, None) => {}
+            (Step::Unit | Step::E2e, None) => {}
         }
     }
     report.finish(strict)
@@ -135,18 +132,6 @@ fn set_up(workspace: &Workspace, steps: &[Step]) -> Result<Tally> {
         tally.skip("set-up: the eBPF object cannot be built on this machine".to_owned());
     }
     Ok(tally)
-}
-
-/// Kernels come from Debian: a machine that cannot have them cannot run this.
-fn boot(workspace: &Workspace, suite: &Suite, filter: Option<&str>) -> Result<Tally> {
-    match vm::boot_all(workspace, suite, filter) {
-        Err(error) if !process::is_root() => {
-            let mut tally = Tally::default();
-            tally.skip(format!("vm: {error:#}"));
-            Ok(tally)
-        }
-        outcome => outcome,
-    }
 }
 
 fn build_fuzzer(workspace: &Workspace, fuzzer: &mut Option<Fuzzer>) -> Result<Tally> {

@@ -58,12 +58,6 @@ pub fn run(workspace: &Workspace, options: &Options) -> Result<ExitCode> {
     Ok(if tally.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Boots every kernel.
-pub fn boot_all(workspace: &Workspace, suite: &Suite, filter: Option<&str>) -> Result<Tally> {
-    packages::ensure(packages::VM)?;
-    boot(workspace, suite, &RELEASES, filter)
-}
-
 fn boot(workspace: &Workspace, suite: &Suite, releases: &[Release], filter: Option<&str>) -> Result<Tally> {
     let mut tally = Tally::default();
     for release in releases {
